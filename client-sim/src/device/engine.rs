@@ -1,0 +1,89 @@
+//! The real engine as the shell's core, and how a device is made and opened.
+
+use std::path::Path;
+
+use kinline_protocol::day::Timestamp;
+use kinline_protocol::engine::io::{Command, Deadline, Input, Output};
+use kinline_protocol::engine::{Engine, LoadError, Setup};
+use kinline_protocol::server_name::RelayAddress;
+use rand::rngs::StdRng;
+
+use crate::random;
+use crate::shell::{self, Core, DeviceError, DeviceHandle, Refused, ShellOptions};
+use crate::store::{Store, StoreError, StoreOptions, sweep_blobs};
+
+/// A running device.
+pub type Device = DeviceHandle<Engine>;
+
+impl Core for Engine {
+    fn input(&mut self, input: Input, now: Timestamp, rng: &mut StdRng) -> Output {
+        Self::input(self, input, now, rng)
+    }
+
+    fn command(
+        &mut self,
+        command: Command,
+        now: Timestamp,
+        rng: &mut StdRng,
+    ) -> Result<Output, Refused> {
+        Self::command(self, command, now, rng).map_err(|error| Refused(error.to_string()))
+    }
+
+    fn deadline(&self) -> Deadline {
+        Self::deadline(self)
+    }
+
+    fn is_settled(&self) -> bool {
+        Self::is_settled(self)
+    }
+
+    fn relay(&self) -> &RelayAddress {
+        Self::relay(self)
+    }
+}
+
+/// Why a device can't be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What stands in it.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The device could not be started.
+    #[error(transparent)]
+    Start(#[from] DeviceError),
+}
+
+/// Makes a new device in `folder` and starts it. Its keys are durable when this returns.
+///
+/// # Errors
+/// [`OpenError::Store`] when the folder holds a device already or can't be used.
+pub fn create(
+    folder: &Path,
+    store: &StoreOptions,
+    setup: Setup,
+    options: ShellOptions,
+) -> Result<Device, OpenError> {
+    let mut store = Store::create(folder, store)?;
+    let (engine, output) = Engine::create(setup, options.clock.now(), &mut random::os());
+    // A new device has nothing to send yet: its mailbox opens at the first connection.
+    store.commit(&output.changes)?;
+    Ok(shell::start(engine, store, options)?)
+}
+
+/// Opens the device in `folder` and starts it.
+///
+/// # Errors
+/// [`OpenError`]: no device there, locked, of a newer version, damaged, wrong passphrase.
+pub fn open(
+    folder: &Path,
+    store: &StoreOptions,
+    options: ShellOptions,
+) -> Result<Device, OpenError> {
+    let store = Store::open(folder, store)?;
+    let engine = Engine::load(store.load_state()?)?;
+    sweep_blobs(folder, std::time::SystemTime::now());
+    Ok(shell::start(engine, store, options)?)
+}

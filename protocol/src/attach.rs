@@ -1,0 +1,248 @@
+//! What a device signs to open, attach to, or close a mailbox (PROTOCOL §4).
+//!
+//! All three are bound to the connection's nonce and to the relay's name as the device
+//! dialled it, so that a relay can't pass a signature on to another one.
+
+use crate::ids::MailboxId;
+use crate::labels;
+use crate::primitives::sign::{PublicKey, SecretKey, SignatureError};
+
+/// Bytes of a connection's nonce.
+pub const NONCE_BYTES: usize = 32;
+
+/// What binds a proof to one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Challenge<'a> {
+    /// The relay's name as the device dialled it.
+    pub server_name: &'a str,
+    /// The nonce of this connection's hello.
+    pub nonce: &'a [u8],
+}
+
+impl Challenge<'_> {
+    fn start(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        push(&mut bytes, self.server_name.as_bytes());
+        push(&mut bytes, self.nonce);
+        bytes
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, part: &[u8]) {
+    bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(part);
+}
+
+/// The three public keys of a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxKeys {
+    /// Attaches.
+    pub authentication: PublicKey,
+    /// Signs grants.
+    pub grant: PublicKey,
+    /// Closes.
+    pub close: PublicKey,
+}
+
+fn open_bytes(
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    keys: &MailboxKeys,
+    generation: u64,
+) -> Vec<u8> {
+    let mut bytes = challenge.start();
+    push(&mut bytes, mailbox.as_bytes());
+    push(&mut bytes, keys.authentication.as_bytes());
+    push(&mut bytes, keys.grant.as_bytes());
+    push(&mut bytes, keys.close.as_bytes());
+    bytes.extend_from_slice(&generation.to_be_bytes());
+    bytes
+}
+
+fn attach_bytes(
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    generation: u64,
+    window: u32,
+) -> Vec<u8> {
+    let mut bytes = challenge.start();
+    push(&mut bytes, mailbox.as_bytes());
+    bytes.extend_from_slice(&generation.to_be_bytes());
+    bytes.extend_from_slice(&window.to_be_bytes());
+    bytes
+}
+
+fn close_bytes(challenge: &Challenge<'_>, mailbox: &MailboxId, undo: bool) -> Vec<u8> {
+    let mut bytes = challenge.start();
+    push(&mut bytes, mailbox.as_bytes());
+    bytes.push(u8::from(undo));
+    bytes
+}
+
+/// Signs `OpenMailbox` with the mailbox's authentication key.
+#[must_use]
+pub fn sign_open(
+    key: &SecretKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    keys: &MailboxKeys,
+    generation: u64,
+) -> [u8; 64] {
+    key.sign(
+        labels::SIGN_OPEN_MAILBOX,
+        &open_bytes(challenge, mailbox, keys, generation),
+    )
+}
+
+/// Checks `OpenMailbox`.
+///
+/// # Errors
+/// [`SignatureError`] when it was not signed by `keys.authentication` for this connection.
+pub fn verify_open(
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    keys: &MailboxKeys,
+    generation: u64,
+    signature: &[u8],
+) -> Result<(), SignatureError> {
+    keys.authentication.verify(
+        labels::SIGN_OPEN_MAILBOX,
+        &open_bytes(challenge, mailbox, keys, generation),
+        signature,
+    )
+}
+
+/// Signs `Attach` with the mailbox's authentication key.
+#[must_use]
+pub fn sign_attach(
+    key: &SecretKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    generation: u64,
+    window: u32,
+) -> [u8; 64] {
+    key.sign(
+        labels::SIGN_ATTACH,
+        &attach_bytes(challenge, mailbox, generation, window),
+    )
+}
+
+/// Checks `Attach`.
+///
+/// # Errors
+/// [`SignatureError`] when it was not signed by `key` for this connection.
+pub fn verify_attach(
+    key: &PublicKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    generation: u64,
+    window: u32,
+    signature: &[u8],
+) -> Result<(), SignatureError> {
+    key.verify(
+        labels::SIGN_ATTACH,
+        &attach_bytes(challenge, mailbox, generation, window),
+        signature,
+    )
+}
+
+/// Signs `CloseMailbox` with the mailbox's close key.
+#[must_use]
+pub fn sign_close(
+    key: &SecretKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    undo: bool,
+) -> [u8; 64] {
+    key.sign(
+        labels::SIGN_CLOSE_MAILBOX,
+        &close_bytes(challenge, mailbox, undo),
+    )
+}
+
+/// Checks `CloseMailbox`.
+///
+/// # Errors
+/// [`SignatureError`] when it was not signed by `key` for this connection.
+pub fn verify_close(
+    key: &PublicKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    undo: bool,
+    signature: &[u8],
+) -> Result<(), SignatureError> {
+    key.verify(
+        labels::SIGN_CLOSE_MAILBOX,
+        &close_bytes(challenge, mailbox, undo),
+        signature,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Challenge, sign_attach, sign_close, verify_attach, verify_close};
+    use crate::ids::MailboxId;
+    use crate::primitives::sign::SecretKey;
+
+    #[test]
+    fn a_proof_is_good_for_one_nonce_one_relay_one_mailbox_one_generation() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let here = Challenge {
+            server_name: "pin:a",
+            nonce: &[2; 32],
+        };
+        let mailbox = MailboxId::new([3; 16]);
+        let signature = sign_attach(&key, &here, &mailbox, 7, 64);
+        let verify = |challenge: &Challenge<'_>, mailbox: &MailboxId, generation, window| {
+            verify_attach(
+                &key.public(),
+                challenge,
+                mailbox,
+                generation,
+                window,
+                &signature,
+            )
+        };
+        assert!(verify(&here, &mailbox, 7, 64).is_ok());
+        assert!(
+            verify(
+                &Challenge {
+                    nonce: &[9; 32],
+                    ..here
+                },
+                &mailbox,
+                7,
+                64
+            )
+            .is_err()
+        );
+        assert!(
+            verify(
+                &Challenge {
+                    server_name: "pin:b",
+                    ..here
+                },
+                &mailbox,
+                7,
+                64
+            )
+            .is_err()
+        );
+        assert!(verify(&here, &MailboxId::new([4; 16]), 7, 64).is_err());
+        assert!(verify(&here, &mailbox, 8, 64).is_err());
+        assert!(verify(&here, &mailbox, 7, 65).is_err());
+    }
+
+    #[test]
+    fn closing_is_not_undoing() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let here = Challenge {
+            server_name: "x",
+            nonce: &[2; 32],
+        };
+        let mailbox = MailboxId::new([3; 16]);
+        let signature = sign_close(&key, &here, &mailbox, false);
+        assert!(verify_close(&key.public(), &here, &mailbox, false, &signature).is_ok());
+        assert!(verify_close(&key.public(), &here, &mailbox, true, &signature).is_err());
+    }
+}

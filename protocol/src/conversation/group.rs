@@ -1,0 +1,602 @@
+//! One conversation: an MLS group, its leaves with their addresses, and the transaction
+//! in which everything that may be refused runs.
+
+use std::collections::BTreeMap;
+
+use openmls::prelude::{
+    GroupId, LeafNodeParameters, MlsGroup, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage,
+    Sender, StagedCommit, StagedWelcome, Proposal, LeafNode,
+    tls_codec::{Deserialize, Serialize},
+};
+use openmls_memory_storage::MemoryStorage;
+use prost::Message as _;
+use std::collections::HashMap;
+
+use super::gate::{Change, NewLeaf, Refusal, judge};
+use super::mls::{self, Crypto, DeviceSigner, Provider};
+use super::{Address, CheckedKeyPackage, ConversationContext};
+use crate::identity::FamilyLog;
+use crate::ids::{ConversationId, DeviceId, SlotToken};
+use crate::labels;
+use crate::primitives::sign::PublicKey;
+use crate::secrets::Secret;
+use crate::wire;
+
+/// MLS state as records: opaque names and values.
+pub type StorageEntries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why something in a conversation failed. The conversation is then as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ConversationError {
+    /// MLS refused.
+    #[error("{what}")]
+    Mls {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: BoxError,
+    },
+    /// The gate refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A message of a kind that is never accepted there.
+    #[error("a message of a kind that is never accepted here: {0}")]
+    Kind(&'static str),
+    /// Of another conversation.
+    #[error("the message belongs to another conversation")]
+    Group,
+    /// Its state is missing or damaged.
+    #[error("the stored state of a conversation is damaged")]
+    State,
+    /// A device that is not in the conversation.
+    #[error("the device is not in the conversation")]
+    NoLeaf,
+    /// The commit names another author in its seal than in MLS.
+    #[error("the commit was offered by another device than made it")]
+    Offerer,
+}
+
+fn mls_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> ConversationError {
+    move |source| ConversationError::Mls { what, source: Box::new(source) }
+}
+
+/// One device in the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Which.
+    pub device: DeviceId,
+    /// Its signature key.
+    pub signature_key: PublicKey,
+    /// Where it is reached.
+    pub address: Address,
+}
+
+/// What this device wants to change.
+#[derive(Debug, Default)]
+pub struct ProposedChange {
+    /// Devices to add.
+    pub add: Vec<CheckedKeyPackage>,
+    /// Devices to remove.
+    pub remove: Vec<DeviceId>,
+    /// The new context, when the head moves.
+    pub context: Option<ConversationContext>,
+    /// The statements that move it.
+    pub statements: Vec<wire::SignedStatement>,
+    /// This device's new address.
+    pub address: Option<Address>,
+}
+
+/// A commit that waits for its slot.
+#[derive(Debug)]
+pub struct ProposedCommit {
+    /// The MLS commit.
+    pub commit: Vec<u8>,
+    /// The MLS welcome, when somebody was added.
+    pub welcome: Option<Vec<u8>>,
+}
+
+/// What a merged change did.
+#[derive(Debug, PartialEq)]
+pub struct Incoming {
+    /// The family log after it.
+    pub log: FamilyLog,
+    /// Devices added.
+    pub added: Vec<DeviceId>,
+    /// Devices removed.
+    pub removed: Vec<DeviceId>,
+    /// This device was removed.
+    pub self_removed: bool,
+}
+
+/// An MLS group with its state in memory, over what was last persisted.
+pub struct Conversation {
+    id: ConversationId,
+    provider: Provider,
+    group: MlsGroup,
+    persisted: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl core::fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Conversation").field("id", &self.id).field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}
+
+fn values(storage: &MemoryStorage) -> HashMap<Vec<u8>, Vec<u8>> {
+    match storage.values.read() {
+        Ok(values) => values.clone(),
+        Err(poisoned) => poisoned.into_inner().clone(),
+    }
+}
+
+fn replace_values(storage: &MemoryStorage, new: HashMap<Vec<u8>, Vec<u8>>) {
+    match storage.values.write() {
+        Ok(mut values) => *values = new,
+        Err(poisoned) => *poisoned.into_inner() = new,
+    }
+}
+
+pub(crate) fn entries_of(storage: &MemoryStorage) -> StorageEntries {
+    values(storage).into_iter().collect()
+}
+
+fn provider_of(crypto: &Crypto, entries: StorageEntries) -> Provider {
+    let provider = Provider { crypto: crypto.clone(), storage: MemoryStorage::default() };
+    replace_values(&provider.storage, entries.into_iter().collect());
+    provider
+}
+
+impl Conversation {
+    /// Forms a conversation with this device as its only leaf.
+    ///
+    /// # Errors
+    /// [`ConversationError::Mls`].
+    pub fn create(
+        crypto: &Crypto,
+        signer: &DeviceSigner,
+        id: ConversationId,
+        context: &ConversationContext,
+        address: &Address,
+    ) -> Result<Self, ConversationError> {
+        let provider = provider_of(crypto, StorageEntries::new());
+        let config = mls::create_config(context, address).map_err(mls_error("the conversation could not be formed"))?;
+        let group = MlsGroup::new_with_group_id(
+            &provider,
+            signer,
+            &config,
+            GroupId::from_slice(id.as_bytes()),
+            signer.credential(),
+        )
+        .map_err(mls_error("the conversation could not be formed"))?;
+        Ok(Self { id, provider, group, persisted: HashMap::new() })
+    }
+
+    /// Takes up a conversation from its persisted state.
+    ///
+    /// # Errors
+    /// [`ConversationError::State`].
+    pub fn load(crypto: &Crypto, id: ConversationId, entries: StorageEntries) -> Result<Self, ConversationError> {
+        let provider = provider_of(crypto, entries);
+        let group = load_group(&provider, id)?;
+        let persisted = values(&provider.storage);
+        Ok(Self { id, provider, group, persisted })
+    }
+
+    /// Joins by a welcome for a key package of ours; `admit` looks at context and leaves
+    /// and may refuse.
+    ///
+    /// # Errors
+    /// [`ConversationError::Mls`], or what `admit` says. The key package is not used up then.
+    pub fn join(
+        crypto: &Crypto,
+        key_package: StorageEntries,
+        welcome: &[u8],
+        admit: impl FnOnce(&ConversationContext, &[Leaf], DeviceId) -> Result<(), Refusal>,
+    ) -> Result<Self, ConversationError> {
+        const WHAT: &str = "the welcome does not open";
+        let provider = provider_of(crypto, key_package);
+        let message = MlsMessageIn::tls_deserialize_exact(welcome).map_err(mls_error(WHAT))?;
+        let MlsMessageBodyIn::Welcome(welcome) = message.extract() else {
+            return Err(ConversationError::Kind("not a welcome"));
+        };
+        let staged = StagedWelcome::build_from_welcome(&provider, &mls::join_config(), welcome)
+            .map_err(mls_error(WHAT))?
+            .skip_lifetime_validation()
+            .build()
+            .map_err(mls_error(WHAT))?;
+        let sender = mls::leaf_device(staged.welcome_sender().map_err(mls_error(WHAT))?).ok_or(Refusal::Stranger)?;
+        let group = staged.into_group(&provider).map_err(mls_error(WHAT))?;
+        let id = ConversationId::try_from(group.group_id().as_slice()).map_err(|_| ConversationError::Group)?;
+        if group.ciphersuite() != mls::CIPHERSUITE {
+            return Err(ConversationError::Kind("another cipher suite"));
+        }
+        let conversation = Self { id, provider, group, persisted: HashMap::new() };
+        let leaves = conversation.leaves();
+        if leaves.len() != conversation.group.members().count() {
+            return Err(Refusal::Address.into());
+        }
+        admit(&conversation.context()?, &leaves, sender)?;
+        Ok(conversation)
+    }
+
+    /// Id.
+    #[must_use]
+    pub const fn id(&self) -> ConversationId {
+        self.id
+    }
+
+    /// Number of the epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.group.epoch().as_u64()
+    }
+
+    /// What all members agree on.
+    ///
+    /// # Errors
+    /// [`ConversationError::State`] when the extension is missing or of another version.
+    pub fn context(&self) -> Result<ConversationContext, ConversationError> {
+        context_of(self.group.extensions()).ok_or(ConversationError::State)
+    }
+
+    /// All leaves with a usable address.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<Leaf> {
+        self.group.treesync().full_leaves().filter_map(|(_, leaf)| leaf_of(leaf)).collect()
+    }
+
+    /// The leaf of a device.
+    #[must_use]
+    pub fn leaf(&self, device: DeviceId) -> Option<Leaf> {
+        self.leaves().into_iter().find(|leaf| leaf.device == device)
+    }
+
+    /// Token of the slot of the commit that ends this epoch.
+    ///
+    /// # Errors
+    /// [`ConversationError::Mls`] when this device was removed.
+    pub fn slot_token(&self) -> Result<SlotToken, ConversationError> {
+        let bytes = self.export(labels::EXPORT_SLOT_TOKEN, SlotToken::LEN)?;
+        SlotToken::try_from(bytes.as_slice()).map_err(|_| ConversationError::State)
+    }
+
+    /// Key that seals the commit that ends this epoch.
+    ///
+    /// # Errors
+    /// As [`Self::slot_token`].
+    pub fn commit_key(&self) -> Result<Secret<32>, ConversationError> {
+        Secret::from_slice(&self.export(labels::EXPORT_COMMIT_KEY, 32)?).ok_or(ConversationError::State)
+    }
+
+    /// Key of ephemeral signals of this epoch.
+    ///
+    /// # Errors
+    /// As [`Self::slot_token`].
+    pub fn signal_key(&self) -> Result<Secret<32>, ConversationError> {
+        Secret::from_slice(&self.export(labels::EXPORT_SIGNAL_KEY, 32)?).ok_or(ConversationError::State)
+    }
+
+    fn export(&self, label: &str, length: usize) -> Result<Vec<u8>, ConversationError> {
+        self.group
+            .export_secret(self.provider.crypto.as_ref(), label, &[], length)
+            .map_err(mls_error("this device is not in the conversation any more"))
+    }
+
+    /// Whether this device is (still) in it.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.group.is_active()
+    }
+
+    /// Whether a commit of ours waits for its slot.
+    #[must_use]
+    pub fn has_pending_commit(&self) -> bool {
+        self.group.pending_commit().is_some()
+    }
+
+    /// Encrypts `bytes` for everyone in it.
+    ///
+    /// # Errors
+    /// [`ConversationError::Mls`].
+    pub fn encrypt(&mut self, signer: &DeviceSigner, bytes: &[u8]) -> Result<Vec<u8>, ConversationError> {
+        const WHAT: &str = "the message could not be encrypted";
+        self.transaction(|conversation| {
+            conversation
+                .group
+                .create_message(&conversation.provider, signer, bytes)
+                .map_err(mls_error(WHAT))?
+                .to_bytes()
+                .map_err(mls_error(WHAT))
+        })
+    }
+
+    /// Decrypts an application message; returns the device that MLS says sent it.
+    ///
+    /// # Errors
+    /// [`ConversationError`]; a message of any other kind is refused: commits come through
+    /// slots, and nobody from outside has a say.
+    pub fn decrypt(&mut self, bytes: &[u8]) -> Result<(DeviceId, PublicKey, Vec<u8>), ConversationError> {
+        let message = self.private_message(bytes)?;
+        self.transaction(|conversation| {
+            let processed = conversation
+                .group
+                .process_message(&conversation.provider, message)
+                .map_err(mls_error("the message does not open"))?;
+            let Sender::Member(index) = *processed.sender() else {
+                return Err(ConversationError::Kind("from outside"));
+            };
+            match processed.into_content() {
+                ProcessedMessageContent::ApplicationMessage(message) => {
+                    let leaf = conversation.group.public_group().leaf(index).and_then(leaf_of);
+                    let leaf = leaf.ok_or(ConversationError::NoLeaf)?;
+                    Ok((leaf.device, leaf.signature_key, message.into_bytes()))
+                }
+                _ => Err(ConversationError::Kind("not content")),
+            }
+        })
+    }
+
+    /// Makes a commit and keeps it pending until its slot's answer was read. Our own gate
+    /// judges it first.
+    ///
+    /// # Errors
+    /// [`ConversationError`]; nothing is pending then.
+    pub fn propose(
+        &mut self,
+        signer: &DeviceSigner,
+        change: ProposedChange,
+        log: &FamilyLog,
+    ) -> Result<ProposedCommit, ConversationError> {
+        const WHAT: &str = "the change could not be made";
+        self.transaction(|conversation| {
+            let mut removals = Vec::with_capacity(change.remove.len());
+            for device in &change.remove {
+                let found = conversation
+                    .group
+                    .treesync()
+                    .full_leaves()
+                    .find(|(_, leaf)| mls::leaf_device(leaf) == Some(*device))
+                    .map(|(index, _)| index);
+                removals.push(found.ok_or(ConversationError::NoLeaf)?);
+            }
+            let data = wire::CommitData { statements: change.statements.clone() }.encode_to_vec();
+            conversation.group.set_aad(data);
+            let mut parameters = LeafNodeParameters::builder();
+            if let Some(address) = &change.address {
+                parameters = parameters
+                    .with_extensions(mls::address_extensions(address).map_err(mls_error(WHAT))?)
+                    .with_capabilities(mls::capabilities());
+            }
+            let mut builder = conversation
+                .group
+                .commit_builder()
+                .force_self_update(true)
+                .leaf_node_parameters(parameters.build())
+                .propose_adds(change.add.into_iter().map(|add| add.key_package))
+                .propose_removals(removals);
+            if let Some(context) = &change.context {
+                let extensions = mls::context_extensions(context).map_err(mls_error(WHAT))?;
+                builder = builder.propose_group_context_extensions(extensions).map_err(mls_error(WHAT))?;
+            }
+            let bundle = builder
+                .load_psks(&conversation.provider.storage)
+                .map_err(mls_error(WHAT))?
+                .build(conversation.provider.crypto.as_ref(), conversation.provider.crypto.as_ref(), signer, |_| true)
+                .map_err(mls_error(WHAT))?
+                .stage_commit(&conversation.provider)
+                .map_err(mls_error(WHAT))?;
+            let (commit, welcome, _) = bundle.into_messages();
+            let pending = conversation.group.pending_commit().ok_or(ConversationError::State)?;
+            conversation.judge_staged(pending, signer.device, &change.statements, log)?;
+            Ok(ProposedCommit {
+                commit: commit.to_bytes().map_err(mls_error(WHAT))?,
+                welcome: match welcome {
+                    Some(welcome) => Some(welcome.tls_serialize_detached().map_err(mls_error(WHAT))?),
+                    None => None,
+                },
+            })
+        })
+    }
+
+    /// The slot holds our commit: enter the new epoch.
+    ///
+    /// # Errors
+    /// [`ConversationError`].
+    pub fn merge_own(
+        &mut self,
+        own: DeviceId,
+        statements: &[wire::SignedStatement],
+        log: &FamilyLog,
+    ) -> Result<Incoming, ConversationError> {
+        self.transaction(|conversation| {
+            let pending = conversation.group.pending_commit().ok_or(ConversationError::State)?;
+            let incoming = conversation.judge_staged(pending, own, statements, log)?;
+            conversation
+                .group
+                .merge_pending_commit(&conversation.provider)
+                .map_err(mls_error("the change could not be merged"))?;
+            Ok(incoming)
+        })
+    }
+
+    /// The slot holds another commit: forget ours. Call only after the slot's answer was read.
+    ///
+    /// # Errors
+    /// [`ConversationError::Mls`].
+    pub fn drop_own(&mut self) -> Result<(), ConversationError> {
+        self.group
+            .clear_pending_commit(&self.provider.storage)
+            .map_err(|_| ConversationError::State)
+    }
+
+    /// Processes, judges and merges the commit of another device, all or nothing.
+    ///
+    /// # Errors
+    /// [`ConversationError`]: the state is byte for byte as it was, and the commit can be
+    /// offered again.
+    pub fn merge_other(
+        &mut self,
+        commit: &[u8],
+        offerer: DeviceId,
+        log: &FamilyLog,
+    ) -> Result<Incoming, ConversationError> {
+        let message = self.private_message(commit)?;
+        self.transaction(|conversation| {
+            let processed = conversation
+                .group
+                .process_message(&conversation.provider, message)
+                .map_err(mls_error("the commit does not open"))?;
+            let Sender::Member(index) = *processed.sender() else {
+                return Err(ConversationError::Kind("from outside"));
+            };
+            let committer = conversation.group.public_group().leaf(index).and_then(mls::leaf_device);
+            if committer != Some(offerer) {
+                return Err(ConversationError::Offerer);
+            }
+            let data = wire::CommitData::decode(processed.aad()).map_err(mls_error("the commit's data is damaged"))?;
+            let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
+                return Err(ConversationError::Kind("not a commit"));
+            };
+            let incoming = conversation.judge_staged(&staged, offerer, &data.statements, log)?;
+            conversation
+                .group
+                .merge_staged_commit(&conversation.provider, *staged)
+                .map_err(mls_error("the change could not be merged"))?;
+            Ok(incoming)
+        })
+    }
+
+    /// What changed since this was last asked: names to write (`Some`) and to erase (`None`).
+    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let now = values(&self.provider.storage);
+        let mut changes = Vec::new();
+        for (name, value) in &now {
+            if self.persisted.get(name) != Some(value) {
+                changes.push((name.clone(), Some(value.clone())));
+            }
+        }
+        for name in self.persisted.keys().filter(|name| !now.contains_key(*name)) {
+            changes.push((name.clone(), None));
+        }
+        self.persisted = now;
+        changes
+    }
+
+    fn private_message(&self, bytes: &[u8]) -> Result<ProtocolMessage, ConversationError> {
+        const WHAT: &str = "the message is damaged";
+        let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(mls_error(WHAT))?;
+        // Public messages are accepted by the library from joiners even under a ciphertext policy.
+        let MlsMessageBodyIn::PrivateMessage(message) = message.extract() else {
+            return Err(ConversationError::Kind("not encrypted"));
+        };
+        if message.group_id().as_slice() != self.id.as_bytes() {
+            return Err(ConversationError::Group);
+        }
+        Ok(ProtocolMessage::PrivateMessage(message))
+    }
+
+    fn judge_staged(
+        &self,
+        staged: &StagedCommit,
+        committer: DeviceId,
+        statements: &[wire::SignedStatement],
+        log: &FamilyLog,
+    ) -> Result<Incoming, ConversationError> {
+        let before = self.context()?;
+        let after = context_of(staged.group_context().extensions()).ok_or(Refusal::Context)?;
+        let mut added = Vec::new();
+        for proposal in staged.add_proposals() {
+            added.push(new_leaf(proposal.add_proposal().key_package().leaf_node())?);
+        }
+        let mut removed = Vec::new();
+        for proposal in staged.remove_proposals() {
+            let index = proposal.remove_proposal().removed();
+            let leaf = self.group.public_group().leaf(index).ok_or(ConversationError::NoLeaf)?;
+            removed.push(mls::leaf_device(leaf).ok_or(Refusal::Stranger)?);
+        }
+        let foreign_proposals = staged.queued_proposals().any(|queued| {
+            !matches!(queued.sender(), Sender::Member(_))
+                || !matches!(
+                    queued.proposal(),
+                    Proposal::Add(_) | Proposal::Remove(_) | Proposal::GroupContextExtensions(_)
+                )
+        });
+        let updated = match staged.update_path_leaf_node() {
+            Some(leaf) => Some(new_leaf(leaf)?),
+            None => return Err(Refusal::Proposal.into()),
+        };
+        let change = Change {
+            committer,
+            leaves_after: (self.group.members().count() + added.len()).saturating_sub(removed.len()),
+            added,
+            removed,
+            updated,
+            foreign_proposals,
+            before: &before,
+            after: &after,
+            statements,
+        };
+        let log = judge(&change, log)?;
+        Ok(Incoming {
+            log,
+            added: change.added.iter().filter_map(|leaf| leaf.device).collect(),
+            self_removed: staged.self_removed(),
+            removed: change.removed,
+        })
+    }
+
+    /// Runs `work`; on an error storage and group are as before.
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, ConversationError>,
+    ) -> Result<T, ConversationError> {
+        let before = values(&self.provider.storage);
+        let result = work(self);
+        if result.is_err() {
+            replace_values(&self.provider.storage, before);
+            self.group = load_group(&self.provider, self.id)?;
+        }
+        result
+    }
+}
+
+fn load_group(provider: &Provider, id: ConversationId) -> Result<MlsGroup, ConversationError> {
+    match MlsGroup::load(&provider.storage, &GroupId::from_slice(id.as_bytes())) {
+        Ok(Some(group)) => Ok(group),
+        Ok(None) | Err(_) => Err(ConversationError::State),
+    }
+}
+
+fn context_of(
+    extensions: &openmls::prelude::Extensions<openmls::prelude::GroupContext>,
+) -> Option<ConversationContext> {
+    ConversationContext::decode(&extensions.unknown(mls::CONTEXT_EXTENSION)?.0)
+}
+
+fn leaf_of(leaf: &LeafNode) -> Option<Leaf> {
+    Some(Leaf {
+        device: mls::leaf_device(leaf)?,
+        signature_key: PublicKey::from_slice(leaf.signature_key().as_slice())?,
+        address: mls::leaf_address(leaf).ok()?,
+    })
+}
+
+fn new_leaf(leaf: &LeafNode) -> Result<NewLeaf, Refusal> {
+    Ok(NewLeaf {
+        device: mls::leaf_device(leaf),
+        signature_key: PublicKey::from_slice(leaf.signature_key().as_slice()).ok_or(Refusal::Key)?,
+        address: mls::leaf_address(leaf).ok(),
+    })
+}
+
+/// The epoch an MLS message was encrypted in, read without opening it; `None` when it is none.
+#[must_use]
+pub fn message_epoch(bytes: &[u8]) -> Option<u64> {
+    match MlsMessageIn::tls_deserialize_exact(bytes).ok()?.extract() {
+        MlsMessageBodyIn::PrivateMessage(message) => Some(message.epoch().as_u64()),
+        _ => None,
+    }
+}

@@ -1,0 +1,410 @@
+//! What goes into the engine and what comes out (ARCHITECTURE "sans-IO").
+//!
+//! One rule makes crashes harmless: a shell makes [`Output::changes`] durable in ONE
+//! transaction before it sends any of [`Output::frames`], starts any of the transfers, or
+//! shows any of the events of the same output.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::day::Timestamp;
+use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
+use crate::secrets::Secret;
+use crate::wire::{ClientFrame, ErrorCode, Hello, ServerFrame};
+
+/// Which records a shell loads at start and which it only reads back when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordClass {
+    /// Needed to go on: all of it goes into [`super::Engine::load`].
+    State,
+    /// Messages as shown: written by the engine, read by [`super::view`].
+    History,
+}
+
+/// Name of a record. Names hold ids and must be stored encrypted or hashed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    /// State or history.
+    pub class: RecordClass,
+    /// The name within its class; ordered bytewise.
+    pub name: Vec<u8>,
+}
+
+/// Records to write (`Some`) and to erase (`None`), all or nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// By name.
+    pub records: BTreeMap<RecordKey, Option<Vec<u8>>>,
+}
+
+impl Changes {
+    /// Whether there is nothing to persist.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// Names a blob on its way up; 16 random bytes.
+pub type BlobHandle = [u8; 16];
+
+/// Where a shell finds the (already encrypted and padded) bytes of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadSource {
+    /// Here.
+    Bytes(Bytes),
+    /// In the file that the shell made under the upload's handle.
+    File,
+}
+
+/// A blob to upload over HTTPS; the relay has made room for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// To be named in [`Input::Uploaded`].
+    pub handle: BlobHandle,
+    /// Goes into the owner header.
+    pub owner_secret: Secret<32>,
+    /// Bytes that the relay has already.
+    pub offset: u64,
+    /// Full size.
+    pub size: u64,
+    /// The bytes.
+    pub source: UploadSource,
+}
+
+/// A blob to fetch over HTTPS into memory, because the engine needs it to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// Goes into the read header, and names the answer.
+    pub read_secret: Secret<32>,
+    /// Its size; at most [`crate::limits::OVERFLOW_BYTES_MAX`]. More must not be read.
+    pub size: u64,
+}
+
+/// How a fetch ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchOutcome {
+    /// The bytes.
+    Got(Bytes),
+    /// The relay does not have it (any more).
+    NotFound,
+    /// The connection failed: the engine asks again later.
+    Unreachable,
+}
+
+/// How an upload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadOutcome {
+    /// The relay has all bytes.
+    Done,
+    /// The connection failed: the engine asks again later.
+    Unreachable,
+    /// The shell no longer has the bytes.
+    Lost,
+}
+
+/// What a shell tells the engine.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A connection stands and the relay has said hello.
+    Connected(Hello),
+    /// The connection is gone.
+    Disconnected,
+    /// Frames of the relay, in order; give several at once when several are there, they
+    /// are then persisted and acknowledged together.
+    Frames(Vec<ServerFrame>),
+    /// An upload ended.
+    Uploaded {
+        /// Its handle.
+        handle: BlobHandle,
+        /// How.
+        outcome: UploadOutcome,
+    },
+    /// A fetch ended.
+    Fetched {
+        /// Which.
+        read_secret: Secret<32>,
+        /// How.
+        outcome: FetchOutcome,
+    },
+    /// Time passed: call at [`super::Engine::deadline`].
+    Tick,
+}
+
+/// An attachment whose encrypted bytes the shell has put (and synced) under its handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingBlob {
+    /// Names the shell's file.
+    pub handle: BlobHandle,
+    /// Lets its holder read the blob; stands in the pointer too.
+    pub read_secret: Secret<32>,
+    /// Lets its holder upload and delete the blob.
+    pub owner_secret: Secret<32>,
+    /// Bytes of the file: a Padmé size class.
+    pub size: u64,
+}
+
+/// What a new device is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberRole {
+    /// A grown-up who decides.
+    Guardian,
+    /// A child.
+    Child,
+}
+
+/// What a person does on a device.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Founds a family with this device's person as its first guardian.
+    CreateFamily {
+        /// Name of the family.
+        family_name: String,
+        /// Name of the guardian.
+        guardian_name: String,
+    },
+    /// Makes a pairing code for a new member's first device. Needs an attached connection.
+    StartPairing {
+        /// What the new member is.
+        role: MemberRole,
+        /// The new member's name, as the guardian says it.
+        name: String,
+    },
+    /// The guardian has compared the pictures and says yes (or no).
+    AnswerPairing {
+        /// Yes or no.
+        accept: bool,
+    },
+    /// Starts to pair this device by the code on a guardian's phone.
+    JoinByCode {
+        /// The text of the QR code.
+        code: String,
+    },
+    /// Forms a room with some members' devices.
+    CreateConversation {
+        /// Its title.
+        title: String,
+        /// Who is in it besides this member.
+        members: Vec<MemberId>,
+    },
+    /// Sends something.
+    Send {
+        /// Where.
+        conversation: ConversationId,
+        /// What.
+        body: crate::content::Body,
+        /// The content this answers.
+        reply_to: Option<ContentId>,
+        /// Seconds after showing when it disappears; 0: stays.
+        disappear_seconds: u32,
+        /// The attachment's encrypted bytes, for photo and voice.
+        blob: Option<OutgoingBlob>,
+    },
+    /// The person has seen everything in this conversation.
+    MarkRead {
+        /// Where.
+        conversation: ConversationId,
+    },
+    /// The person is typing.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+    },
+    /// This device fetched and checked an attachment.
+    AttachmentFetched {
+        /// Of which content.
+        content: ContentId,
+    },
+    /// Renews this device's keys and address in a conversation.
+    SelfUpdate {
+        /// Where.
+        conversation: ConversationId,
+    },
+}
+
+/// What the shell must do, in this order: persist, then everything else.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Persist first, in one transaction, synced.
+    pub changes: Changes,
+    /// Send in order.
+    pub frames: Vec<ClientFrame>,
+    /// Start.
+    pub uploads: Vec<Upload>,
+    /// Start.
+    pub fetches: Vec<Fetch>,
+    /// Blobs of ours that everyone has: delete over HTTPS with the owner secret, best effort.
+    pub blob_deletions: Vec<Secret<32>>,
+    /// Show.
+    pub events: Vec<Event>,
+    /// The connection can't be used any more: close it.
+    pub close: bool,
+}
+
+/// What happened, for a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Attached; so many envelopes wait.
+    Attached {
+        /// Envelopes that wait.
+        waiting: u64,
+    },
+    /// Everything that waited has been read, and what was written offline is on its way.
+    CaughtUp,
+    /// The text of the pairing code to show as QR.
+    PairingCode {
+        /// Text.
+        code: String,
+    },
+    /// A device wants to be paired; compare the pictures, then answer.
+    PairingRequest {
+        /// What it calls itself.
+        device_name: String,
+        /// Four pictures that both screens show.
+        pictures: String,
+    },
+    /// The code on the other side is good; compare the pictures.
+    PairingStarted {
+        /// Four pictures that both screens show.
+        pictures: String,
+    },
+    /// Pairing ended badly.
+    PairingFailed {
+        /// Why.
+        sentence: String,
+    },
+    /// This device is in a conversation now.
+    Joined {
+        /// Which.
+        conversation: ConversationId,
+        /// Its title.
+        title: String,
+    },
+    /// A device of this member joined a conversation.
+    DeviceAdded {
+        /// Where.
+        conversation: ConversationId,
+        /// Whose.
+        member: MemberId,
+        /// Which.
+        device: DeviceId,
+        /// The member's name in the family log.
+        name: String,
+    },
+    /// A device left a conversation.
+    DeviceRemoved {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        device: DeviceId,
+    },
+    /// A content is to be shown (also own ones, when written).
+    Message {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        content: ContentId,
+        /// By whom.
+        sender: MemberId,
+        /// Written on this device.
+        mine: bool,
+        /// What.
+        body: crate::content::Body,
+    },
+    /// A message disappeared, as its sender wanted.
+    Disappeared {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        content: ContentId,
+    },
+    /// A device has a content of ours.
+    Delivered {
+        /// Which.
+        content: ContentId,
+        /// Which device.
+        device: DeviceId,
+    },
+    /// A device showed a content of ours.
+    Read {
+        /// Which.
+        content: ContentId,
+        /// Which device.
+        device: DeviceId,
+    },
+    /// A device has fetched our attachment.
+    Fetched {
+        /// Of which content.
+        content: ContentId,
+        /// Which device.
+        device: DeviceId,
+    },
+    /// Someone is typing.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        member: MemberId,
+    },
+    /// The conversation entered an epoch.
+    Epoch {
+        /// Where.
+        conversation: ConversationId,
+        /// Number.
+        epoch: u64,
+    },
+    /// A content of ours did not reach a device in time.
+    Undelivered {
+        /// Which.
+        content: ContentId,
+        /// Which device.
+        device: DeviceId,
+        /// Why.
+        sentence: String,
+    },
+    /// Contents of a sender are missing and were given up waiting for.
+    Gap {
+        /// Where.
+        conversation: ConversationId,
+        /// Whose.
+        device: DeviceId,
+        /// First missing sequence number.
+        from: u64,
+        /// Last missing sequence number.
+        through: u64,
+    },
+    /// An envelope could not be opened: counted, never shown.
+    Unreadable {
+        /// Why, without content.
+        reason: String,
+        /// So many in all.
+        total: u64,
+    },
+    /// A change was refused; the state is as it was.
+    Refused {
+        /// Where.
+        conversation: ConversationId,
+        /// Why.
+        sentence: String,
+    },
+    /// A recipient's mailbox did not take it; the others got theirs.
+    RecipientRefused {
+        /// Which device.
+        device: DeviceId,
+        /// Why.
+        sentence: String,
+    },
+    /// The relay refused something.
+    RelayError {
+        /// Code.
+        code: ErrorCode,
+        /// For a human.
+        sentence: String,
+    },
+    /// This store is a copy of an older state: the relay has seen a newer one.
+    StaleStore,
+}
+
+/// When something must happen even if nothing comes in.
+pub type Deadline = Option<Timestamp>;

@@ -1,0 +1,75 @@
+//! Names of the records a device keeps (PROTOCOL §11). Values are the protobuf messages of
+//! `device.proto` that end in `Record`, but for MLS state, which is OpenMLS's own.
+
+use super::io::{RecordClass, RecordKey};
+use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
+
+/// Version of everything a device stores; an older engine refuses a newer store.
+pub(super) const VERSION: u32 = 1;
+
+pub(super) const DEVICE: &[u8] = b"device";
+pub(super) const GENERATION: &[u8] = b"generation";
+pub(super) const LOG: &[u8] = b"l/";
+pub(super) const CONVERSATION: &[u8] = b"c/";
+pub(super) const MLS: &[u8] = b"g/";
+pub(super) const KEY_PACKAGE: &[u8] = b"k/";
+pub(super) const PEER_KEY_PACKAGE: &[u8] = b"p/";
+pub(super) const OUTGOING: &[u8] = b"o/";
+pub(super) const SEND: &[u8] = b"s/";
+pub(super) const OPERATION: &[u8] = b"q/";
+pub(super) const HELD: &[u8] = b"h/";
+pub(super) const INDEX: &[u8] = b"i/";
+pub(super) const GARBAGE: &[u8] = b"x/";
+
+/// History: a shown content, by conversation and order of showing.
+pub(super) const MESSAGE: &[u8] = b"m/";
+/// History: a reaction, by conversation, target and member.
+pub(super) const REACTION: &[u8] = b"r/";
+/// History: new words, by conversation and target.
+pub(super) const EDIT: &[u8] = b"e/";
+/// History: how far a content of ours got, by conversation, content and device: 1 delivered, 2 read, 3 fetched.
+pub(super) const RECEIPT: &[u8] = b"t/";
+
+pub(super) fn state(prefix: &[u8], rest: &[&[u8]]) -> RecordKey {
+    key(RecordClass::State, prefix, rest)
+}
+
+pub(super) fn history(prefix: &[u8], rest: &[&[u8]]) -> RecordKey {
+    key(RecordClass::History, prefix, rest)
+}
+
+fn key(class: RecordClass, prefix: &[u8], rest: &[&[u8]]) -> RecordKey {
+    let mut name = prefix.to_vec();
+    for part in rest {
+        name.extend_from_slice(part);
+    }
+    RecordKey { class, name }
+}
+
+pub(super) fn number(prefix: &[u8], number: u64) -> RecordKey {
+    state(prefix, &[&number.to_be_bytes()])
+}
+
+pub(super) fn message(conversation: ConversationId, order: u64) -> RecordKey {
+    history(MESSAGE, &[conversation.as_bytes(), &order.to_be_bytes()])
+}
+
+pub(super) fn reaction(conversation: ConversationId, target: ContentId, member: MemberId) -> RecordKey {
+    history(REACTION, &[conversation.as_bytes(), target.as_bytes(), member.as_bytes()])
+}
+
+pub(super) fn edit(conversation: ConversationId, target: ContentId) -> RecordKey {
+    history(EDIT, &[conversation.as_bytes(), target.as_bytes()])
+}
+
+pub(super) fn receipt(conversation: ConversationId, content: ContentId, device: DeviceId) -> RecordKey {
+    history(RECEIPT, &[conversation.as_bytes(), content.as_bytes(), device.as_bytes()])
+}
+
+pub(super) fn outgoing(conversation: ConversationId, sequence: u64) -> RecordKey {
+    state(OUTGOING, &[conversation.as_bytes(), &sequence.to_be_bytes()])
+}
+
+pub(super) fn held(conversation: ConversationId, device: DeviceId, sequence: u64) -> RecordKey {
+    state(HELD, &[conversation.as_bytes(), device.as_bytes(), &sequence.to_be_bytes()])
+}

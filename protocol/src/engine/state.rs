@@ -1,0 +1,152 @@
+//! What a device keeps of a conversation beside its MLS state, and the context of a call.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::io::{Changes, Event, Output, RecordKey};
+use super::records;
+use crate::conversation::{Conversation, ConversationKind, OwnAddress};
+use crate::day::Timestamp;
+use crate::ids::{ConversationId, DeviceId};
+use crate::wire;
+
+/// Own addresses that still open: in-flight envelopes may be sealed to the one before.
+const OWN_ADDRESSES_MAX: usize = 3;
+
+/// Time, randomness and output of one call into the engine.
+pub(super) struct Cx<'a> {
+    pub(super) now: Timestamp,
+    pub(super) rng: &'a mut dyn rand_core::CryptoRng,
+    pub(super) out: Output,
+}
+
+impl Cx<'_> {
+    pub(super) fn put(&mut self, key: RecordKey, value: Vec<u8>) {
+        self.out.changes.records.insert(key, Some(value));
+    }
+
+    pub(super) fn put_message(&mut self, key: RecordKey, value: &impl Message) {
+        self.put(key, value.encode_to_vec());
+    }
+
+    pub(super) fn erase(&mut self, key: RecordKey) {
+        self.out.changes.records.insert(key, None);
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.out.events.push(event);
+    }
+
+    pub(super) fn random16(&mut self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+/// A conversation as a device keeps it.
+pub(super) struct Room {
+    pub(super) conversation: Conversation,
+    pub(super) kind: ConversationKind,
+    pub(super) title: String,
+    pub(super) addresses: Vec<OwnAddress>,
+    pub(super) next_sequence: u64,
+    pub(super) next_order: u64,
+    pub(super) peers: BTreeMap<DeviceId, wire::PeerState>,
+    /// State differs from what was last persisted.
+    pub(super) dirty: bool,
+    /// Volatile: on this connection its slot was seen empty.
+    pub(super) synced: bool,
+    /// Volatile: an envelope spoke of a newer epoch, but the slot of this one was empty.
+    pub(super) walked_in_vain: Option<u64>,
+}
+
+impl Room {
+    pub(super) fn new(conversation: Conversation, kind: ConversationKind, title: String, address: OwnAddress) -> Self {
+        Self {
+            conversation,
+            kind,
+            title,
+            addresses: vec![address],
+            next_sequence: 1,
+            next_order: 1,
+            peers: BTreeMap::new(),
+            dirty: true,
+            synced: false,
+            walked_in_vain: None,
+        }
+    }
+
+    pub(super) const fn id(&self) -> ConversationId {
+        self.conversation.id()
+    }
+
+    /// The state kept about another device, made when it is first asked for.
+    pub(super) fn peer(&mut self, device: DeviceId) -> &mut wire::PeerState {
+        self.dirty = true;
+        let first = self.next_sequence;
+        self.peers.entry(device).or_insert_with(|| wire::PeerState {
+            device: device.to_bytes(),
+            first_sequence_sent: first,
+            ..wire::PeerState::default()
+        })
+    }
+
+    pub(super) fn add_address(&mut self, address: OwnAddress) {
+        self.addresses.push(address);
+        if self.addresses.len() > OWN_ADDRESSES_MAX {
+            self.addresses.remove(0);
+        }
+        self.dirty = true;
+    }
+
+    /// Writes what changed.
+    pub(super) fn save(&mut self, changes: &mut Changes) {
+        let id = self.id();
+        for (name, value) in self.conversation.take_changes() {
+            changes.records.insert(records::state(records::MLS, &[id.as_bytes(), &name]), value);
+        }
+        let record = wire::ConversationRecord {
+            conversation: id.to_bytes(),
+            kind: match self.kind {
+                ConversationKind::Family => wire::ConversationKind::Family,
+                ConversationKind::Room => wire::ConversationKind::Room,
+            }
+            .into(),
+            title: self.title.clone(),
+            addresses: self.addresses.iter().map(OwnAddress::to_wire).collect(),
+            next_sequence: self.next_sequence,
+            ended: !self.conversation.is_active(),
+            peers: self.peers.values().cloned().collect(),
+            next_order: self.next_order,
+        };
+        changes
+            .records
+            .insert(records::state(records::CONVERSATION, &[id.as_bytes()]), Some(record.encode_to_vec()));
+        self.dirty = false;
+    }
+
+    pub(super) fn restore(conversation: Conversation, record: &wire::ConversationRecord) -> Option<Self> {
+        let mut peers = BTreeMap::new();
+        for peer in &record.peers {
+            peers.insert(DeviceId::try_from(&peer.device).ok()?, peer.clone());
+        }
+        Some(Self {
+            conversation,
+            kind: match record.kind() {
+                wire::ConversationKind::Family => ConversationKind::Family,
+                wire::ConversationKind::Room => ConversationKind::Room,
+                wire::ConversationKind::Unspecified => return None,
+            },
+            title: record.title.clone(),
+            addresses: record.addresses.iter().map(OwnAddress::from_wire).collect::<Option<_>>()?,
+            next_sequence: record.next_sequence,
+            next_order: record.next_order,
+            peers,
+            dirty: false,
+            synced: false,
+            walked_in_vain: None,
+        })
+    }
+}

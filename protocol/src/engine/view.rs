@@ -1,0 +1,133 @@
+//! History records folded into what a screen shows.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::records;
+use crate::content::{Body, Content};
+use crate::day::Timestamp;
+use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
+use crate::wire;
+
+/// How far a content of ours got on one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Receipt {
+    /// The device has it.
+    Delivered,
+    /// Its person saw it.
+    Read,
+    /// The device has the attachment too.
+    Fetched,
+}
+
+/// One shown content with all that happened to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageView {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Place on this device's screen.
+    pub order: u64,
+    /// Which.
+    pub content: ContentId,
+    /// By whom.
+    pub sender: MemberId,
+    /// By which device; `None` once it was taken back.
+    pub device: Option<DeviceId>,
+    /// Written on this device.
+    pub mine: bool,
+    /// When, by the sender's clock; `None` once it was taken back.
+    pub sent_at: Option<Timestamp>,
+    /// When it came onto this screen.
+    pub shown_at: Timestamp,
+    /// What; `None` when it was taken back or has disappeared.
+    pub body: Option<Body>,
+    /// New words, when its author changed it.
+    pub edited: Option<String>,
+    /// What it answers.
+    pub reply_to: Option<ContentId>,
+    /// Emoji by member.
+    pub reactions: BTreeMap<MemberId, String>,
+    /// How far it got, by device; for own ones.
+    pub receipts: BTreeMap<DeviceId, Receipt>,
+    /// When it disappears.
+    pub disappears_at: Option<Timestamp>,
+}
+
+/// Folds history records (name, value) into messages, by conversation and order of showing.
+/// Records that can't be read are left out.
+pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<MessageView> {
+    let mut views: BTreeMap<ContentId, MessageView> = BTreeMap::new();
+    let mut edits = BTreeMap::new();
+    let mut reactions = Vec::new();
+    let mut receipts = Vec::new();
+    for (name, value) in history {
+        if name.starts_with(records::MESSAGE) {
+            if let Some(view) = wire::StoredMessageRecord::decode(value.as_slice()).ok().and_then(|r| view(&name, &r)) {
+                views.insert(view.content, view);
+            }
+        } else if let Some((target, _)) = target_of(&name, records::EDIT) {
+            edits.insert(target, String::from_utf8_lossy(&value).into_owned());
+        } else if let Some((target, rest)) = target_of(&name, records::REACTION) {
+            if let Ok(member) = MemberId::try_from(rest) {
+                reactions.push((target, member, String::from_utf8_lossy(&value).into_owned()));
+            }
+        } else if let Some((target, rest)) = target_of(&name, records::RECEIPT)
+            && let Ok(device) = DeviceId::try_from(rest)
+        {
+            let receipt = match value.first() {
+                Some(1) => Receipt::Delivered,
+                Some(2) => Receipt::Read,
+                _ => Receipt::Fetched,
+            };
+            receipts.push((target, device, receipt));
+        }
+    }
+    for (target, text) in edits {
+        if let Some(view) = views.get_mut(&target).filter(|view| view.body.is_some()) {
+            view.edited = Some(text);
+        }
+    }
+    for (target, member, emoji) in reactions {
+        if let Some(view) = views.get_mut(&target).filter(|view| view.body.is_some()) {
+            view.reactions.insert(member, emoji);
+        }
+    }
+    for (target, device, receipt) in receipts {
+        if let Some(view) = views.get_mut(&target) {
+            view.receipts.insert(device, receipt);
+        }
+    }
+    let mut views: Vec<MessageView> = views.into_values().collect();
+    views.sort_by_key(|view| (view.conversation, view.order));
+    views
+}
+
+fn target_of<'a>(name: &'a [u8], prefix: &[u8]) -> Option<(ContentId, &'a [u8])> {
+    let rest = name.strip_prefix(prefix)?;
+    let (_, rest) = rest.split_at_checked(ConversationId::LEN)?;
+    let (target, rest) = rest.split_at_checked(ContentId::LEN)?;
+    Some((ContentId::try_from(target).ok()?, rest))
+}
+
+fn view(name: &[u8], record: &wire::StoredMessageRecord) -> Option<MessageView> {
+    let rest = name.strip_prefix(records::MESSAGE)?;
+    let (conversation, _) = rest.split_at_checked(ConversationId::LEN)?;
+    let content = if record.deleted { None } else { Some(Content::decode(&record.content).ok()?) };
+    Some(MessageView {
+        conversation: ConversationId::try_from(conversation).ok()?,
+        order: record.order,
+        content: ContentId::try_from(&record.content_id).ok()?,
+        sender: MemberId::try_from(&record.sender_member).ok()?,
+        device: content.as_ref().map(|content| content.sender),
+        mine: record.mine,
+        sent_at: content.as_ref().map(|content| content.sent_at),
+        shown_at: Timestamp(record.shown_at_ms),
+        reply_to: content.as_ref().and_then(|content| content.reply_to),
+        body: content.map(|content| content.body),
+        edited: None,
+        reactions: BTreeMap::new(),
+        receipts: BTreeMap::new(),
+        disappears_at: (record.disappears_at_ms > 0).then_some(Timestamp(record.disappears_at_ms)),
+    })
+}

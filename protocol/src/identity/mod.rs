@@ -1,0 +1,8 @@
+//! Who is who: the family log, from which all authority comes, and the certificates it
+//! implies (PROTOCOL §7).
+
+mod log;
+mod statement;
+
+pub use log::{Certificate, FamilyLog, LogError, Member, Role};
+pub use statement::{AddedDevice, AddedMember, Decision, Statement, sign_statement};

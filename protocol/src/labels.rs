@@ -1,0 +1,109 @@
+//! Every key-derivation and signature label in one place (PROTOCOL §10).
+//!
+//! A label names one use: no two uses share one, and a test keeps the list free of prefixes.
+
+/// Signature that attaches a connection to a mailbox.
+pub const SIGN_ATTACH: &[u8] = b"kinline v1 sign attach\0";
+/// Signature that opens a mailbox.
+pub const SIGN_OPEN_MAILBOX: &[u8] = b"kinline v1 sign open mailbox\0";
+/// Signature that closes a mailbox, or undoes that.
+pub const SIGN_CLOSE_MAILBOX: &[u8] = b"kinline v1 sign close mailbox\0";
+/// Signature of a grant.
+pub const SIGN_GRANT: &[u8] = b"kinline v1 sign grant\0";
+/// Signature of a family log statement.
+pub const SIGN_STATEMENT: &[u8] = b"kinline v1 sign statement\0";
+/// Signature of content, so that it can be reported.
+pub const SIGN_CONTENT: &[u8] = b"kinline v1 sign content\0";
+/// Signature of a one-to-one message between devices.
+pub const SIGN_DIRECT: &[u8] = b"kinline v1 sign direct\0";
+/// Signature inside a sealed commit.
+pub const SIGN_COMMIT: &[u8] = b"kinline v1 sign commit\0";
+/// Signature with which a device proves its key while it is paired.
+pub const SIGN_PAIRING: &[u8] = b"kinline v1 sign pairing\0";
+
+/// Hash of a grant's revocation secret.
+pub const HASH_REVOCATION: &[u8] = b"kinline v1 hash revocation\0";
+/// Hash of a blob's read secret.
+pub const HASH_BLOB_READ: &[u8] = b"kinline v1 hash blob read\0";
+/// Hash of a blob's owner secret.
+pub const HASH_BLOB_OWNER: &[u8] = b"kinline v1 hash blob owner\0";
+/// Hash that makes a family id of a root key.
+pub const HASH_FAMILY: &[u8] = b"kinline v1 hash family\0";
+/// Salted hash of a statement.
+pub const HASH_STATEMENT: &[u8] = b"kinline v1 hash statement\0";
+/// Hash that chains a statement's hash to the head before it.
+pub const HASH_HEAD: &[u8] = b"kinline v1 hash head\0";
+/// Hash of a sealed commit as the relay compares offers.
+pub const HASH_COMMIT: &[u8] = b"kinline v1 hash commit\0";
+/// Hash of an admission code.
+pub const HASH_ADMISSION: &[u8] = b"kinline v1 hash admission\0";
+
+/// MLS exporter label of the commit slot's token.
+pub const EXPORT_SLOT_TOKEN: &str = "kinline commit slot";
+/// MLS exporter label of the commit's sealing key.
+pub const EXPORT_COMMIT_KEY: &str = "kinline commit key";
+/// MLS exporter label of the key of ephemeral signals.
+pub const EXPORT_SIGNAL_KEY: &str = "kinline signal key";
+
+/// Associated data of an envelope, before mailbox and message id.
+pub const AEAD_ENVELOPE: &[u8] = b"kinline v1 aead envelope\0";
+/// Associated data of a sealed commit, before the slot's token.
+pub const AEAD_COMMIT: &[u8] = b"kinline v1 aead commit\0";
+/// Associated data of an ephemeral signal, before the mailbox.
+pub const AEAD_SIGNAL: &[u8] = b"kinline v1 aead signal\0";
+
+/// Derives the revocation secrets of a device's grants from its seed.
+pub const KDF_REVOCATION: &[u8] = b"kinline v1 kdf revocation\0";
+/// Derives the Noise pre-shared key from a pairing code's secret.
+pub const KDF_PAIRING: &[u8] = b"kinline v1 kdf pairing\0";
+/// Derives an attachment's chunk key from its file key.
+pub const KDF_ATTACHMENT: &[u8] = b"kinline v1 kdf attachment\0";
+/// Derives the key of a device's store values.
+pub const KDF_STORE_VALUE: &[u8] = b"kinline v1 kdf store value\0";
+/// Derives the key under which a device's store hashes its keys.
+pub const KDF_STORE_KEY: &[u8] = b"kinline v1 kdf store key\0";
+/// Derives the key that wraps a store's key from a passphrase.
+pub const KDF_STORE_WRAP: &[u8] = b"kinline v1 kdf store wrap\0";
+/// Derives the relay's at-rest keys.
+pub const KDF_AT_REST: &[u8] = b"kinline v1 kdf at rest\0";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_label_is_a_prefix_of_another() {
+        let all = [
+            super::SIGN_ATTACH,
+            super::SIGN_OPEN_MAILBOX,
+            super::SIGN_CLOSE_MAILBOX,
+            super::SIGN_GRANT,
+            super::SIGN_STATEMENT,
+            super::SIGN_CONTENT,
+            super::SIGN_DIRECT,
+            super::SIGN_COMMIT,
+            super::SIGN_PAIRING,
+            super::HASH_REVOCATION,
+            super::HASH_BLOB_READ,
+            super::HASH_BLOB_OWNER,
+            super::HASH_FAMILY,
+            super::HASH_STATEMENT,
+            super::HASH_HEAD,
+            super::HASH_COMMIT,
+            super::HASH_ADMISSION,
+            super::AEAD_ENVELOPE,
+            super::AEAD_COMMIT,
+            super::AEAD_SIGNAL,
+            super::KDF_REVOCATION,
+            super::KDF_PAIRING,
+            super::KDF_ATTACHMENT,
+            super::KDF_STORE_VALUE,
+            super::KDF_STORE_KEY,
+            super::KDF_STORE_WRAP,
+            super::KDF_AT_REST,
+        ];
+        for (i, a) in all.iter().enumerate() {
+            for b in all.iter().skip(i + 1) {
+                assert!(!a.starts_with(b) && !b.starts_with(a));
+            }
+        }
+    }
+}

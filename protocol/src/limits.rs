@@ -1,0 +1,77 @@
+//! Every limit of the protocol, with its arithmetic (PROTOCOL §3.3).
+
+/// An envelope on the wire and at rest: nonce 24 ‖ ciphertext 984 ‖ tag 16.
+pub const ENVELOPE_BYTES: usize = 1_024;
+/// Plaintext inside an envelope: 1,024 − 24 (nonce) − 16 (tag).
+pub const ENVELOPE_PLAINTEXT_BYTES: usize = ENVELOPE_BYTES - 24 - 16;
+/// Payload inside an envelope: the plaintext less kind (1) and length (2).
+pub const ENVELOPE_PAYLOAD_BYTES_MAX: usize = ENVELOPE_PLAINTEXT_BYTES - 3;
+const _: () = assert!(ENVELOPE_PAYLOAD_BYTES_MAX == 981);
+
+/// Leaves of a conversation: a family with eight members of four devices each.
+pub const CONVERSATION_LEAVES_MAX: usize = 32;
+/// Deliveries in one `Send`: one for each other leaf of two full conversations.
+pub const SEND_DELIVERIES_MAX: usize = 64;
+/// A sealed commit: 32 leaves of X-Wing need about 15 KiB; four times that, a Padmé class.
+pub const COMMIT_BYTES_MAX: usize = 64 * 1_024;
+/// One ephemeral signal: nonce 24 + tag 16 + a padded body.
+pub const SIGNAL_BYTES_MAX: usize = 256;
+/// One rendezvous message: the largest Noise message.
+pub const RENDEZVOUS_MESSAGE_BYTES_MAX: usize = 65_535;
+/// Messages that wait in a rendezvous for a side that is not there.
+pub const RENDEZVOUS_MESSAGES_MAX: usize = 8;
+/// A rendezvous lives at most ten minutes.
+pub const RENDEZVOUS_SECONDS_MAX: u32 = 600;
+
+/// A delivery: envelope, mailbox 16, grant 125, message id 16 and protobuf tags (below 32).
+const DELIVERY_BYTES_MAX: usize = ENVELOPE_BYTES + 16 + 125 + 16 + 32;
+/// The largest frame a device may send: 64 deliveries and one commit, rounded up.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 192 * 1_024;
+const _: () = assert!(
+    SEND_DELIVERIES_MAX * DELIVERY_BYTES_MAX + COMMIT_BYTES_MAX + 256 <= CLIENT_FRAME_BYTES_MAX
+);
+/// The largest frame a relay may send: a lost slot's winner or a rendezvous message.
+pub const SERVER_FRAME_BYTES_MAX: usize = 72 * 1_024;
+const _: () = assert!(RENDEZVOUS_MESSAGE_BYTES_MAX + 256 <= SERVER_FRAME_BYTES_MAX);
+const _: () = assert!(COMMIT_BYTES_MAX + 256 <= SERVER_FRAME_BYTES_MAX);
+
+/// Envelopes a mailbox holds: a busy family's month (100 a day from three others).
+pub const MAILBOX_ENVELOPES_MAX: u32 = 10_000;
+/// Deliveries that may be unacknowledged on one connection: 256 KiB.
+pub const DELIVERY_WINDOW_MAX: u32 = 256;
+/// A blob: ten minutes of voice or a large photo fit many times over.
+pub const BLOB_BYTES_MAX: u64 = 128 * 1_024 * 1_024;
+/// Blob bytes a mailbox may upload in a day.
+pub const MAILBOX_BLOB_BYTES_PER_DAY_MAX: u64 = 1_024 * 1_024 * 1_024;
+
+/// Days an undelivered envelope is kept.
+pub const ENVELOPE_RETENTION_DAYS: u32 = 30;
+/// Days a commit slot is kept.
+pub const COMMIT_RETENTION_DAYS: u32 = 120;
+/// A device offers a commit only if it saw its slot empty within this many days (20 before the slot goes).
+pub const COMMIT_OFFER_DAYS_MAX: u32 = 100;
+/// Days a blob is kept.
+pub const BLOB_RETENTION_DAYS: u32 = 30;
+/// Days without an attach after which a mailbox is deleted.
+pub const MAILBOX_IDLE_DAYS: u32 = 90;
+/// Days between closing a mailbox and its deletion (72 hours).
+pub const MAILBOX_CLOSED_DAYS: u32 = 3;
+/// Days a grant is valid.
+pub const GRANT_DAYS: u32 = 120;
+
+/// Characters of one text: longer ones are refused with a sentence.
+pub const TEXT_CHARACTERS_MAX: usize = 20_000;
+/// Bytes of one content, as protobuf.
+pub const CONTENT_BYTES_MAX: usize = 128 * 1_024;
+/// A name of a person, device or conversation, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Statements in one family log.
+pub const FAMILY_LOG_STATEMENTS_MAX: usize = 10_000;
+/// Bytes of an overflow blob that a device fetches by itself (welcomes, long texts, key packages).
+pub const OVERFLOW_BYTES_MAX: u64 = 2 * 1_024 * 1_024;
+/// Days a sender keeps content that some device has not confirmed; then it visibly expires.
+pub const CONTENT_KEEP_DAYS: u32 = 30;
+/// Milliseconds a gap holds back what follows while attached.
+pub const GAP_HOLD_MS: u64 = 3_600_000;
+/// Generations a member may leave unconfirmed before the sender self-updates.
+pub const UNCONFIRMED_GENERATIONS_MAX: u64 = 500;

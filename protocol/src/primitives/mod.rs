@@ -1,0 +1,10 @@
+//! Each primitive in its one home file, called nowhere else.
+
+pub mod aead;
+#[cfg(feature = "client")]
+pub mod chacha;
+#[cfg(feature = "client")]
+pub mod dh;
+pub mod hash;
+pub mod kdf;
+pub mod sign;

@@ -1,0 +1,283 @@
+//! The loop of one connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response as HttpResponse};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use kinline_protocol::wire::server_frame::Body as Response;
+use kinline_protocol::wire::{self, FrameError, SUBPROTOCOL, ServerFrame};
+use kinline_protocol::limits;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::frames::Reply;
+use super::session::Session;
+use crate::errors::Refusal;
+use crate::mailbox::Arrival;
+use crate::relay::Shared;
+
+/// Sends of one connection whose answers are outstanding; above this it is not read.
+const ANSWERS_MAX: usize = 64;
+/// Envelopes read from the disk at a time for one connection: 32 KiB.
+const PAGE: u32 = 32;
+/// A reader that takes nothing for this long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long answers may take when the relay stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the other side may take to say goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A frame that is a little too large is read and answered; beyond that the connection just ends.
+const TOO_LARGE_SLACK: usize = 64 * 1_024;
+
+/// Turns an HTTP request into a connection of `kinline.v1`.
+pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, request: WebSocketUpgrade) -> HttpResponse {
+    let request = request
+        .protocols([SUBPROTOCOL])
+        .max_message_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
+        .max_frame_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
+        .read_buffer_size(4_096)
+        .write_buffer_size(0);
+    if request.selected_protocol().is_none() {
+        let sentence = "this endpoint speaks the WebSocket subprotocol kinline.v1 and nothing else\n";
+        return (StatusCode::BAD_REQUEST, sentence).into_response();
+    }
+    request.on_upgrade(move |socket| {
+        let tracker = shared.tracker.clone();
+        tracker.track_future(async move {
+            if let Ok(session) = Session::new(shared) {
+                Actor::new(session, socket).run().await;
+            }
+        })
+    })
+}
+
+/// The connection is over.
+struct Over;
+
+type Answer = (u64, Result<Response, Refusal>);
+
+struct Actor {
+    session: Session,
+    socket: WebSocket,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    heard_at: Instant,
+    frame_at: Instant,
+}
+
+impl Actor {
+    fn new(session: Session, socket: WebSocket) -> Self {
+        let now = Instant::now();
+        Self { session, socket, answers: FuturesUnordered::new(), heard_at: now, frame_at: now }
+    }
+
+    async fn run(mut self) {
+        metrics::gauge!("kinline_connections").increment(1.0);
+        let _over = self.converse().await;
+        metrics::gauge!("kinline_connections").decrement(1.0);
+    }
+
+    async fn converse(&mut self) -> Result<(), Over> {
+        let hello = Response::Hello(self.session.hello());
+        self.say(0, hello).await?;
+        let shared = Arc::clone(&self.session.shared);
+        let inbox = Arc::clone(&self.session.inbox);
+        let mut ticks = interval(shared.limits.idle / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shared.stopping.cancelled() => return self.stop().await,
+                Some((request_id, answer)) = self.answers.next(), if !self.answers.is_empty() => {
+                    self.answer(request_id, answer).await?;
+                }
+                () = inbox.woken() => self.tell().await?,
+                message = self.socket.recv(), if self.answers.len() < ANSWERS_MAX => {
+                    self.hear(message).await?;
+                }
+                _ = ticks.tick() => self.tick().await?,
+            }
+        }
+    }
+
+    /// One message of the device.
+    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
+        self.heard_at = Instant::now();
+        let bytes = match message {
+            None => return Err(Over),
+            Some(Err(error)) if is_too_large(&error) => {
+                return self.refuse(0, &Refusal::TooLarge { max: limits::CLIENT_FRAME_BYTES_MAX }).await;
+            }
+            Some(Err(_)) => return Err(Over),
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Text(_))) => {
+                return self.refuse(0, &Refusal::Malformed("frames are binary messages")).await;
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Close(_))) => return Err(Over),
+        };
+        self.frame_at = self.heard_at;
+        let frame = match wire::decode_client(bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                let (request_id, refusal) = refusal(&error);
+                return self.refuse(request_id, &refusal).await;
+            }
+        };
+        let Some(body) = frame.body else { return Ok(()) };
+        let request_id = frame.request_id;
+        match self.session.handle(body).await {
+            Ok(Reply::Nothing) => {}
+            Ok(Reply::Now(response)) => self.answer(request_id, Ok(response)).await?,
+            Ok(Reply::Later(answer)) => self.answers.push(Box::pin(async move { (request_id, answer.await) })),
+            Err(refusal) => self.answer(request_id, Err(refusal)).await?,
+        }
+        self.deliver().await
+    }
+
+    /// What others put into the inbox, and what waits in the mailbox.
+    async fn tell(&mut self) -> Result<(), Over> {
+        loop {
+            match self.session.inbox.next() {
+                Err(reason) => return self.finish(&reason).await,
+                Ok(None) => return self.deliver().await,
+                Ok(Some(arrival)) => {
+                    let response = match arrival {
+                        Arrival::Signal(body) => Response::SignalDelivered(wire::SignalDelivered { body }),
+                        Arrival::Joined(id) => {
+                            Response::RendezvousReady(wire::RendezvousReady { rendezvous: id.to_bytes(), joined: true })
+                        }
+                        Arrival::Met(id, body) => Response::RendezvousGot(wire::RendezvousGot {
+                            rendezvous: id.to_bytes(),
+                            body,
+                            closed: false,
+                        }),
+                        Arrival::Ended(id) => {
+                            self.session.rendezvous.retain(|other| *other != id);
+                            Response::RendezvousGot(wire::RendezvousGot {
+                                rendezvous: id.to_bytes(),
+                                body: bytes::Bytes::new(),
+                                closed: true,
+                            })
+                        }
+                    };
+                    self.say(0, response).await?;
+                }
+            }
+        }
+    }
+
+    /// Delivers while the window has credit.
+    async fn deliver(&mut self) -> Result<(), Over> {
+        let Some(mailbox) = self.session.mailbox.clone() else { return Ok(()) };
+        let shared = Arc::clone(&self.session.shared);
+        loop {
+            let page = match mailbox.next(&*shared.storage, self.session.id, PAGE).await {
+                Ok(page) => page,
+                Err(error) => return self.finish(&error.into()).await,
+            };
+            if page.is_empty() {
+                return Ok(());
+            }
+            metrics::counter!("kinline_envelopes_delivered_total").increment(page.len() as u64);
+            for delivered in page {
+                let deliver = wire::Deliver {
+                    number: delivered.number,
+                    message_id: delivered.message.to_bytes(),
+                    envelope: delivered.body,
+                };
+                self.say(0, Response::Deliver(deliver)).await?;
+            }
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Over> {
+        let limits = &self.session.shared.limits;
+        let silent = self.heard_at.elapsed() >= limits.idle;
+        let useless = self.session.mailbox.is_none() && self.frame_at.elapsed() >= limits.unattached_idle;
+        if silent || useless {
+            return Err(Over);
+        }
+        self.put(Message::Ping(bytes::Bytes::new())).await
+    }
+
+    /// An answer, unless none was wanted; a refusal is always said.
+    async fn answer(&mut self, request_id: u64, answer: Result<Response, Refusal>) -> Result<(), Over> {
+        match answer {
+            Ok(_) if request_id == 0 => Ok(()),
+            Ok(response) => self.say(request_id, response).await,
+            Err(refusal) => self.refuse(request_id, &refusal).await,
+        }
+    }
+
+    /// Says why and ends, or goes on if the stream can still be trusted.
+    async fn refuse(&mut self, request_id: u64, refusal: &Refusal) -> Result<(), Over> {
+        metrics::counter!("kinline_refusals_total", "code" => refusal.label()).increment(1);
+        self.say(request_id, Response::Error(refusal.to_wire())).await?;
+        if refusal.closes() { self.goodbye().await } else { Ok(()) }
+    }
+
+    /// Says why and ends, whatever the reason.
+    async fn finish(&mut self, reason: &Refusal) -> Result<(), Over> {
+        metrics::counter!("kinline_refusals_total", "code" => reason.label()).increment(1);
+        let error = wire::Error { closing: true, ..reason.to_wire() };
+        self.say(0, Response::Error(error)).await?;
+        self.goodbye().await
+    }
+
+    /// The relay stops: what was accepted is answered first.
+    async fn stop(&mut self) -> Result<(), Over> {
+        self.session.detach();
+        let until = Instant::now() + DRAIN_TIMEOUT;
+        while let Ok(Some((request_id, answer))) = tokio::time::timeout_at(until, self.answers.next()).await {
+            self.answer(request_id, answer).await?;
+        }
+        self.refuse(0, &Refusal::ShuttingDown).await
+    }
+
+    async fn goodbye(&mut self) -> Result<(), Over> {
+        self.session.detach();
+        self.put(Message::Close(None)).await?;
+        // Whatever still comes is read and dropped, so that the other side sees our last frame
+        // before the connection is reset.
+        let _ = timeout(GOODBYE_TIMEOUT, async { while let Some(Ok(_)) = self.socket.recv().await {} }).await;
+        Err(Over)
+    }
+
+    async fn say(&mut self, request_id: u64, body: Response) -> Result<(), Over> {
+        let frame = ServerFrame { request_id, critical: Vec::new(), body: Some(body) };
+        self.put(Message::Binary(wire::encode(&frame))).await
+    }
+
+    async fn put(&mut self, message: Message) -> Result<(), Over> {
+        match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Over),
+        }
+    }
+}
+
+fn refusal(error: &FrameError) -> (u64, Refusal) {
+    match *error {
+        FrameError::TooLarge { max, .. } => (0, Refusal::TooLarge { max }),
+        FrameError::Malformed(_) => (0, Refusal::Malformed("the bytes are no frame")),
+        FrameError::UnknownKind { request_id } => (request_id, Refusal::UnknownKind),
+        FrameError::Unsupported { request_id, feature } => (request_id, Refusal::Unsupported(feature)),
+    }
+}
+
+/// Tells a message that is too large from a lost connection.
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut source = Some(error as &dyn std::error::Error);
+    while let Some(error) = source {
+        if matches!(error.downcast_ref(), Some(tungstenite::Error::Capacity(_))) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

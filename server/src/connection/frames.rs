@@ -1,0 +1,182 @@
+//! What each frame asks for, and what it is answered with.
+
+use std::num::NonZeroU32;
+
+use futures_util::future::BoxFuture;
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::{MailboxId, RendezvousId, SlotToken};
+use kinline_protocol::wire::client_frame::Body as Request;
+use kinline_protocol::wire::server_frame::Body as Response;
+use kinline_protocol::{grant, limits, wire};
+
+use super::session::Session;
+use crate::errors::Refusal;
+use crate::mailbox::{self, Arrival};
+use crate::{blob, mailbox::take};
+
+/// Rendezvous that one connection may have open or joined at a time.
+const RENDEZVOUS_MAX: usize = 4;
+
+/// How a frame is answered.
+pub(super) enum Reply {
+    /// Not at all.
+    Nothing,
+    /// Now.
+    Now(Response),
+    /// When what was sent is safe.
+    Later(BoxFuture<'static, Result<Response, Refusal>>),
+}
+
+impl Session {
+    /// Handles one frame.
+    ///
+    /// # Errors
+    /// [`Refusal`], which becomes an error frame.
+    pub(super) async fn handle(&mut self, request: Request) -> Result<Reply, Refusal> {
+        self.slow_down(&request)?;
+        match request {
+            Request::OpenMailbox(request) => {
+                mailbox::open(&self.shared, &self.challenge(), &request).await?;
+                Ok(Reply::Now(Response::MailboxOpened(wire::MailboxOpened {})))
+            }
+            Request::Attach(request) => self.attach(&request).await,
+            Request::Acknowledge(request) => {
+                self.attached()?.acknowledge(&*self.shared.storage, self.id, &request)?;
+                Ok(Reply::Nothing)
+            }
+            Request::Send(request) => {
+                let pending = mailbox::accept(&self.shared, self.mailbox.as_ref(), request).await?;
+                Ok(Reply::Later(Box::pin(async move { pending.answer().await.map(Response::SendResult) })))
+            }
+            Request::FetchCommit(request) => {
+                let token = SlotToken::try_from(&request.token).map_err(|_| Refusal::Malformed("a token has 16 bytes"))?;
+                let sealed = self.shared.storage.commit(token).await?;
+                Ok(Reply::Now(Response::CommitSlot(wire::CommitSlot {
+                    present: sealed.is_some(),
+                    sealed: sealed.unwrap_or_default(),
+                })))
+            }
+            Request::Signal(request) => self.signal(request).await,
+            Request::CreateBlob(request) => {
+                let created = blob::create(&self.shared, self.attached()?, &request).await?;
+                Ok(Reply::Now(Response::BlobCreated(created)))
+            }
+            Request::RevokeGrant(request) => self.revoke(&request).await,
+            Request::CloseMailbox(request) => {
+                mailbox::close(&self.shared, &self.challenge(), &request).await?;
+                Ok(Reply::Now(Response::MailboxClosed(wire::MailboxClosed {})))
+            }
+            Request::RendezvousOpen(request) => self.rendezvous_open(&request),
+            Request::RendezvousJoin(request) => self.rendezvous_join(&request),
+            Request::RendezvousPut(request) => self.rendezvous_put(&request),
+            Request::Ping(_) => Ok(Reply::Now(Response::Pong(wire::Pong {}))),
+        }
+    }
+
+    /// A Send counts as one and one more for each eight deliveries; acknowledgements are free,
+    /// since each answers a delivery.
+    fn slow_down(&self, request: &Request) -> Result<(), Refusal> {
+        let weight = match request {
+            Request::Acknowledge(_) => return Ok(()),
+            Request::Send(send) => 1 + send.deliveries.len() / 8,
+            Request::Signal(signal) => 1 + signal.deliveries.len() / 8,
+            _ => 1,
+        };
+        let weight = u32::try_from(weight).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        let limiter = if self.mailbox.is_some() { &self.frames } else { &self.frames_unattached };
+        take(limiter, weight).map_err(|retry_after_ms| Refusal::SlowDown { retry_after_ms })
+    }
+
+    async fn attach(&mut self, request: &wire::Attach) -> Result<Reply, Refusal> {
+        if self.mailbox.is_some() {
+            return Err(Refusal::OutOfOrder("this connection is attached already"));
+        }
+        let (mailbox, attached) =
+            mailbox::attach(&self.shared, &self.challenge(), request, self.id, &self.inbox).await?;
+        self.mailbox = Some(mailbox);
+        self.inbox.wake();
+        Ok(Reply::Now(Response::Attached(attached)))
+    }
+
+    async fn signal(&self, request: wire::Signal) -> Result<Reply, Refusal> {
+        self.attached()?;
+        if request.deliveries.len() > limits::SEND_DELIVERIES_MAX {
+            return Err(Refusal::Malformed("more deliveries than a signal may have"));
+        }
+        for delivery in request.deliveries {
+            let id = MailboxId::try_from(&delivery.mailbox)
+                .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
+            if delivery.body.len() > limits::SIGNAL_BYTES_MAX || delivery.grant.len() != grant::GRANT_BYTES {
+                return Err(Refusal::Malformed("a signal's body or grant has a wrong size"));
+            }
+            if let Ok(mailbox) = mailbox::permit(&self.shared, id, &delivery.grant).await?
+                && let Some(inbox) = mailbox.lock().queue.inbox()
+            {
+                inbox.put(Arrival::Signal(bytes::Bytes::copy_from_slice(&delivery.body)));
+            }
+        }
+        Ok(Reply::Nothing)
+    }
+
+    async fn revoke(&self, request: &wire::RevokeGrant) -> Result<Reply, Refusal> {
+        MailboxId::try_from(&request.mailbox).map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
+        if request.secret.len() != 32 {
+            return Err(Refusal::Malformed("a revocation secret has 32 bytes"));
+        }
+        let today = self.shared.clock.day();
+        if request.last_day >= today.0 {
+            let expires = Day(request.last_day).min(mailbox::last_day_max(today));
+            self.shared.grants.revoke(grant::revocation_hash(&request.secret), expires).await?;
+        }
+        Ok(Reply::Now(Response::GrantRevoked(wire::GrantRevoked {})))
+    }
+
+    fn rendezvous_open(&mut self, request: &wire::RendezvousOpen) -> Result<Reply, Refusal> {
+        self.attached()?;
+        if request.seconds == 0 || request.seconds > limits::RENDEZVOUS_SECONDS_MAX {
+            return Err(Refusal::Malformed("a rendezvous lasts between 1 and 600 seconds"));
+        }
+        let id = rendezvous(&request.rendezvous)?;
+        self.meet(id, |session| session.shared.rendezvous.open(id, request.seconds, session.id, &session.inbox))?;
+        Ok(ready(id, false))
+    }
+
+    fn rendezvous_join(&mut self, request: &wire::RendezvousJoin) -> Result<Reply, Refusal> {
+        let id = rendezvous(&request.rendezvous)?;
+        self.meet(id, |session| session.shared.rendezvous.join(id, session.id, &session.inbox))?;
+        Ok(ready(id, true))
+    }
+
+    fn meet(
+        &mut self,
+        id: RendezvousId,
+        enter: impl FnOnce(&Self) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let known = self.rendezvous.contains(&id);
+        if !known && self.rendezvous.len() >= RENDEZVOUS_MAX {
+            return Err(Refusal::SlowDown { retry_after_ms: 60_000 });
+        }
+        enter(self)?;
+        if !known {
+            self.rendezvous.push(id);
+        }
+        Ok(())
+    }
+
+    fn rendezvous_put(&self, request: &wire::RendezvousPut) -> Result<Reply, Refusal> {
+        let id = rendezvous(&request.rendezvous)?;
+        if request.body.len() > limits::RENDEZVOUS_MESSAGE_BYTES_MAX {
+            return Err(Refusal::Malformed("a rendezvous message has at most 65,535 bytes"));
+        }
+        self.shared.rendezvous.put(id, self.id, &request.body)?;
+        Ok(Reply::Nothing)
+    }
+}
+
+fn rendezvous(bytes: &bytes::Bytes) -> Result<RendezvousId, Refusal> {
+    RendezvousId::try_from(bytes).map_err(|_| Refusal::Malformed("a rendezvous id has 16 bytes"))
+}
+
+fn ready(id: RendezvousId, joined: bool) -> Reply {
+    Reply::Now(Response::RendezvousReady(wire::RendezvousReady { rendezvous: id.to_bytes(), joined }))
+}

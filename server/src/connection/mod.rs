@@ -1,0 +1,11 @@
+//! One actor per connection: it alone reads and writes its socket.
+//!
+//! Frames are handled one after the other, in the order they came; only the answer to a
+//! Send is given later, when what was sent is safe. Everything that others want from this
+//! connection goes through its bounded inbox, so that a slow reader costs itself.
+
+mod actor;
+mod frames;
+mod session;
+
+pub(crate) use actor::upgrade;

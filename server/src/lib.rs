@@ -1,0 +1,3 @@
+//! scratch
+mod clock; mod files; mod keys; mod random; mod storage; mod sync;
+pub use clock::Clock;

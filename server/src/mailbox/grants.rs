@@ -1,0 +1,112 @@
+//! Which grants are good: checked ones in a bounded cache, revoked ones on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kinline_protocol::day::Day;
+use kinline_protocol::grant::GrantIn;
+use kinline_protocol::ids::MailboxId;
+use kinline_protocol::limits;
+use kinline_protocol::primitives::hash;
+use kinline_protocol::primitives::sign::PublicKey;
+use quick_cache::sync::Cache;
+use tokio::sync::oneshot;
+
+use crate::errors::Refusal;
+use crate::storage::{ReadError, Storage, Write, WriteError};
+
+/// Checked grants kept: 65,536 x about 100 B are 6.5 MB, and as many busy address pairs.
+const CHECKED_MAX: usize = 65_536;
+/// Revocation hashes whose state is kept in memory.
+const REVOKED_MAX: usize = 65_536;
+
+/// Days by which a device's clock may be ahead of the relay's.
+const CLOCK_DAYS: u32 = 7;
+
+/// The latest last day that a grant may have: a revocation is never kept longer than that.
+pub(crate) const fn last_day_max(today: Day) -> Day {
+    today.plus(limits::GRANT_DAYS + CLOCK_DAYS)
+}
+
+/// Checks grants.
+pub(crate) struct Grants {
+    storage: Arc<dyn Storage>,
+    /// SHA-256 over key and grant of those whose signature was good.
+    checked: Cache<[u8; 32], ()>,
+    /// Revocation hash to whether it was revoked.
+    revoked: Cache<[u8; 32], bool>,
+    /// Counts revocations: an answer read before one is not kept.
+    revocations: AtomicU64,
+}
+
+impl Grants {
+    /// Empty caches.
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self {
+            storage,
+            checked: Cache::new(CHECKED_MAX),
+            revoked: Cache::new(REVOKED_MAX),
+            revocations: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether these bytes are a grant of `mailbox`, good today and not revoked.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the revoked ones could not be read.
+    pub(crate) async fn is_good(
+        &self,
+        bytes: &[u8],
+        key: &PublicKey,
+        mailbox: &MailboxId,
+        today: Day,
+    ) -> Result<bool, ReadError> {
+        let Ok(grant) = GrantIn::parse(bytes) else { return Ok(false) };
+        if grant.mailbox() != *mailbox || grant.last_day() < today || grant.last_day() > last_day_max(today) {
+            return Ok(false);
+        }
+        let name = hash::labelled(b"checked grant", &[key.as_bytes(), bytes]);
+        if self.checked.get(&name).is_none() {
+            if grant.verify(key, mailbox, today).is_err() {
+                return Ok(false);
+            }
+            self.checked.insert(name, ());
+        }
+        Ok(!self.is_revoked(grant.revocation_hash()).await?)
+    }
+
+    async fn is_revoked(&self, hash: [u8; 32]) -> Result<bool, ReadError> {
+        loop {
+            if let Some(revoked) = self.revoked.get(&hash) {
+                return Ok(revoked);
+            }
+            let before = self.revocations.load(Ordering::SeqCst);
+            let revoked = self.storage.is_revoked(hash).await?;
+            if self.revocations.load(Ordering::SeqCst) == before {
+                self.revoked.insert(hash, revoked);
+                // A revocation between the check and the insert inserts after us or is seen here.
+                if self.revocations.load(Ordering::SeqCst) == before {
+                    return Ok(revoked);
+                }
+                self.revoked.remove(&hash);
+            }
+        }
+    }
+
+    /// Revokes durably; from the answer on nothing more is accepted under such a grant.
+    ///
+    /// # Errors
+    /// [`Refusal`] of the write.
+    pub(crate) async fn revoke(&self, hash: [u8; 32], expires: Day) -> Result<(), Refusal> {
+        let (done, revoked) = oneshot::channel();
+        self.storage.submit(Write::RevokeGrant {
+            hash,
+            expires,
+            done: Box::new(move |result| drop(done.send(result))),
+        });
+        revoked.await.unwrap_or(Err(WriteError::Failed))?;
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        self.revoked.insert(hash, true);
+        Ok(())
+    }
+}

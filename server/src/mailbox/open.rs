@@ -1,0 +1,53 @@
+//! Opening a mailbox: its keys are stored under an id that the device chose.
+
+use kinline_protocol::attach::{Challenge, MailboxKeys, verify_open};
+use kinline_protocol::ids::MailboxId;
+use kinline_protocol::labels::HASH_ADMISSION;
+use kinline_protocol::limits;
+use kinline_protocol::primitives::hash;
+use kinline_protocol::primitives::sign::PublicKey;
+use kinline_protocol::wire::OpenMailbox;
+use tokio::sync::oneshot;
+
+use crate::errors::Refusal;
+use crate::relay::Shared;
+use crate::storage::{MailboxRow, NewMailbox, Opened, Write, WriteError};
+
+/// An admission code as the tables know it.
+pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
+    hash::labelled(HASH_ADMISSION, &[code.trim().as_bytes()])
+}
+
+/// Creates the mailbox, or finds it with the same keys.
+///
+/// # Errors
+/// [`Refusal::Malformed`], [`Refusal::Denied`] (bad proof, or the id is another's),
+/// [`Refusal::Admission`], or what the write says.
+pub(crate) async fn open(shared: &Shared, challenge: &Challenge<'_>, request: &OpenMailbox) -> Result<(), Refusal> {
+    let id = MailboxId::try_from(&request.mailbox).map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
+    let key = |bytes: &[u8]| PublicKey::from_slice(bytes).ok_or(Refusal::Malformed("a public key has 32 bytes"));
+    let keys = MailboxKeys {
+        authentication: key(&request.authentication_key)?,
+        grant: key(&request.grant_key)?,
+        close: key(&request.close_key)?,
+    };
+    verify_open(challenge, &id, &keys, request.generation, &request.signature).map_err(|_| Refusal::Denied)?;
+    let admission = shared.needs_admission.then(|| admission_hash(&request.admission_code));
+    let row = MailboxRow {
+        keys,
+        generation: request.generation,
+        closed: false,
+        expires: shared.clock.day().plus(limits::MAILBOX_IDLE_DAYS),
+    };
+    let (done, opened) = oneshot::channel();
+    shared.storage.submit(Write::OpenMailbox {
+        mailbox: NewMailbox { id, row },
+        admission,
+        done: Box::new(move |result| drop(done.send(result))),
+    });
+    match opened.await.unwrap_or(Err(WriteError::Failed))? {
+        Opened::Open => Ok(()),
+        Opened::OtherKeys => Err(Refusal::Denied),
+        Opened::Admission => Err(Refusal::Admission),
+    }
+}

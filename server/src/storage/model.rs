@@ -1,0 +1,249 @@
+//! Rows and writes, as the features see them: no permutation, no seal, no SQL.
+
+use bytes::Bytes;
+use kinline_protocol::attach::MailboxKeys;
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
+
+/// Called exactly once, when a write is durable or has failed. Must not block.
+pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, WriteError>) + Send>;
+
+/// A read failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The database refused.
+    #[error("the database could not be read")]
+    Database(#[source] sqlx::Error),
+    /// A column does not open or has a wrong length.
+    #[error("a stored row is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+/// A write failed; nothing of it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The disk, or the room given to the database, is full.
+    #[error("there is no room left on the relay's disk")]
+    NoRoom,
+    /// The database failed for good; the relay stops.
+    #[error("the relay's database failed")]
+    Failed,
+}
+
+/// A mailbox as stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MailboxRow {
+    /// Its three public keys.
+    pub(crate) keys: MailboxKeys,
+    /// The highest store generation written.
+    pub(crate) generation: u64,
+    /// Closed with its close key.
+    pub(crate) closed: bool,
+    /// The last day it is kept.
+    pub(crate) expires: Day,
+}
+
+/// A mailbox to be created.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewMailbox {
+    /// Its id.
+    pub(crate) id: MailboxId,
+    /// What is stored under it.
+    pub(crate) row: MailboxRow,
+}
+
+/// How opening a mailbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// It is there now, or was there with the same keys.
+    Open,
+    /// It exists with other keys.
+    OtherKeys,
+    /// The admission code is unknown or used up.
+    Admission,
+}
+
+/// An envelope to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct NewEnvelope {
+    /// Whose.
+    pub(crate) mailbox: MailboxId,
+    /// Its place in the mailbox.
+    pub(crate) order: u64,
+    /// Names the sealed bytes.
+    pub(crate) message: MessageId,
+    /// Exactly `limits::ENVELOPE_BYTES`.
+    pub(crate) body: Bytes,
+}
+
+/// An envelope as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredEnvelope {
+    /// Its place in the mailbox.
+    pub(crate) order: u64,
+    /// Names the sealed bytes.
+    pub(crate) message: MessageId,
+    /// The sealed bytes.
+    pub(crate) body: Bytes,
+}
+
+/// A commit offered for a slot.
+#[derive(Debug, Clone)]
+pub(crate) struct SlotOffer {
+    /// The slot.
+    pub(crate) token: SlotToken,
+    /// The sealed commit.
+    pub(crate) sealed: Bytes,
+}
+
+/// How a [`Write::Accept`] ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// Envelopes stored; the slot, if one was offered, holds exactly the offered bytes.
+    Stored,
+    /// Another commit holds the slot: nothing was stored.
+    Lost {
+        /// The commit that holds it.
+        winner: Bytes,
+    },
+}
+
+/// A blob as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlobRow {
+    /// Name of its file, hexadecimal: the permuted read hash.
+    pub(crate) file: String,
+    /// Its size class in bytes.
+    pub(crate) size: u64,
+    /// Bytes that are durable.
+    pub(crate) offset: u64,
+    /// The last day it is kept.
+    pub(crate) expires: Day,
+}
+
+/// How creating a blob ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlobCreated {
+    /// There is room; `offset` bytes are there already.
+    Ready {
+        /// Bytes that are durable.
+        offset: u64,
+        /// The last day it is kept.
+        expires: Day,
+        /// Whether the row was made by this request.
+        fresh: bool,
+    },
+    /// One of the hashes belongs to another blob, or the size differs.
+    Taken,
+}
+
+/// What one step of the retention removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// Mailboxes deleted.
+    pub(crate) mailboxes: Vec<MailboxId>,
+    /// For each mailbox that lost envelopes: the last order that is gone.
+    pub(crate) envelopes: Vec<(MailboxId, u64)>,
+    /// Files of blobs deleted.
+    pub(crate) files: Vec<String>,
+}
+
+/// One write; what it holds becomes durable as a whole or not at all.
+pub(crate) enum Write {
+    /// Stores envelopes, behind a commit slot if one is offered.
+    Accept {
+        /// Must be won, or nothing is stored.
+        slot: Option<SlotOffer>,
+        /// In the order of each mailbox.
+        envelopes: Vec<NewEnvelope>,
+        /// Told the outcome.
+        done: Done<Accepted>,
+    },
+    /// Deletes a mailbox's envelopes up to and including `through`.
+    DeleteThrough {
+        /// Whose.
+        mailbox: MailboxId,
+        /// The last order to delete.
+        through: u64,
+        /// Told when they are gone for good.
+        done: Done<()>,
+    },
+    /// Creates a mailbox, using up an admission code if one is needed.
+    OpenMailbox {
+        /// What to create.
+        mailbox: NewMailbox,
+        /// Hash of the admission code.
+        admission: Option<[u8; 32]>,
+        /// Told the outcome.
+        done: Done<Opened>,
+    },
+    /// Writes a mailbox's generation, whether it is closed, and its last day.
+    PutMailbox {
+        /// Which.
+        id: MailboxId,
+        /// Highest generation seen.
+        generation: u64,
+        /// Closed with its close key.
+        closed: bool,
+        /// The last day it is kept.
+        expires: Day,
+        /// Told when durable.
+        done: Done<()>,
+    },
+    /// Remembers a revoked grant.
+    RevokeGrant {
+        /// Its revocation hash.
+        hash: [u8; 32],
+        /// When it would have ended.
+        expires: Day,
+        /// Told when durable.
+        done: Done<()>,
+    },
+    /// Makes room for a blob.
+    CreateBlob {
+        /// Hash of its read secret.
+        read_hash: [u8; 32],
+        /// Hash of its owner secret.
+        owner_hash: [u8; 32],
+        /// Size class in bytes.
+        size: u64,
+        /// The last day it is kept.
+        expires: Day,
+        /// Told the outcome.
+        done: Done<BlobCreated>,
+    },
+    /// Moves a blob's durable offset, after its file was synced.
+    AdvanceBlob {
+        /// Hash of its owner secret.
+        owner_hash: [u8; 32],
+        /// Bytes that are durable.
+        offset: u64,
+        /// Told when durable.
+        done: Done<()>,
+    },
+    /// Forgets a blob; its file is removed afterwards.
+    DeleteBlob {
+        /// Hash of its owner secret.
+        owner_hash: [u8; 32],
+        /// Told when durable.
+        done: Done<()>,
+    },
+    /// One step of the retention: removes what expired before `today`.
+    Expire {
+        /// Today.
+        today: Day,
+        /// Which 256th of the envelopes; the last step also removes everything else.
+        part: u8,
+        /// Told what went.
+        done: Done<Expired>,
+    },
+    /// Adds an admission code.
+    AddAdmission {
+        /// Its hash.
+        hash: [u8; 32],
+        /// How many mailboxes it opens.
+        uses: u32,
+        /// Told when durable.
+        done: Done<()>,
+    },
+}

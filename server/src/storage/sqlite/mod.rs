@@ -1,0 +1,15 @@
+//! The embedded database: one SQLite file, one writer that commits in groups, a few readers.
+//!
+//! `synchronous=FULL` in WAL mode: a commit is durable when it returns. `secure_delete`
+//! overwrites what is deleted, and the write-ahead log is folded in and cut to nothing
+//! whenever the relay has been idle for a moment, and when it ends.
+
+mod encode;
+mod expire;
+mod group;
+mod open;
+mod reader;
+mod writer;
+
+pub use open::OpenError;
+pub(crate) use open::{SqliteOptions, SqliteStorage};

@@ -1,0 +1,181 @@
+//! The reads, and [`Storage`] for SQLite.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use tokio_util::sync::CancellationToken;
+
+use super::encode::{envelope_key, message_id, open_keys, open_state, split_key};
+use super::open::SqliteStorage;
+use super::writer::Job;
+use crate::storage::{BlobRow, MailboxRow, Read, ReadError, Storage, StoredEnvelope, Write};
+
+fn day(row: &SqliteRow, column: &'static str) -> Result<Day, ReadError> {
+    let day: i64 = row.try_get(column).map_err(ReadError::Database)?;
+    u32::try_from(day).map(Day).map_err(|_| ReadError::Damaged("expires_day"))
+}
+
+fn size(row: &SqliteRow, column: &'static str) -> Result<u64, ReadError> {
+    let size: i64 = row.try_get(column).map_err(ReadError::Database)?;
+    u64::try_from(size).map_err(|_| ReadError::Damaged("size"))
+}
+
+fn blob(row: &SqliteRow) -> Result<BlobRow, ReadError> {
+    let read: &[u8] = row.try_get("read_hash").map_err(ReadError::Database)?;
+    Ok(BlobRow {
+        file: hex::encode(read),
+        size: size(row, "size_class")?,
+        offset: size(row, "upload_offset")?,
+        expires: day(row, "expires_day")?,
+    })
+}
+
+impl Storage for SqliteStorage {
+    fn mailbox(&self, id: MailboxId) -> Read<'_, Option<MailboxRow>> {
+        Box::pin(async move {
+            let stored = self.keys.mailbox.permute(id.as_bytes());
+            let row = sqlx::query("SELECT keys, state, expires_day FROM mailbox WHERE id = ?1")
+                .bind(stored.to_vec())
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(ReadError::Database)?;
+            let Some(row) = row else { return Ok(None) };
+            let keys = row.try_get("keys").map_err(ReadError::Database)?;
+            let state = row.try_get("state").map_err(ReadError::Database)?;
+            let (generation, closed) = open_state(&self.keys, &stored, state)?;
+            Ok(Some(MailboxRow {
+                keys: open_keys(&self.keys, &stored, keys)?,
+                generation,
+                closed,
+                expires: day(&row, "expires_day")?,
+            }))
+        })
+    }
+
+    fn stored(&self, id: MailboxId) -> Read<'_, Vec<(u64, MessageId)>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT key, message FROM envelope WHERE key BETWEEN ?1 AND ?2 ORDER BY key")
+                .bind(envelope_key(&self.keys, &id, 0).to_vec())
+                .bind(envelope_key(&self.keys, &id, u64::MAX).to_vec())
+                .fetch_all(&self.readers)
+                .await
+                .map_err(ReadError::Database)?;
+            rows.iter()
+                .map(|row| {
+                    let key = row.try_get("key").map_err(ReadError::Database)?;
+                    let message = row.try_get("message").map_err(ReadError::Database)?;
+                    Ok((split_key(&self.keys, key)?.1, message_id(&self.keys, message)?))
+                })
+                .collect()
+        })
+    }
+
+    fn envelopes(&self, id: MailboxId, after: u64, through: u64, limit: u32) -> Read<'_, Vec<StoredEnvelope>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT key, message, body FROM envelope WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
+            )
+            .bind(envelope_key(&self.keys, &id, after).to_vec())
+            .bind(envelope_key(&self.keys, &id, through).to_vec())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(ReadError::Database)?;
+            rows.iter()
+                .map(|row| {
+                    let key = row.try_get("key").map_err(ReadError::Database)?;
+                    let message = row.try_get("message").map_err(ReadError::Database)?;
+                    let body: &[u8] = row.try_get("body").map_err(ReadError::Database)?;
+                    Ok(StoredEnvelope {
+                        order: split_key(&self.keys, key)?.1,
+                        message: message_id(&self.keys, message)?,
+                        body: Bytes::copy_from_slice(body),
+                    })
+                })
+                .collect()
+        })
+    }
+
+    fn commit(&self, token: SlotToken) -> Read<'_, Option<Bytes>> {
+        Box::pin(async move {
+            let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM commit_slot WHERE token = ?1")
+                .bind(self.keys.slot.permute(token.as_bytes()).to_vec())
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(ReadError::Database)?;
+            Ok(body.map(Bytes::from))
+        })
+    }
+
+    fn is_revoked(&self, hash: [u8; 32]) -> Read<'_, bool> {
+        Box::pin(async move {
+            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM revoked_grant WHERE hash = ?1")
+                .bind(self.keys.revoked.permute_hash(&hash).to_vec())
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(ReadError::Database)?;
+            Ok(found.is_some())
+        })
+    }
+
+    fn blob_by_read(&self, read_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
+        Box::pin(async move {
+            let row = sqlx::query(
+                "SELECT read_hash, size_class, upload_offset, expires_day FROM blob WHERE read_hash = ?1",
+            )
+            .bind(self.keys.blob_read.permute_hash(&read_hash).to_vec())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(ReadError::Database)?;
+            row.as_ref().map(blob).transpose()
+        })
+    }
+
+    fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
+        Box::pin(async move {
+            let row = sqlx::query(
+                "SELECT read_hash, size_class, upload_offset, expires_day FROM blob WHERE owner_hash = ?1",
+            )
+            .bind(self.keys.blob_owner.permute_hash(&owner_hash).to_vec())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(ReadError::Database)?;
+            row.as_ref().map(blob).transpose()
+        })
+    }
+
+    fn is_blob_file(&self, file: String) -> Read<'_, bool> {
+        Box::pin(async move {
+            let Ok(read) = hex::decode(file) else { return Ok(false) };
+            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM blob WHERE read_hash = ?1")
+                .bind(read)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(ReadError::Database)?;
+            Ok(found.is_some())
+        })
+    }
+
+    fn submit(&self, write: Write) {
+        let jobs = crate::sync::lock(&self.jobs);
+        if let Some(jobs) = jobs.as_ref() {
+            if let Err(refused) = jobs.send(Job(write)) {
+                refused.0.fail();
+            }
+        } else {
+            drop(jobs);
+            Job(write).fail();
+        }
+    }
+
+    fn failed(&self) -> &CancellationToken {
+        &self.failed
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.close_all()
+    }
+}

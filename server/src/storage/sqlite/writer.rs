@@ -1,0 +1,160 @@
+//! The one writer: takes what has gathered while it was busy and commits it as one group.
+
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::group::{Delete, Group, GroupError};
+use crate::clock::Clock;
+use crate::keys::AtRest;
+use crate::storage::{Write, WriteError};
+
+/// Writes in one group: 8,192 envelopes of 1.1 KB are 9 MB of log, which a disk takes in well under a second.
+const GROUP_WRITES_MAX: usize = 8_192;
+
+/// A write on its way to the writer.
+pub(super) struct Job(pub(super) Write);
+
+impl Job {
+    /// Tells whoever waits that the database takes nothing any more. On a task of its own:
+    /// the submitter may hold locks that the answer needs.
+    pub(super) fn fail(self) {
+        tokio::spawn(async move { refuse(self.0, WriteError::Failed) });
+    }
+}
+
+/// Answers a write with an error.
+pub(super) fn refuse(write: Write, error: WriteError) {
+    match write {
+        Write::Accept { done, .. } => done(Err(error)),
+        Write::DeleteThrough { done, .. }
+        | Write::PutMailbox { done, .. }
+        | Write::RevokeGrant { done, .. }
+        | Write::AdvanceBlob { done, .. }
+        | Write::DeleteBlob { done, .. }
+        | Write::AddAdmission { done, .. } => done(Err(error)),
+        Write::OpenMailbox { done, .. } => done(Err(error)),
+        Write::CreateBlob { done, .. } => done(Err(error)),
+        Write::Expire { done, .. } => done(Err(error)),
+    }
+}
+
+pub(super) struct Writer {
+    connection: SqliteConnection,
+    keys: AtRest,
+    clock: Clock,
+    failed: CancellationToken,
+    checkpoint_after: Duration,
+    /// Deletions that found no room; tried again, because they make room.
+    deferred: Vec<Delete>,
+    /// Whether the log holds anything since the last checkpoint that cut it.
+    log_holds: bool,
+}
+
+impl Writer {
+    pub(super) const fn new(
+        connection: SqliteConnection,
+        keys: AtRest,
+        clock: Clock,
+        failed: CancellationToken,
+        checkpoint_after: Duration,
+    ) -> Self {
+        Self { connection, keys, clock, failed, checkpoint_after, deferred: Vec::new(), log_holds: true }
+    }
+
+    pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        loop {
+            let first = if self.log_holds || !self.deferred.is_empty() {
+                match timeout(self.checkpoint_after, jobs.recv()).await {
+                    Ok(first) => first,
+                    Err(_) => {
+                        self.rest().await;
+                        continue;
+                    }
+                }
+            } else {
+                jobs.recv().await
+            };
+            let Some(Job(first)) = first else { break };
+            let mut writes = vec![first];
+            while writes.len() < GROUP_WRITES_MAX
+                && let Ok(Job(write)) = jobs.try_recv()
+            {
+                writes.push(write);
+            }
+            if self.failed.is_cancelled() {
+                for write in writes {
+                    refuse(write, WriteError::Failed);
+                }
+                continue;
+            }
+            self.commit(writes).await;
+        }
+        self.rest().await;
+        if let Err(error) = self.connection.close().await {
+            tracing::warn!(%error, "closing the database failed");
+        }
+    }
+
+    async fn commit(&mut self, writes: Vec<Write>) {
+        metrics::histogram!("kinline_group_writes").record(u32::try_from(writes.len()).unwrap_or(u32::MAX));
+        self.log_holds = true;
+        let today = self.clock.day();
+        let group = Group::new(&mut self.connection, &self.keys, today);
+        match group.run(writes).await {
+            Ok(()) => {}
+            Err(GroupError::NoRoom { deletes }) => {
+                tracing::warn!("no room left on the disk: new envelopes are refused until there is");
+                metrics::counter!("kinline_no_room_total").increment(1);
+                self.deferred.extend(deletes);
+                self.retry_deletes().await;
+            }
+            Err(GroupError::Failed(error)) => self.fail(&error),
+        }
+    }
+
+    /// Tries deletions that found no room once more, alone: they need little and make room.
+    async fn retry_deletes(&mut self) {
+        if self.deferred.is_empty() {
+            return;
+        }
+        let deletes = std::mem::take(&mut self.deferred);
+        let today = self.clock.day();
+        let group = Group::new(&mut self.connection, &self.keys, today);
+        match group.run_deletes(deletes).await {
+            Ok(()) => {}
+            Err(GroupError::NoRoom { deletes }) => self.deferred = deletes,
+            Err(GroupError::Failed(error)) => self.fail(&error),
+        }
+    }
+
+    /// Nothing to write for a moment: fold the log into the database and cut it to nothing,
+    /// so that what was deleted is gone from the disk as well.
+    async fn rest(&mut self) {
+        self.retry_deletes().await;
+        if self.failed.is_cancelled() {
+            self.log_holds = false;
+            return;
+        }
+        let result: Result<(i64, i64, i64), _> =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.connection).await;
+        match result {
+            Ok((busy, ..)) => self.log_holds = busy != 0,
+            Err(error) => match super::group::classify(&error) {
+                WriteError::NoRoom => tracing::warn!("no room to fold in the database's log"),
+                WriteError::Failed => self.fail(&error),
+            },
+        }
+    }
+
+    /// After a failed write or sync the state of the page cache is unknown: it is never tried
+    /// again. Nothing more is acknowledged, and the process ends.
+    fn fail(&self, error: &sqlx::Error) {
+        tracing::error!(%error, "the database failed: nothing more is acknowledged");
+        self.failed.cancel();
+    }
+}
