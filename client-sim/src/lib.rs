@@ -5,7 +5,10 @@
 //! joins both with the engine, [`cli`] is the command line, and [`demo`] lives a day with a
 //! family.
 
+pub mod cli;
 pub mod connection;
+pub mod demo;
+pub mod device;
 pub mod random;
 pub mod shell;
 pub mod store;

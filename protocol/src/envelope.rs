@@ -38,12 +38,7 @@ pub enum Kind {
 
 impl Kind {
     const fn code(self) -> u8 {
-        match self {
-            Self::Application => 1,
-            Self::Look => 2,
-            Self::Welcome => 3,
-            Self::Direct => 4,
-        }
+        self as u8
     }
 
     const fn from_code(code: u8) -> Option<Self> {

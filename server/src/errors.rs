@@ -33,7 +33,9 @@ pub(crate) enum Refusal {
     #[error("no such mailbox, or the proof is not good")]
     Denied,
     /// A store older than one seen.
-    #[error("this device's store is older than one that was here before: it was restored from a copy")]
+    #[error(
+        "this device's store is older than one that was here before: it was restored from a copy"
+    )]
     StaleGeneration,
     /// An admission code is needed.
     #[error("this relay opens mailboxes only with an admission code that is not used up")]
@@ -95,7 +97,11 @@ impl Refusal {
     pub(crate) const fn closes(&self) -> bool {
         matches!(
             self,
-            Self::Malformed(_) | Self::TooLarge { .. } | Self::OutOfOrder(_) | Self::Replaced | Self::ShuttingDown
+            Self::Malformed(_)
+                | Self::TooLarge { .. }
+                | Self::OutOfOrder(_)
+                | Self::Replaced
+                | Self::ShuttingDown
         )
     }
 
@@ -171,6 +177,11 @@ mod tests {
         assert!(Refusal::OutOfOrder("x").to_wire().closing);
         assert!(!Refusal::UnknownKind.to_wire().closing);
         assert!(!Refusal::Denied.to_wire().closing);
-        assert_eq!(Refusal::SlowDown { retry_after_ms: 7 }.to_wire().retry_after_ms, 7);
+        assert_eq!(
+            Refusal::SlowDown { retry_after_ms: 7 }
+                .to_wire()
+                .retry_after_ms,
+            7
+        );
     }
 }

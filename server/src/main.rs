@@ -1,2 +1,7 @@
 //! The relay's command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kinline_server::cli::main_with(std::env::args_os())
+}

@@ -72,7 +72,7 @@ impl ServerCertVerifier for PinVerifier {
         verify_server_cert_signed_by_trust_anchor(
             &leaf,
             &roots,
-            &[],
+            intermediates,
             now,
             self.provider.signature_verification_algorithms.all,
         )?;

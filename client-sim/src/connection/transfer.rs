@@ -96,7 +96,7 @@ fn refusal(status: StatusCode) -> TransferError {
             TransferError::NotFound
         }
         StatusCode::INSUFFICIENT_STORAGE => TransferError::NoRoom,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::LOCKED => {
             broken("the relay asked to come back later")
         }
         other if other.is_server_error() => broken(format!("the relay answered {other}")),

@@ -105,7 +105,9 @@ pub async fn fetch_attachment<C: Core>(
         opened
     })
     .await??;
-    device.command(Command::AttachmentFetched { content }).await?;
+    device
+        .command(Command::AttachmentFetched { content })
+        .await?;
     Ok(out)
 }
 

@@ -67,7 +67,7 @@ pub fn create(
     options: ShellOptions,
 ) -> Result<Device, OpenError> {
     let mut store = Store::create(folder, store)?;
-    let (engine, output) = Engine::create(setup, options.clock.now(), &mut random::os());
+    let (engine, output) = Engine::create(setup, options.clock.now(), &mut random::os())?;
     // A new device has nothing to send yet: its mailbox opens at the first connection.
     store.commit(&output.changes)?;
     Ok(shell::start(engine, store, options)?)

@@ -14,7 +14,7 @@ use super::transfers::Transfers;
 use super::{Clock, Core, DeviceError, EventReader, Status};
 use crate::connection::{Backoff, BlobClient, client_config};
 use crate::random;
-use crate::store::Store;
+use crate::store::{Protection, Records, Store};
 
 /// Requests that wait for the device's task.
 const REQUESTS_MAX: usize = 32;
@@ -46,6 +46,7 @@ pub struct DeviceHandle<C: Core> {
     store: std::sync::Weak<std::sync::Mutex<Store>>,
     blobs: BlobClient,
     folder: std::path::PathBuf,
+    protection: Protection,
     clock: Clock,
     task: Arc<Task<()>>,
 }
@@ -59,6 +60,7 @@ impl<C: Core> Clone for DeviceHandle<C> {
             store: self.store.clone(),
             blobs: self.blobs.clone(),
             folder: self.folder.clone(),
+            protection: self.protection,
             clock: self.clock.clone(),
             task: Arc::clone(&self.task),
         }
@@ -86,6 +88,7 @@ pub fn start<C: Core>(
         client_config(core.relay()).map_err(|error| DeviceError::Stopped(error.to_string()))?;
     let blobs = BlobClient::new(core.relay().clone(), Arc::clone(&tls));
     let folder = store.folder().to_owned();
+    let protection = store.protection();
     let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
     let (status_sender, status) = watch::channel(Status::default());
     let events = EventLog::new();
@@ -113,6 +116,7 @@ pub fn start<C: Core>(
         store: weak_store,
         blobs,
         folder,
+        protection,
         clock: options.clock,
         task,
     })
@@ -294,6 +298,12 @@ impl<C: Core> DeviceHandle<C> {
         &self.folder
     }
 
+    /// What protects the key of the device's store.
+    #[must_use]
+    pub const fn protection(&self) -> Protection {
+        self.protection
+    }
+
     /// The way to the relay's blobs.
     #[must_use]
     pub const fn blobs(&self) -> &BlobClient {
@@ -304,7 +314,7 @@ impl<C: Core> DeviceHandle<C> {
     ///
     /// # Errors
     /// [`DeviceError::Stopped`], [`DeviceError::Store`].
-    pub async fn history(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DeviceError> {
+    pub async fn history(&self) -> Result<Records, DeviceError> {
         let store = self.store.upgrade().ok_or_else(|| self.stopped())?;
         let read = move || {
             store

@@ -17,6 +17,9 @@ const VERSION: u32 = 1;
 /// "KLDV" in SQLite's `application_id`: a strange database is refused.
 const APPLICATION_ID: u32 = 0x4B4C_4456;
 
+/// Records as (name, value), ordered by name.
+pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// How a store is made and opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -165,7 +168,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when a record was changed; trouble with the database.
-    pub fn load_state(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn load_state(&self) -> Result<Records, StoreError> {
         self.records(RecordClass::State)
     }
 
@@ -173,11 +176,11 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::load_state`].
-    pub fn history(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn history(&self) -> Result<Records, StoreError> {
         self.records(RecordClass::History)
     }
 
-    fn records(&self, class: RecordClass) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn records(&self, class: RecordClass) -> Result<Records, StoreError> {
         let mut statement = self
             .database
             .prepare_cached("SELECT name_hash, sealed FROM record WHERE class = ?1")?;

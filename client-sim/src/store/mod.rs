@@ -21,7 +21,7 @@ mod folder;
 mod key_file;
 mod seal;
 
-pub use database::{Store, StoreOptions};
+pub use database::{Records, Store, StoreOptions};
 pub use error::StoreError;
 pub use files::{blob_path, media_path, put_blob, remove_blob, sweep_blobs, sync_folder};
 pub(crate) use folder::write_whole;

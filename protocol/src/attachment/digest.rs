@@ -7,7 +7,7 @@ use super::layout::PARALLEL_BYTES_MIN;
 use crate::primitives::hash::Running;
 
 /// Chunks that pass together: waking the other thread costs microseconds, a chunk tens of them.
-pub(super) const BATCH_CHUNKS: usize = 4;
+pub(super) const BATCH_CHUNKS: usize = 8;
 /// Batches that may be with the other thread: 2 × 8 × 64 KiB = 1 MiB, whatever the file's size.
 const IN_FLIGHT_MAX: usize = 2;
 

@@ -49,8 +49,8 @@ pub enum EncryptError {
     /// The stored bytes can't be written.
     #[error("the encrypted file can't be written")]
     Sink(#[source] io::Error),
-    /// Finished before all chunks were taken.
-    #[error("the file is not completely encrypted yet")]
+    /// Finished before all chunks were taken, or gone on with after an error.
+    #[error("the file is not completely encrypted")]
     Unfinished,
     /// The cipher or the digest's thread gave up; no file within the limits leads here.
     #[error("encryption failed inside")]
@@ -68,6 +68,7 @@ pub struct Encryptor {
     padded_left: u64,
     digest: Option<Digest>,
     result: Option<[u8; 32]>,
+    failed: bool,
     ready: VecDeque<Vec<u8>>,
     lent: Option<Vec<u8>>,
     spare: Vec<Vec<u8>>,
@@ -105,6 +106,7 @@ impl Encryptor {
             padded_left: padded_len(size),
             digest: Some(digest),
             result: None,
+            failed: false,
             ready: VecDeque::new(),
             lent: None,
             spare: Vec::new(),
@@ -122,13 +124,23 @@ impl Encryptor {
     ///
     /// # Errors
     /// [`EncryptError::Shorter`], [`EncryptError::Longer`], [`EncryptError::Source`]. The
-    /// file then has to be started again.
+    /// file then has to be started again, under another key; every later call is
+    /// [`EncryptError::Unfinished`].
     pub fn next_chunk(&mut self, source: &mut impl Read) -> Result<Option<&[u8]>, EncryptError> {
         self.spare.extend(self.lent.take());
-        loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Ok(Some(self.lent.insert(chunk)));
-            }
+        if self.failed {
+            return Err(EncryptError::Unfinished);
+        }
+        self.failed = true; // until it has gone well: a chunk half read is lost
+        self.fill(source)?;
+        self.failed = false;
+        self.lent = self.ready.pop_front();
+        Ok(self.lent.as_deref())
+    }
+
+    /// Seals until a chunk is ready or the file is over.
+    fn fill(&mut self, source: &mut impl Read) -> Result<(), EncryptError> {
+        while self.ready.is_empty() {
             if self.padded_left > 0 {
                 let batch = self.seal_batch(source)?;
                 let digest = self.digest.as_mut().ok_or(EncryptError::Unfinished)?;
@@ -139,9 +151,10 @@ impl Encryptor {
                 self.ready.extend(rest.into_iter().flatten());
                 self.result = Some(result);
             } else {
-                return Ok(None);
+                return Ok(());
             }
         }
+        Ok(())
     }
 
     /// Digest and sizes, once every chunk was taken.
@@ -150,7 +163,7 @@ impl Encryptor {
     /// [`EncryptError::Unfinished`] before that.
     pub fn finish(self) -> Result<Sealed, EncryptError> {
         match self.result {
-            Some(digest) if self.ready.is_empty() => Ok(Sealed {
+            Some(digest) if self.ready.is_empty() && !self.failed => Ok(Sealed {
                 digest,
                 size: self.size,
                 plaintext_size: self.plaintext_size,

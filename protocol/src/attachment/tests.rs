@@ -186,6 +186,28 @@ fn a_source_or_sink_that_fails_is_said_so() {
 }
 
 #[test]
+fn an_encryption_never_goes_on_after_an_error() {
+    /// Fails once, before the first byte.
+    struct Hiccup(bool);
+    impl Read for Hiccup {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, false) {
+                return Err(io::Error::other("not yet"));
+            }
+            buffer.fill(1);
+            Ok(buffer.len())
+        }
+    }
+    let mut source = Hiccup(true);
+    let mut encryptor = Encryptor::new(&KEY, 10).unwrap();
+    let first = encryptor.next_chunk(&mut source);
+    assert!(matches!(first, Err(EncryptError::Source(_))));
+    let second = encryptor.next_chunk(&mut source);
+    assert!(matches!(second, Err(EncryptError::Unfinished)));
+    assert!(matches!(encryptor.finish(), Err(EncryptError::Unfinished)));
+}
+
+#[test]
 fn too_large_is_refused_before_a_byte_is_read() {
     assert!(Encryptor::new(&KEY, plaintext_bytes_max()).is_ok());
     for plaintext_len in [plaintext_bytes_max() + 1, u64::MAX] {

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use kinline_protocol::{limits, padme, wire};
-use tokio::sync::oneshot;
 
 use crate::errors::Refusal;
 use crate::mailbox::Mailbox;
 use crate::relay::Shared;
-use crate::storage::{BlobCreated, Write, WriteError};
+use crate::storage::{BlobCreated, Write, reply};
 
 /// Makes room, or finds what was uploaded under the same hashes before.
 ///
@@ -19,10 +18,16 @@ pub(crate) async fn create(
     mailbox: &Arc<Mailbox>,
     request: &wire::CreateBlob,
 ) -> Result<wire::BlobCreated, Refusal> {
-    let hash = |bytes: &[u8]| bytes.try_into().map_err(|_| Refusal::Malformed("a blob's hash has 32 bytes"));
+    let hash = |bytes: &[u8]| {
+        bytes
+            .try_into()
+            .map_err(|_| Refusal::Malformed("a blob's hash has 32 bytes"))
+    };
     let (read_hash, owner_hash) = (hash(&request.read_hash)?, hash(&request.owner_hash)?);
     if !padme::is_class(request.size) || request.size > shared.limits.blob_bytes {
-        return Err(Refusal::Malformed("a blob's size is a size class within the announced limit"));
+        return Err(Refusal::Malformed(
+            "a blob's size is a size class within the announced limit",
+        ));
     }
     let today = shared.clock.day();
     let expires = today.plus(limits::BLOB_RETENTION_DAYS);
@@ -30,20 +35,25 @@ pub(crate) async fn create(
     if !mailbox.lock().use_bytes(today, request.size, max) {
         return Err(Refusal::Quota);
     }
-    let (done, created) = oneshot::channel();
+    let (done, created) = reply();
     shared.storage.submit(Write::CreateBlob {
         read_hash,
         owner_hash,
         size: request.size,
         expires,
-        done: Box::new(move |result| drop(done.send(result))),
+        done,
     });
-    let created = created.await.unwrap_or(Err(WriteError::Failed));
+    let created = created.await;
     if !matches!(created, Ok(BlobCreated::Ready { fresh: true, .. })) {
         mailbox.lock().give_back_bytes(today, request.size);
     }
     match created? {
-        BlobCreated::Ready { offset, expires, .. } => Ok(wire::BlobCreated { offset, expires_day: expires.0 }),
+        BlobCreated::Ready {
+            offset, expires, ..
+        } => Ok(wire::BlobCreated {
+            offset,
+            expires_day: expires.0,
+        }),
         BlobCreated::Taken => Err(Refusal::Taken),
     }
 }

@@ -46,7 +46,10 @@ impl BlobFiles {
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let folder = data.join("blobs");
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, busy: Arc::default() })
+        Ok(Self {
+            folder,
+            busy: Arc::default(),
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -59,11 +62,13 @@ impl BlobFiles {
     /// # Errors
     /// What the system says.
     pub(crate) async fn upload(&self, name: &str, offset: u64) -> io::Result<Option<Upload>> {
-        let busy = Busy { name: name.to_owned(), busy: Arc::clone(&self.busy) };
         if !lock(&self.busy).insert(name.to_owned()) {
-            std::mem::forget(busy); // not ours to release
             return Ok(None);
         }
+        let busy = Busy {
+            name: name.to_owned(),
+            busy: Arc::clone(&self.busy),
+        };
         let path = self.path(name);
         if let Some(folder) = path.parent()
             && !fs::try_exists(folder).await?
@@ -73,7 +78,12 @@ impl BlobFiles {
             blocking(move || sync_parent(&folder)).await?;
         }
         let fresh = !fs::try_exists(&path).await?;
-        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).await?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .await?;
         file.set_len(offset).await?;
         file.seek(SeekFrom::Start(offset)).await?;
         if fresh {
@@ -149,6 +159,8 @@ impl Upload {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -15,13 +15,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use kinline_protocol::blob;
 use tokio::io::AsyncReadExt;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
 use super::files::Upload;
 use crate::relay::Shared;
-use crate::storage::{BlobRow, Write, WriteError};
+use crate::storage::{BlobRow, Write, WriteError, reply};
 
 /// Bytes after which an upload is made durable even though it goes on.
 const SYNC_EVERY: u64 = 4 * 1_024 * 1_024;
@@ -37,7 +36,11 @@ const SIZE: HeaderName = HeaderName::from_static(blob::SIZE_HEADER);
 
 /// The router's part for blobs.
 pub(crate) fn routes() -> Router<Arc<Shared>> {
-    let methods = MethodRouter::new().get(download).head(look).patch(upload).delete(delete);
+    let methods = MethodRouter::new()
+        .get(download)
+        .head(look)
+        .patch(upload)
+        .delete(delete);
     Router::new().route(blob::PATH, methods)
 }
 
@@ -57,20 +60,41 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
             Self::BadRequest(sentence) => (StatusCode::BAD_REQUEST, sentence).into_response(),
-            Self::NotFound => (StatusCode::NOT_FOUND, "no such blob, or not complete yet\n").into_response(),
-            Self::Conflict { offset } => {
-                (StatusCode::CONFLICT, [(OFFSET, offset)], "the upload goes on at another offset\n").into_response()
+            Self::NotFound => {
+                (StatusCode::NOT_FOUND, "no such blob, or not complete yet\n").into_response()
             }
-            Self::Busy => (StatusCode::LOCKED, "another upload to this blob is running\n").into_response(),
-            Self::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "more bytes than the blob has room for\n").into_response()
-            }
+            Self::Conflict { offset } => (
+                StatusCode::CONFLICT,
+                [(OFFSET, offset)],
+                "the upload goes on at another offset\n",
+            )
+                .into_response(),
+            Self::Busy => (
+                StatusCode::LOCKED,
+                "another upload to this blob is running\n",
+            )
+                .into_response(),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "more bytes than the blob has room for\n",
+            )
+                .into_response(),
             Self::Range { size } => {
                 let all = format!("bytes */{size}");
-                (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, all)]).into_response()
+                (
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    [(header::CONTENT_RANGE, all)],
+                )
+                    .into_response()
             }
-            Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "the relay has no room left\n").into_response(),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "the relay failed\n").into_response(),
+            Self::NoRoom => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the relay has no room left\n",
+            )
+                .into_response(),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "the relay failed\n").into_response()
+            }
         }
     }
 }
@@ -92,26 +116,45 @@ impl From<WriteError> for Refused {
 }
 
 fn secret(headers: &HeaderMap, name: &HeaderName) -> Result<Option<[u8; 32]>, Refused> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    let bytes = URL_SAFE_NO_PAD.decode(value.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Some).ok_or(Refused::BadRequest("a blob's secret is 32 bytes as base64url\n"))
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let bytes = URL_SAFE_NO_PAD
+        .decode(value.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Some).ok_or(Refused::BadRequest(
+        "a blob's secret is 32 bytes as base64url\n",
+    ))
 }
 
 async fn owned(shared: &Shared, headers: &HeaderMap) -> Result<([u8; 32], BlobRow), Refused> {
     let secret = secret(headers, &OWNER)?.ok_or(Refused::NotFound)?;
     let hash = blob::owner_hash(&secret);
-    let row = shared.storage.blob_by_owner(hash).await?.ok_or(Refused::NotFound)?;
+    let row = shared
+        .storage
+        .blob_by_owner(hash)
+        .await?
+        .ok_or(Refused::NotFound)?;
     live(shared, row).map(|row| (hash, row))
 }
 
 async fn readable(shared: &Shared, headers: &HeaderMap) -> Result<BlobRow, Refused> {
     let secret = secret(headers, &READ)?.ok_or(Refused::NotFound)?;
-    let row = shared.storage.blob_by_read(blob::read_hash(&secret)).await?.ok_or(Refused::NotFound)?;
+    let row = shared
+        .storage
+        .blob_by_read(blob::read_hash(&secret))
+        .await?
+        .ok_or(Refused::NotFound)?;
     live(shared, row)
 }
 
 fn live(shared: &Shared, row: BlobRow) -> Result<BlobRow, Refused> {
-    if row.expires < shared.clock.day() { Err(Refused::NotFound) } else { Ok(row) }
+    if row.expires < shared.clock.day() {
+        Err(Refused::NotFound)
+    } else {
+        Ok(row)
+    }
 }
 
 async fn look(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Refused> {
@@ -124,19 +167,33 @@ async fn look(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<R
     Ok((StatusCode::OK, lengths, Body::empty()).into_response())
 }
 
-async fn download(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Refused> {
+async fn download(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let row = readable(&shared, &headers).await?;
     if row.offset < row.size {
         return Err(Refused::NotFound);
     }
-    let range = headers.get(header::RANGE).map(|value| parse_range(value, row.size)).transpose()?.flatten();
+    let range = headers
+        .get(header::RANGE)
+        .map(|value| parse_range(value, row.size))
+        .transpose()?
+        .flatten();
     let (first, length) = range.unwrap_or((0, row.size));
-    let file = shared.blobs.read(&row.file, first).await.map_err(|error| shared.blob_failed(&error))?;
+    let file = shared
+        .blobs
+        .read(&row.file, first)
+        .await
+        .map_err(|error| shared.blob_failed(&error))?;
     let body = Body::from_stream(ReaderStream::with_capacity(file.take(length), READ_BYTES));
     let mut response = Response::new(body);
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_LENGTH, length.into());
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
     fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     fields.insert(SIZE, row.size.into());
@@ -153,8 +210,11 @@ async fn download(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resu
 /// First byte and length of one `bytes=` range; `None` for a form that may be ignored
 /// (RFC 9110 §14.2: several ranges, another unit).
 fn parse_range(value: &HeaderValue, size: u64) -> Result<Option<(u64, u64)>, Refused> {
-    let Some((first, last)) =
-        value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")).and_then(|text| text.split_once('-'))
+    let Some((first, last)) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("bytes="))
+        .and_then(|text| text.split_once('-'))
     else {
         return Ok(None);
     };
@@ -171,27 +231,52 @@ fn parse_range(value: &HeaderValue, size: u64) -> Result<Option<(u64, u64)>, Ref
     }
 }
 
-async fn upload(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn upload(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let (owner_hash, row) = owned(&shared, &headers).await?;
     let offset: u64 = headers
         .get(&OFFSET)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse().ok())
-        .ok_or(Refused::BadRequest("an upload says at which offset it goes on\n"))?;
+        .ok_or(Refused::BadRequest(
+            "an upload says at which offset it goes on\n",
+        ))?;
     if offset != row.offset {
         return Err(Refused::Conflict { offset: row.offset });
     }
-    let opened = shared.blobs.upload(&row.file, offset).await.map_err(|error| shared.blob_failed(&error))?;
+    let opened = shared
+        .blobs
+        .upload(&row.file, offset)
+        .await
+        .map_err(|error| shared.blob_failed(&error))?;
     let file = opened.ok_or(Refused::Busy)?;
     // Another upload may have ended between our look and our turn.
-    let now = shared.storage.blob_by_owner(owner_hash).await?.ok_or(Refused::NotFound)?;
+    let now = shared
+        .storage
+        .blob_by_owner(owner_hash)
+        .await?
+        .ok_or(Refused::NotFound)?;
     if now.offset != offset {
         return Err(Refused::Conflict { offset: now.offset });
     }
     // On a task of its own: what came is made durable even when the sender goes away.
-    let uploading = Uploading { shared: Arc::clone(&shared), file, owner_hash, at: offset, durable: offset, size: row.size };
+    let uploading = Uploading {
+        shared: Arc::clone(&shared),
+        file,
+        owner_hash,
+        at: offset,
+        durable: offset,
+        size: row.size,
+        broken: false,
+    };
     let tracker = shared.tracker.clone();
-    let offset = tracker.spawn(uploading.run(body)).await.map_err(|_| Refused::Internal)??;
+    let offset = tracker
+        .spawn(uploading.run(body))
+        .await
+        .map_err(|_| Refused::Internal)??;
     Ok((StatusCode::NO_CONTENT, [(OFFSET, offset)]).into_response())
 }
 
@@ -202,6 +287,8 @@ struct Uploading {
     at: u64,
     durable: u64,
     size: u64,
+    /// The file failed: what it holds beyond `durable` is unknown, and its sync is not tried again.
+    broken: bool,
 }
 
 impl Uploading {
@@ -225,7 +312,10 @@ impl Uploading {
         if after > self.size {
             return Err(Refused::TooLarge);
         }
-        self.file.write(chunk).await.map_err(|error| self.shared.blob_failed(&error))?;
+        self.file.write(chunk).await.map_err(|error| {
+            self.broken = true;
+            self.shared.blob_failed(&error)
+        })?;
         self.at = after;
         if self.at - self.durable >= SYNC_EVERY {
             self.make_durable().await?;
@@ -235,32 +325,42 @@ impl Uploading {
 
     /// First the file, then the row, then the answer.
     async fn make_durable(&mut self) -> Result<(), Refused> {
-        if self.at == self.durable {
+        if self.at == self.durable || self.broken {
             return Ok(());
         }
         let shared = &self.shared;
-        self.file.sync(shared.clock.day()).await.map_err(|error| shared.blob_failed(&error))?;
-        let (done, advanced) = oneshot::channel();
+        self.file.sync(shared.clock.day()).await.map_err(|error| {
+            self.broken = true;
+            shared.blob_failed(&error)
+        })?;
+        let (done, advanced) = reply();
         shared.storage.submit(Write::AdvanceBlob {
             owner_hash: self.owner_hash,
             offset: self.at,
-            done: Box::new(move |result| drop(done.send(result))),
+            done,
         });
-        advanced.await.unwrap_or(Err(WriteError::Failed))?;
+        advanced.await?;
         metrics::counter!("kinline_blob_bytes_total").increment(self.at - self.durable);
         self.durable = self.at;
         Ok(())
     }
 }
 
-async fn delete(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<StatusCode, Refused> {
+async fn delete(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refused> {
     let (owner_hash, row) = owned(&shared, &headers).await?;
-    let (done, deleted) = oneshot::channel();
+    let (done, deleted) = reply();
     shared
         .storage
-        .submit(Write::DeleteBlob { owner_hash, done: Box::new(move |result| drop(done.send(result))) });
-    deleted.await.unwrap_or(Err(WriteError::Failed))?;
-    shared.blobs.remove(&row.file).await.map_err(|error| shared.blob_failed(&error))?;
+        .submit(Write::DeleteBlob { owner_hash, done });
+    deleted.await?;
+    shared
+        .blobs
+        .remove(&row.file)
+        .await
+        .map_err(|error| shared.blob_failed(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -297,7 +397,13 @@ mod tests {
         assert_eq!(parse("bytes=-1000"), Some(Some((0, 100))));
         assert_eq!(parse("bytes=100-"), None);
         assert_eq!(parse("bytes=-0"), None);
-        for ignored in ["bytes=5-2", "lines=1-2", "bytes=1-2,4-5", "bytes=a-b", "bytes=-"] {
+        for ignored in [
+            "bytes=5-2",
+            "lines=1-2",
+            "bytes=1-2,4-5",
+            "bytes=a-b",
+            "bytes=-",
+        ] {
             assert_eq!(parse(ignored), Some(None), "{ignored}");
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
@@ -10,14 +11,15 @@ use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use kinline_protocol::limits;
 use kinline_protocol::wire::server_frame::Body as Response;
 use kinline_protocol::wire::{self, FrameError, SUBPROTOCOL, ServerFrame};
-use kinline_protocol::limits;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::frames::Reply;
 use super::session::Session;
 use crate::errors::Refusal;
+use crate::listener::Visit;
 use crate::mailbox::Arrival;
 use crate::relay::Shared;
 
@@ -35,7 +37,11 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 const TOO_LARGE_SLACK: usize = 64 * 1_024;
 
 /// Turns an HTTP request into a connection of `kinline.v1`.
-pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, request: WebSocketUpgrade) -> HttpResponse {
+pub(crate) async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    Extension(visit): Extension<Arc<Visit>>,
+    request: WebSocketUpgrade,
+) -> HttpResponse {
     let request = request
         .protocols([SUBPROTOCOL])
         .max_message_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
@@ -43,7 +49,8 @@ pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, request: WebSocke
         .read_buffer_size(4_096)
         .write_buffer_size(0);
     if request.selected_protocol().is_none() {
-        let sentence = "this endpoint speaks the WebSocket subprotocol kinline.v1 and nothing else\n";
+        let sentence =
+            "this endpoint speaks the WebSocket subprotocol kinline.v1 and nothing else\n";
         return (StatusCode::BAD_REQUEST, sentence).into_response();
     }
     request.on_upgrade(move |socket| {
@@ -52,6 +59,7 @@ pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, request: WebSocke
             if let Ok(session) = Session::new(shared) {
                 Actor::new(session, socket).run().await;
             }
+            drop(visit);
         })
     })
 }
@@ -72,7 +80,13 @@ struct Actor {
 impl Actor {
     fn new(session: Session, socket: WebSocket) -> Self {
         let now = Instant::now();
-        Self { session, socket, answers: FuturesUnordered::new(), heard_at: now, frame_at: now }
+        Self {
+            session,
+            socket,
+            answers: FuturesUnordered::new(),
+            heard_at: now,
+            frame_at: now,
+        }
     }
 
     async fn run(mut self) {
@@ -110,12 +124,21 @@ impl Actor {
         let bytes = match message {
             None => return Err(Over),
             Some(Err(error)) if is_too_large(&error) => {
-                return self.refuse(0, &Refusal::TooLarge { max: limits::CLIENT_FRAME_BYTES_MAX }).await;
+                return self
+                    .refuse(
+                        0,
+                        &Refusal::TooLarge {
+                            max: limits::CLIENT_FRAME_BYTES_MAX,
+                        },
+                    )
+                    .await;
             }
             Some(Err(_)) => return Err(Over),
             Some(Ok(Message::Binary(bytes))) => bytes,
             Some(Ok(Message::Text(_))) => {
-                return self.refuse(0, &Refusal::Malformed("frames are binary messages")).await;
+                return self
+                    .refuse(0, &Refusal::Malformed("frames are binary messages"))
+                    .await;
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
             Some(Ok(Message::Close(_))) => return Err(Over),
@@ -128,12 +151,16 @@ impl Actor {
                 return self.refuse(request_id, &refusal).await;
             }
         };
-        let Some(body) = frame.body else { return Ok(()) };
+        let Some(body) = frame.body else {
+            return Ok(());
+        };
         let request_id = frame.request_id;
         match self.session.handle(body).await {
             Ok(Reply::Nothing) => {}
             Ok(Reply::Now(response)) => self.answer(request_id, Ok(response)).await?,
-            Ok(Reply::Later(answer)) => self.answers.push(Box::pin(async move { (request_id, answer.await) })),
+            Ok(Reply::Later(answer)) => self
+                .answers
+                .push(Box::pin(async move { (request_id, answer.await) })),
             Err(refusal) => self.answer(request_id, Err(refusal)).await?,
         }
         self.deliver().await
@@ -147,10 +174,13 @@ impl Actor {
                 Ok(None) => return self.deliver().await,
                 Ok(Some(arrival)) => {
                     let response = match arrival {
-                        Arrival::Signal(body) => Response::SignalDelivered(wire::SignalDelivered { body }),
-                        Arrival::Joined(id) => {
-                            Response::RendezvousReady(wire::RendezvousReady { rendezvous: id.to_bytes(), joined: true })
+                        Arrival::Signal(body) => {
+                            Response::SignalDelivered(wire::SignalDelivered { body })
                         }
+                        Arrival::Joined(id) => Response::RendezvousReady(wire::RendezvousReady {
+                            rendezvous: id.to_bytes(),
+                            joined: true,
+                        }),
                         Arrival::Met(id, body) => Response::RendezvousGot(wire::RendezvousGot {
                             rendezvous: id.to_bytes(),
                             body,
@@ -173,7 +203,9 @@ impl Actor {
 
     /// Delivers while the window has credit.
     async fn deliver(&mut self) -> Result<(), Over> {
-        let Some(mailbox) = self.session.mailbox.clone() else { return Ok(()) };
+        let Some(mailbox) = self.session.mailbox.clone() else {
+            return Ok(());
+        };
         let shared = Arc::clone(&self.session.shared);
         loop {
             let page = match mailbox.next(&*shared.storage, self.session.id, PAGE).await {
@@ -198,7 +230,8 @@ impl Actor {
     async fn tick(&mut self) -> Result<(), Over> {
         let limits = &self.session.shared.limits;
         let silent = self.heard_at.elapsed() >= limits.idle;
-        let useless = self.session.mailbox.is_none() && self.frame_at.elapsed() >= limits.unattached_idle;
+        let useless =
+            self.session.mailbox.is_none() && self.frame_at.elapsed() >= limits.unattached_idle;
         if silent || useless {
             return Err(Over);
         }
@@ -206,7 +239,11 @@ impl Actor {
     }
 
     /// An answer, unless none was wanted; a refusal is always said.
-    async fn answer(&mut self, request_id: u64, answer: Result<Response, Refusal>) -> Result<(), Over> {
+    async fn answer(
+        &mut self,
+        request_id: u64,
+        answer: Result<Response, Refusal>,
+    ) -> Result<(), Over> {
         match answer {
             Ok(_) if request_id == 0 => Ok(()),
             Ok(response) => self.say(request_id, response).await,
@@ -217,14 +254,22 @@ impl Actor {
     /// Says why and ends, or goes on if the stream can still be trusted.
     async fn refuse(&mut self, request_id: u64, refusal: &Refusal) -> Result<(), Over> {
         metrics::counter!("kinline_refusals_total", "code" => refusal.label()).increment(1);
-        self.say(request_id, Response::Error(refusal.to_wire())).await?;
-        if refusal.closes() { self.goodbye().await } else { Ok(()) }
+        self.say(request_id, Response::Error(refusal.to_wire()))
+            .await?;
+        if refusal.closes() {
+            self.goodbye().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Says why and ends, whatever the reason.
     async fn finish(&mut self, reason: &Refusal) -> Result<(), Over> {
         metrics::counter!("kinline_refusals_total", "code" => reason.label()).increment(1);
-        let error = wire::Error { closing: true, ..reason.to_wire() };
+        let error = wire::Error {
+            closing: true,
+            ..reason.to_wire()
+        };
         self.say(0, Response::Error(error)).await?;
         self.goodbye().await
     }
@@ -233,7 +278,9 @@ impl Actor {
     async fn stop(&mut self) -> Result<(), Over> {
         self.session.detach();
         let until = Instant::now() + DRAIN_TIMEOUT;
-        while let Ok(Some((request_id, answer))) = tokio::time::timeout_at(until, self.answers.next()).await {
+        while let Ok(Some((request_id, answer))) =
+            tokio::time::timeout_at(until, self.answers.next()).await
+        {
             self.answer(request_id, answer).await?;
         }
         self.refuse(0, &Refusal::ShuttingDown).await
@@ -244,12 +291,19 @@ impl Actor {
         self.put(Message::Close(None)).await?;
         // Whatever still comes is read and dropped, so that the other side sees our last frame
         // before the connection is reset.
-        let _ = timeout(GOODBYE_TIMEOUT, async { while let Some(Ok(_)) = self.socket.recv().await {} }).await;
+        let _ = timeout(GOODBYE_TIMEOUT, async {
+            while let Some(Ok(_)) = self.socket.recv().await {}
+        })
+        .await;
         Err(Over)
     }
 
     async fn say(&mut self, request_id: u64, body: Response) -> Result<(), Over> {
-        let frame = ServerFrame { request_id, critical: Vec::new(), body: Some(body) };
+        let frame = ServerFrame {
+            request_id,
+            critical: Vec::new(),
+            body: Some(body),
+        };
         self.put(Message::Binary(wire::encode(&frame))).await
     }
 
@@ -266,7 +320,10 @@ fn refusal(error: &FrameError) -> (u64, Refusal) {
         FrameError::TooLarge { max, .. } => (0, Refusal::TooLarge { max }),
         FrameError::Malformed(_) => (0, Refusal::Malformed("the bytes are no frame")),
         FrameError::UnknownKind { request_id } => (request_id, Refusal::UnknownKind),
-        FrameError::Unsupported { request_id, feature } => (request_id, Refusal::Unsupported(feature)),
+        FrameError::Unsupported {
+            request_id,
+            feature,
+        } => (request_id, Refusal::Unsupported(feature)),
     }
 }
 

@@ -41,15 +41,19 @@ impl Session {
             }
             Request::Attach(request) => self.attach(&request).await,
             Request::Acknowledge(request) => {
-                self.attached()?.acknowledge(&*self.shared.storage, self.id, &request)?;
+                self.attached()?
+                    .acknowledge(&*self.shared.storage, self.id, &request)?;
                 Ok(Reply::Nothing)
             }
             Request::Send(request) => {
                 let pending = mailbox::accept(&self.shared, self.mailbox.as_ref(), request).await?;
-                Ok(Reply::Later(Box::pin(async move { pending.answer().await.map(Response::SendResult) })))
+                Ok(Reply::Later(Box::pin(async move {
+                    pending.answer().await.map(Response::SendResult)
+                })))
             }
             Request::FetchCommit(request) => {
-                let token = SlotToken::try_from(&request.token).map_err(|_| Refusal::Malformed("a token has 16 bytes"))?;
+                let token = SlotToken::try_from(&request.token)
+                    .map_err(|_| Refusal::Malformed("a token has 16 bytes"))?;
                 let sealed = self.shared.storage.commit(token).await?;
                 Ok(Reply::Now(Response::CommitSlot(wire::CommitSlot {
                     present: sealed.is_some(),
@@ -82,8 +86,15 @@ impl Session {
             Request::Signal(signal) => 1 + signal.deliveries.len() / 8,
             _ => 1,
         };
-        let weight = u32::try_from(weight).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
-        let limiter = if self.mailbox.is_some() { &self.frames } else { &self.frames_unattached };
+        let weight = u32::try_from(weight)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .unwrap_or(NonZeroU32::MAX);
+        let limiter = if self.mailbox.is_some() {
+            &self.frames
+        } else {
+            &self.frames_unattached
+        };
         take(limiter, weight).map_err(|retry_after_ms| Refusal::SlowDown { retry_after_ms })
     }
 
@@ -91,8 +102,14 @@ impl Session {
         if self.mailbox.is_some() {
             return Err(Refusal::OutOfOrder("this connection is attached already"));
         }
-        let (mailbox, attached) =
-            mailbox::attach(&self.shared, &self.challenge(), request, self.id, &self.inbox).await?;
+        let (mailbox, attached) = mailbox::attach(
+            &self.shared,
+            &self.challenge(),
+            request,
+            self.id,
+            &self.inbox,
+        )
+        .await?;
         self.mailbox = Some(mailbox);
         self.inbox.wake();
         Ok(Reply::Now(Response::Attached(attached)))
@@ -106,27 +123,37 @@ impl Session {
         for delivery in request.deliveries {
             let id = MailboxId::try_from(&delivery.mailbox)
                 .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
-            if delivery.body.len() > limits::SIGNAL_BYTES_MAX || delivery.grant.len() != grant::GRANT_BYTES {
-                return Err(Refusal::Malformed("a signal's body or grant has a wrong size"));
+            if delivery.body.len() > limits::SIGNAL_BYTES_MAX
+                || delivery.grant.len() != grant::GRANT_BYTES
+            {
+                return Err(Refusal::Malformed(
+                    "a signal's body or grant has a wrong size",
+                ));
             }
             if let Ok(mailbox) = mailbox::permit(&self.shared, id, &delivery.grant).await?
                 && let Some(inbox) = mailbox.lock().queue.inbox()
             {
-                inbox.put(Arrival::Signal(bytes::Bytes::copy_from_slice(&delivery.body)));
+                inbox.put(Arrival::Signal(bytes::Bytes::copy_from_slice(
+                    &delivery.body,
+                )));
             }
         }
         Ok(Reply::Nothing)
     }
 
     async fn revoke(&self, request: &wire::RevokeGrant) -> Result<Reply, Refusal> {
-        MailboxId::try_from(&request.mailbox).map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
+        MailboxId::try_from(&request.mailbox)
+            .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
         if request.secret.len() != 32 {
             return Err(Refusal::Malformed("a revocation secret has 32 bytes"));
         }
         let today = self.shared.clock.day();
         if request.last_day >= today.0 {
             let expires = Day(request.last_day).min(mailbox::last_day_max(today));
-            self.shared.grants.revoke(grant::revocation_hash(&request.secret), expires).await?;
+            self.shared
+                .grants
+                .revoke(grant::revocation_hash(&request.secret), expires)
+                .await?;
         }
         Ok(Reply::Now(Response::GrantRevoked(wire::GrantRevoked {})))
     }
@@ -134,16 +161,28 @@ impl Session {
     fn rendezvous_open(&mut self, request: &wire::RendezvousOpen) -> Result<Reply, Refusal> {
         self.attached()?;
         if request.seconds == 0 || request.seconds > limits::RENDEZVOUS_SECONDS_MAX {
-            return Err(Refusal::Malformed("a rendezvous lasts between 1 and 600 seconds"));
+            return Err(Refusal::Malformed(
+                "a rendezvous lasts between 1 and 600 seconds",
+            ));
         }
         let id = rendezvous(&request.rendezvous)?;
-        self.meet(id, |session| session.shared.rendezvous.open(id, request.seconds, session.id, &session.inbox))?;
+        self.meet(id, |session| {
+            session
+                .shared
+                .rendezvous
+                .open(id, request.seconds, session.id, &session.inbox)
+        })?;
         Ok(ready(id, false))
     }
 
     fn rendezvous_join(&mut self, request: &wire::RendezvousJoin) -> Result<Reply, Refusal> {
         let id = rendezvous(&request.rendezvous)?;
-        self.meet(id, |session| session.shared.rendezvous.join(id, session.id, &session.inbox))?;
+        self.meet(id, |session| {
+            session
+                .shared
+                .rendezvous
+                .join(id, session.id, &session.inbox)
+        })?;
         Ok(ready(id, true))
     }
 
@@ -154,7 +193,9 @@ impl Session {
     ) -> Result<(), Refusal> {
         let known = self.rendezvous.contains(&id);
         if !known && self.rendezvous.len() >= RENDEZVOUS_MAX {
-            return Err(Refusal::SlowDown { retry_after_ms: 60_000 });
+            return Err(Refusal::SlowDown {
+                retry_after_ms: 60_000,
+            });
         }
         enter(self)?;
         if !known {
@@ -166,7 +207,9 @@ impl Session {
     fn rendezvous_put(&self, request: &wire::RendezvousPut) -> Result<Reply, Refusal> {
         let id = rendezvous(&request.rendezvous)?;
         if request.body.len() > limits::RENDEZVOUS_MESSAGE_BYTES_MAX {
-            return Err(Refusal::Malformed("a rendezvous message has at most 65,535 bytes"));
+            return Err(Refusal::Malformed(
+                "a rendezvous message has at most 65,535 bytes",
+            ));
         }
         self.shared.rendezvous.put(id, self.id, &request.body)?;
         Ok(Reply::Nothing)
@@ -178,5 +221,8 @@ fn rendezvous(bytes: &bytes::Bytes) -> Result<RendezvousId, Refusal> {
 }
 
 fn ready(id: RendezvousId, joined: bool) -> Reply {
-    Reply::Now(Response::RendezvousReady(wire::RendezvousReady { rendezvous: id.to_bytes(), joined }))
+    Reply::Now(Response::RendezvousReady(wire::RendezvousReady {
+        rendezvous: id.to_bytes(),
+        joined,
+    }))
 }

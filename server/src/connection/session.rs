@@ -38,13 +38,19 @@ impl Session {
             mailbox: None,
             rendezvous: Vec::new(),
             frames: limiter(limits.frames_per_second, limits.frames_burst),
-            frames_unattached: limiter(limits.unattached_frames_per_second, limits.unattached_frames_burst),
+            frames_unattached: limiter(
+                limits.unattached_frames_per_second,
+                limits.unattached_frames_burst,
+            ),
             shared,
         })
     }
 
     pub(super) fn challenge(&self) -> Challenge<'_> {
-        Challenge { server_name: &self.shared.server_name, nonce: &self.nonce }
+        Challenge {
+            server_name: &self.shared.server_name,
+            nonce: &self.nonce,
+        }
     }
 
     pub(super) fn attached(&self) -> Result<&Arc<Mailbox>, Refusal> {

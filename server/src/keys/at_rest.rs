@@ -102,16 +102,31 @@ impl AtRest {
     ///
     /// # Errors
     /// [`SealedError::Random`].
-    pub(crate) fn seal(&self, column: &str, row: &[u8], value: &[u8]) -> Result<Vec<u8>, SealedError> {
+    pub(crate) fn seal(
+        &self,
+        column: &str,
+        row: &[u8],
+        value: &[u8],
+    ) -> Result<Vec<u8>, SealedError> {
         let nonce = random::bytes()?;
-        Ok(aead::seal_with_nonce(&self.seal, &nonce, &associated(column, row), value))
+        Ok(aead::seal_with_nonce(
+            &self.seal,
+            &nonce,
+            &associated(column, row),
+            value,
+        ))
     }
 
     /// Opens what [`AtRest::seal`] made for the same column and row.
     ///
     /// # Errors
     /// [`SealedError::Open`].
-    pub(crate) fn open(&self, column: &str, row: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealedError> {
+    pub(crate) fn open(
+        &self,
+        column: &str,
+        row: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, SealedError> {
         aead::open(&self.seal, &associated(column, row), sealed).map_err(SealedError::Open)
     }
 }
@@ -155,7 +170,10 @@ mod tests {
     fn a_sealed_value_opens_only_in_its_place_and_under_its_key() {
         let keys = AtRest::new(&Secret::new([1; 32]));
         let sealed = keys.seal("mailbox.keys", &[9; 16], b"value").unwrap();
-        assert_eq!(keys.open("mailbox.keys", &[9; 16], &sealed).unwrap(), b"value");
+        assert_eq!(
+            keys.open("mailbox.keys", &[9; 16], &sealed).unwrap(),
+            b"value"
+        );
         assert!(keys.open("mailbox.state", &[9; 16], &sealed).is_err());
         assert!(keys.open("mailbox.keys", &[8; 16], &sealed).is_err());
         let other = AtRest::new(&Secret::new([2; 32]));

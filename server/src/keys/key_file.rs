@@ -24,7 +24,9 @@ const BYTES_MAX: u64 = 4_096;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// Readable by others than its owner.
-    #[error("the key file {path} can be read by others (mode {mode:03o}): run chmod 600 on it, and consider its key seen")]
+    #[error(
+        "the key file {path} can be read by others (mode {mode:03o}): run chmod 600 on it, and consider its key seen"
+    )]
     Exposed {
         /// Where it lies.
         path: PathBuf,
@@ -32,7 +34,9 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// Inside the data folder, where a thief of the data would find it.
-    #[error("the key file {path} lies inside the data folder {data}: put it elsewhere, or a stolen data folder brings its own key")]
+    #[error(
+        "the key file {path} lies inside the data folder {data}: put it elsewhere, or a stolen data folder brings its own key"
+    )]
     InsideData {
         /// Where it lies.
         path: PathBuf,
@@ -40,7 +44,9 @@ pub enum KeyFileError {
         data: PathBuf,
     },
     /// Not there, although the data folder already holds a database.
-    #[error("there is no key file at {path}, but the data folder holds a database that needs one: bring the key file back, or choose an empty data folder")]
+    #[error(
+        "there is no key file at {path}, but the data folder holds a database that needs one: bring the key file back, or choose an empty data folder"
+    )]
     Missing {
         /// Where it should lie.
         path: PathBuf,
@@ -76,9 +82,16 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`KeyFileError`], each a sentence for the operator.
-    pub(crate) fn open_or_create(path: &Path, data: &Path, database_exists: bool) -> Result<Self, KeyFileError> {
+    pub(crate) fn open_or_create(
+        path: &Path,
+        data: &Path,
+        database_exists: bool,
+    ) -> Result<Self, KeyFileError> {
         if is_inside(path, data) {
-            return Err(KeyFileError::InsideData { path: path.into(), data: data.into() });
+            return Err(KeyFileError::InsideData {
+                path: path.into(),
+                data: data.into(),
+            });
         }
         match read(path) {
             Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -112,12 +125,22 @@ fn is_inside(path: &Path, folder: &Path) -> bool {
 
 fn read(path: &Path) -> Result<KeyFile, KeyFileError> {
     let file = fs::File::open(path).map_err(io_error(path))?;
-    let mode = file.metadata().map_err(io_error(path))?.permissions().mode() & 0o777;
+    let mode = file
+        .metadata()
+        .map_err(io_error(path))?
+        .permissions()
+        .mode()
+        & 0o777;
     if mode & 0o077 != 0 {
-        return Err(KeyFileError::Exposed { path: path.into(), mode });
+        return Err(KeyFileError::Exposed {
+            path: path.into(),
+            mode,
+        });
     }
     let mut text = String::new();
-    file.take(BYTES_MAX).read_to_string(&mut text).map_err(io_error(path))?;
+    file.take(BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(io_error(path))?;
     parse(&text).ok_or_else(|| KeyFileError::Damaged { path: path.into() })
 }
 
@@ -126,8 +149,12 @@ fn parse(text: &str) -> Option<KeyFile> {
     if lines.next()? != HEADER {
         return None;
     }
-    let bytes = URL_SAFE_NO_PAD.decode(lines.next()?.strip_prefix(AT_REST)?).ok()?;
-    Some(KeyFile { at_rest: Secret::from_slice(&bytes)? })
+    let bytes = URL_SAFE_NO_PAD
+        .decode(lines.next()?.strip_prefix(AT_REST)?)
+        .ok()?;
+    Some(KeyFile {
+        at_rest: Secret::from_slice(&bytes)?,
+    })
 }
 
 fn create(path: &Path) -> Result<(), KeyFileError> {
@@ -137,8 +164,16 @@ fn create(path: &Path) -> Result<(), KeyFileError> {
     {
         fs::create_dir_all(parent).map_err(io_error(path))?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error(path))?;
-    let text = format!("{HEADER}\n{AT_REST}{}\n", URL_SAFE_NO_PAD.encode(secret.expose()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io_error(path))?;
+    let text = format!(
+        "{HEADER}\n{AT_REST}{}\n",
+        URL_SAFE_NO_PAD.encode(secret.expose())
+    );
     file.write_all(text.as_bytes()).map_err(io_error(path))?;
     file.sync_all().map_err(io_error(path))?;
     crate::files::sync_parent(path).map_err(io_error(path))
@@ -158,7 +193,10 @@ mod tests {
         let path = folder.path().join("kinline.key");
         let data = folder.path().join("data");
         let first = KeyFile::open_or_create(&path, &data, false).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let second = KeyFile::open_or_create(&path, &data, true).unwrap();
         assert!(first.at_rest == second.at_rest);
     }
@@ -169,7 +207,10 @@ mod tests {
         let path = folder.path().join("kinline.key");
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
-        assert!(matches!(KeyFile::open_or_create(&path, &data, true), Err(KeyFileError::Missing { .. })));
+        assert!(matches!(
+            KeyFile::open_or_create(&path, &data, true),
+            Err(KeyFileError::Missing { .. })
+        ));
         assert!(matches!(
             KeyFile::open_or_create(&data.join("kinline.key"), &data, false),
             Err(KeyFileError::InsideData { .. })
@@ -182,6 +223,9 @@ mod tests {
         ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "kinline key file 2\n").unwrap();
-        assert!(matches!(KeyFile::open_or_create(&path, &data, false), Err(KeyFileError::Damaged { .. })));
+        assert!(matches!(
+            KeyFile::open_or_create(&path, &data, false),
+            Err(KeyFileError::Damaged { .. })
+        ));
     }
 }

@@ -18,8 +18,8 @@ use crate::storage::{ReadError, Storage};
 /// Verified against when there is no such mailbox, so that the answer takes as long: the
 /// base point of Ed25519, a valid key whose secret nobody needs.
 pub(super) const NOBODY: PublicKey = PublicKey::new([
-    0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+    0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
 ]);
 
 /// Checks the proof and attaches; the connection attached before is told to end.
@@ -36,13 +36,21 @@ pub(crate) async fn attach(
     connection: u64,
     inbox: &Arc<Inbox>,
 ) -> Result<(Arc<Mailbox>, wire::Attached), Refusal> {
-    let id = MailboxId::try_from(&request.mailbox).map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
+    let id = MailboxId::try_from(&request.mailbox)
+        .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
     if request.window == 0 {
         return Err(Refusal::Malformed("the window is at least 1"));
     }
     let row = shared.storage.mailbox(id).await?;
     let key = row.as_ref().map_or(NOBODY, |row| row.keys.authentication);
-    let proof = verify_attach(&key, challenge, &id, request.generation, request.window, &request.signature);
+    let proof = verify_attach(
+        &key,
+        challenge,
+        &id,
+        request.generation,
+        request.window,
+        &request.signature,
+    );
     if row.is_none() || proof.is_err() {
         return Err(Refusal::Denied);
     }
@@ -112,7 +120,11 @@ impl Mailbox {
             match step {
                 Take::Nothing => return Ok(Vec::new()),
                 Take::Deliver(delivered) => return Ok(delivered),
-                Take::Read { after, through, limit } => {
+                Take::Read {
+                    after,
+                    through,
+                    limit,
+                } => {
                     let rows = storage.envelopes(self.id, after, through, limit).await?;
                     let delivered = self.lock().queue.read(connection, through, limit, rows);
                     if !delivered.is_empty() {

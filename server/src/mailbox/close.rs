@@ -4,20 +4,24 @@ use kinline_protocol::attach::{Challenge, verify_close};
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 use kinline_protocol::wire::CloseMailbox;
-use tokio::sync::oneshot;
 
 use super::attach::NOBODY;
 use crate::errors::Refusal;
 use crate::relay::Shared;
-use crate::storage::WriteError;
+use crate::storage::reply;
 
 /// Nothing goes in or out from now on; the mailbox is deleted when
 /// `limits::MAILBOX_CLOSED_DAYS` have passed, unless this is undone before.
 ///
 /// # Errors
 /// [`Refusal::Malformed`], [`Refusal::Denied`], or what the write says.
-pub(crate) async fn close(shared: &Shared, challenge: &Challenge<'_>, request: &CloseMailbox) -> Result<(), Refusal> {
-    let id = MailboxId::try_from(&request.mailbox).map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
+pub(crate) async fn close(
+    shared: &Shared,
+    challenge: &Challenge<'_>,
+    request: &CloseMailbox,
+) -> Result<(), Refusal> {
+    let id = MailboxId::try_from(&request.mailbox)
+        .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
     let row = shared.storage.mailbox(id).await?;
     let key = row.as_ref().map_or(NOBODY, |row| row.keys.close);
     let proof = verify_close(&key, challenge, &id, request.undo, &request.signature);
@@ -31,18 +35,22 @@ pub(crate) async fn close(shared: &Shared, challenge: &Challenge<'_>, request: &
         if inner.closed != request.undo {
             None // closed twice or undone twice: the same answer, and the days go on counting
         } else {
-            let days = if request.undo { limits::MAILBOX_IDLE_DAYS } else { limits::MAILBOX_CLOSED_DAYS };
+            let days = if request.undo {
+                limits::MAILBOX_IDLE_DAYS
+            } else {
+                limits::MAILBOX_CLOSED_DAYS
+            };
             inner.set_closed(!request.undo, today.plus(days));
             if let (false, Some(inbox)) = (request.undo, inner.queue.inbox()) {
                 inbox.end(Refusal::Denied);
             }
-            let (done, written) = oneshot::channel();
-            mailbox.submit_state(&mut inner, &*shared.storage, move |result| drop(done.send(result)));
+            let (done, written) = reply();
+            mailbox.submit_state(&mut inner, &*shared.storage, done);
             Some(written)
         }
     };
     if let Some(written) = written {
-        written.await.unwrap_or(Err(WriteError::Failed))?;
+        written.await?;
     }
     Ok(())
 }

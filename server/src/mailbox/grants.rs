@@ -10,10 +10,9 @@ use kinline_protocol::limits;
 use kinline_protocol::primitives::hash;
 use kinline_protocol::primitives::sign::PublicKey;
 use quick_cache::sync::Cache;
-use tokio::sync::oneshot;
 
 use crate::errors::Refusal;
-use crate::storage::{ReadError, Storage, Write, WriteError};
+use crate::storage::{ReadError, Storage, Write, reply};
 
 /// Checked grants kept: 65,536 x about 100 B are 6.5 MB, and as many busy address pairs.
 const CHECKED_MAX: usize = 65_536;
@@ -61,8 +60,13 @@ impl Grants {
         mailbox: &MailboxId,
         today: Day,
     ) -> Result<bool, ReadError> {
-        let Ok(grant) = GrantIn::parse(bytes) else { return Ok(false) };
-        if grant.mailbox() != *mailbox || grant.last_day() < today || grant.last_day() > last_day_max(today) {
+        let Ok(grant) = GrantIn::parse(bytes) else {
+            return Ok(false);
+        };
+        if grant.mailbox() != *mailbox
+            || grant.last_day() < today
+            || grant.last_day() > last_day_max(today)
+        {
             return Ok(false);
         }
         let name = hash::labelled(b"checked grant", &[key.as_bytes(), bytes]);
@@ -98,13 +102,13 @@ impl Grants {
     /// # Errors
     /// [`Refusal`] of the write.
     pub(crate) async fn revoke(&self, hash: [u8; 32], expires: Day) -> Result<(), Refusal> {
-        let (done, revoked) = oneshot::channel();
+        let (done, revoked) = reply();
         self.storage.submit(Write::RevokeGrant {
             hash,
             expires,
-            done: Box::new(move |result| drop(done.send(result))),
+            done,
         });
-        revoked.await.unwrap_or(Err(WriteError::Failed))?;
+        revoked.await?;
         self.revocations.fetch_add(1, Ordering::SeqCst);
         self.revoked.insert(hash, true);
         Ok(())

@@ -22,7 +22,12 @@ pub(crate) struct Held {
 /// Submits held envelopes when their time is up. All wait equally long, so that they come
 /// in the order in which they are due.
 pub(crate) async fn hold(mut held: mpsc::Receiver<Held>, storage: Arc<dyn Storage>) {
-    while let Some(Held { until, mailbox, order }) = held.recv().await {
+    while let Some(Held {
+        until,
+        mailbox,
+        order,
+    }) = held.recv().await
+    {
         sleep_until(until).await;
         let mut inner = mailbox.lock();
         mailbox.submit_held(&mut inner, &*storage, order);

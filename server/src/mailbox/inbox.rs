@@ -61,7 +61,9 @@ impl Inbox {
         let room = match &arrival {
             Arrival::Signal(_) => state.signals < SIGNALS_MAX,
             Arrival::Met(..) => state.messages < limits::RENDEZVOUS_MESSAGES_MAX,
-            Arrival::Joined(_) | Arrival::Ended(_) => state.arrivals.len() < NOTICES_MAX + SIGNALS_MAX,
+            Arrival::Joined(_) | Arrival::Ended(_) => {
+                state.arrivals.len() < NOTICES_MAX + SIGNALS_MAX
+            }
         };
         if room {
             match &arrival {

@@ -7,11 +7,10 @@ use kinline_protocol::limits;
 use kinline_protocol::primitives::hash;
 use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::wire::OpenMailbox;
-use tokio::sync::oneshot;
 
 use crate::errors::Refusal;
 use crate::relay::Shared;
-use crate::storage::{MailboxRow, NewMailbox, Opened, Write, WriteError};
+use crate::storage::{MailboxRow, NewMailbox, Opened, Write, reply};
 
 /// An admission code as the tables know it.
 pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
@@ -23,29 +22,45 @@ pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
 /// # Errors
 /// [`Refusal::Malformed`], [`Refusal::Denied`] (bad proof, or the id is another's),
 /// [`Refusal::Admission`], or what the write says.
-pub(crate) async fn open(shared: &Shared, challenge: &Challenge<'_>, request: &OpenMailbox) -> Result<(), Refusal> {
-    let id = MailboxId::try_from(&request.mailbox).map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
-    let key = |bytes: &[u8]| PublicKey::from_slice(bytes).ok_or(Refusal::Malformed("a public key has 32 bytes"));
+pub(crate) async fn open(
+    shared: &Shared,
+    challenge: &Challenge<'_>,
+    request: &OpenMailbox,
+) -> Result<(), Refusal> {
+    let id = MailboxId::try_from(&request.mailbox)
+        .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
+    let key = |bytes: &[u8]| {
+        PublicKey::from_slice(bytes).ok_or(Refusal::Malformed("a public key has 32 bytes"))
+    };
     let keys = MailboxKeys {
         authentication: key(&request.authentication_key)?,
         grant: key(&request.grant_key)?,
         close: key(&request.close_key)?,
     };
-    verify_open(challenge, &id, &keys, request.generation, &request.signature).map_err(|_| Refusal::Denied)?;
-    let admission = shared.needs_admission.then(|| admission_hash(&request.admission_code));
+    verify_open(
+        challenge,
+        &id,
+        &keys,
+        request.generation,
+        &request.signature,
+    )
+    .map_err(|_| Refusal::Denied)?;
+    let admission = shared
+        .needs_admission
+        .then(|| admission_hash(&request.admission_code));
     let row = MailboxRow {
         keys,
         generation: request.generation,
         closed: false,
         expires: shared.clock.day().plus(limits::MAILBOX_IDLE_DAYS),
     };
-    let (done, opened) = oneshot::channel();
+    let (done, opened) = reply();
     shared.storage.submit(Write::OpenMailbox {
         mailbox: NewMailbox { id, row },
         admission,
-        done: Box::new(move |result| drop(done.send(result))),
+        done,
     });
-    match opened.await.unwrap_or(Err(WriteError::Failed))? {
+    match opened.await? {
         Opened::Open => Ok(()),
         Opened::OtherKeys => Err(Refusal::Denied),
         Opened::Admission => Err(Refusal::Admission),

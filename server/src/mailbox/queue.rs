@@ -134,7 +134,10 @@ pub(crate) struct Queue {
 impl Queue {
     /// A queue over what the disk holds, in order.
     pub(crate) fn new(stored: Vec<(u64, MessageId)>, full_at: usize) -> Self {
-        let on_disk = stored.first().zip(stored.last()).map(|((first, _), (last, _))| (*first, *last));
+        let on_disk = stored
+            .first()
+            .zip(stored.last())
+            .map(|((first, _), (last, _))| (*first, *last));
         let last = on_disk.map_or(0, |(_, last)| last);
         Self {
             ids: stored.iter().map(|(_, message)| *message).collect(),
@@ -201,7 +204,11 @@ impl Queue {
     }
 
     fn accept_again(&mut self, message: MessageId, waiter: Waiter) -> Acceptance {
-        match self.pending.iter_mut().find(|pending| pending.message == message) {
+        match self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.message == message)
+        {
             Some(pending) if pending.waiters.len() >= WAITERS_MAX => Acceptance::Busy,
             Some(pending) => {
                 pending.waiters.push(waiter);
@@ -217,7 +224,10 @@ impl Queue {
     /// Orders start at one again when nothing is left anywhere: the numbers on disk then say
     /// less about how much a mailbox received.
     fn restart_when_empty(&mut self) {
-        let delivered = self.reader.as_ref().is_some_and(|reader| !reader.unacknowledged.is_empty());
+        let delivered = self
+            .reader
+            .as_ref()
+            .is_some_and(|reader| !reader.unacknowledged.is_empty());
         if self.live.is_empty() && self.pending.is_empty() && self.in_flight == 0 && !delivered {
             self.next_order = 1;
             self.stored_max = 0;
@@ -263,10 +273,15 @@ impl Queue {
     pub(crate) fn settle(&mut self, orders: &[u64], outcome: Outcome) {
         self.in_flight = self.in_flight.saturating_sub(1);
         for order in orders {
-            let Ok(place) = self.pending.binary_search_by_key(order, |pending| pending.order) else {
+            let Ok(place) = self
+                .pending
+                .binary_search_by_key(order, |pending| pending.order)
+            else {
                 continue; // acknowledged meanwhile
             };
-            let Some(pending) = self.pending.remove(place) else { continue };
+            let Some(pending) = self.pending.remove(place) else {
+                continue;
+            };
             if outcome == Outcome::Stored {
                 self.stored_max = self.stored_max.max(*order);
             } else {
@@ -291,7 +306,12 @@ impl Queue {
     }
 
     /// Attaches a connection; returns the inbox of the one that it replaces.
-    pub(crate) fn attach(&mut self, connection: u64, window: u32, inbox: Arc<Inbox>) -> Option<Arc<Inbox>> {
+    pub(crate) fn attach(
+        &mut self,
+        connection: u64,
+        window: u32,
+        inbox: Arc<Inbox>,
+    ) -> Option<Arc<Inbox>> {
         let reader = Reader {
             connection,
             inbox,
@@ -306,7 +326,10 @@ impl Queue {
 
     /// Detaches a connection, if it is still the attached one. What is held must then be submitted.
     pub(crate) fn detach(&mut self, connection: u64) -> bool {
-        let mine = self.reader.as_ref().is_some_and(|reader| reader.connection == connection);
+        let mine = self
+            .reader
+            .as_ref()
+            .is_some_and(|reader| reader.connection == connection);
         if mine {
             self.reader = None;
         }
@@ -315,7 +338,11 @@ impl Queue {
 
     /// What to deliver next to `connection`, at most `page` envelopes.
     pub(crate) fn take(&mut self, connection: u64, page: u32) -> Take {
-        let Some(reader) = self.reader.as_mut().filter(|reader| reader.connection == connection) else {
+        let Some(reader) = self
+            .reader
+            .as_mut()
+            .filter(|reader| reader.connection == connection)
+        else {
             return Take::Nothing;
         };
         let limit = reader.credit().min(page);
@@ -323,9 +350,15 @@ impl Queue {
             return Take::Nothing;
         }
         if reader.cursor < self.stored_max {
-            return Take::Read { after: reader.cursor, through: self.stored_max, limit };
+            return Take::Read {
+                after: reader.cursor,
+                through: self.stored_max,
+                limit,
+            };
         }
-        let start = self.pending.partition_point(|pending| pending.order <= reader.cursor);
+        let start = self
+            .pending
+            .partition_point(|pending| pending.order <= reader.cursor);
         let delivered: Vec<_> = self
             .pending
             .iter()
@@ -334,7 +367,11 @@ impl Queue {
             .take_while(|pending| pending.stage != Stage::Gated)
             .map(|pending| reader.deliver(pending.order, pending.message, pending.body.clone()))
             .collect();
-        if delivered.is_empty() { Take::Nothing } else { Take::Deliver(delivered) }
+        if delivered.is_empty() {
+            Take::Nothing
+        } else {
+            Take::Deliver(delivered)
+        }
     }
 
     /// Numbers the page read for [`Take::Read`].
@@ -345,7 +382,11 @@ impl Queue {
         limit: u32,
         page: Vec<StoredEnvelope>,
     ) -> Vec<Delivered> {
-        let Some(reader) = self.reader.as_mut().filter(|reader| reader.connection == connection) else {
+        let Some(reader) = self
+            .reader
+            .as_mut()
+            .filter(|reader| reader.connection == connection)
+        else {
             return Vec::new();
         };
         let complete = page.len() < usize::try_from(limit).unwrap_or(usize::MAX);
@@ -367,8 +408,16 @@ impl Queue {
     ///
     /// # Errors
     /// [`NotDelivered`] when `through` was not delivered on this connection.
-    pub(crate) fn acknowledge(&mut self, connection: u64, through: u64) -> Result<Option<u64>, NotDelivered> {
-        let Some(reader) = self.reader.as_mut().filter(|reader| reader.connection == connection) else {
+    pub(crate) fn acknowledge(
+        &mut self,
+        connection: u64,
+        through: u64,
+    ) -> Result<Option<u64>, NotDelivered> {
+        let Some(reader) = self
+            .reader
+            .as_mut()
+            .filter(|reader| reader.connection == connection)
+        else {
             return Ok(None); // replaced meanwhile: the next connection gets it again
         };
         if through >= reader.next_number {
@@ -412,7 +461,8 @@ impl Queue {
 
 impl Reader {
     fn credit(&self) -> u32 {
-        self.window.saturating_sub(u32::try_from(self.unacknowledged.len()).unwrap_or(u32::MAX))
+        self.window
+            .saturating_sub(u32::try_from(self.unacknowledged.len()).unwrap_or(u32::MAX))
     }
 
     fn deliver(&mut self, order: u64, message: MessageId, body: Bytes) -> Delivered {
@@ -420,6 +470,10 @@ impl Reader {
         self.next_number += 1;
         self.cursor = order;
         self.unacknowledged.push_back(order);
-        Delivered { number, message, body }
+        Delivered {
+            number,
+            message,
+            body,
+        }
     }
 }

@@ -11,9 +11,9 @@ use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
 use tokio::sync::mpsc;
 
+use super::Queue;
 use super::hold::Held;
 use super::state::{Mailbox, limiter};
-use super::Queue;
 use crate::storage::{Expired, ReadError, Storage};
 use crate::sync::lock;
 
@@ -54,7 +54,11 @@ pub(crate) struct Mailboxes {
 
 impl Mailboxes {
     /// None loaded yet.
-    pub(crate) fn new(storage: Arc<dyn Storage>, limits: MailboxLimits, held: mpsc::Sender<Held>) -> Self {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        limits: MailboxLimits,
+        held: mpsc::Sender<Held>,
+    ) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::new(),
@@ -75,16 +79,23 @@ impl Mailboxes {
     /// # Errors
     /// [`ReadError`].
     pub(crate) async fn load(&self, id: MailboxId) -> Result<Option<Arc<Mailbox>>, ReadError> {
-        let Some(shard) = self.shard(&id) else { return Ok(None) };
+        let Some(shard) = self.shard(&id) else {
+            return Ok(None);
+        };
         loop {
             if let Some(mailbox) = lock(&shard.loaded).get(&id) {
                 return Ok(Some(Arc::clone(mailbox)));
             }
             let before = shard.forgotten.load(Ordering::SeqCst);
-            let Some(row) = self.storage.mailbox(id).await? else { return Ok(None) };
+            let Some(row) = self.storage.mailbox(id).await? else {
+                return Ok(None);
+            };
             let stored = self.storage.stored(id).await?;
             let full_at = usize::try_from(self.limits.envelopes_max).unwrap_or(usize::MAX);
-            let limiter = limiter(self.limits.deliveries_per_second, self.limits.deliveries_burst);
+            let limiter = limiter(
+                self.limits.deliveries_per_second,
+                self.limits.deliveries_burst,
+            );
             let fresh = Arc::new(Mailbox::new(id, &row, Queue::new(stored, full_at), limiter));
             let mut loaded = lock(&shard.loaded);
             if shard.forgotten.load(Ordering::SeqCst) == before {
@@ -96,9 +107,18 @@ impl Mailboxes {
 
     /// Forgets idle mailboxes.
     pub(crate) fn sweep(&self) {
-        let count: usize = self.shards.iter().map(|shard| lock(&shard.loaded).len()).sum();
-        metrics::gauge!("kinline_mailboxes_loaded").set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
-        let idle = if count > self.limits.loaded_max { Duration::ZERO } else { IDLE };
+        let count: usize = self
+            .shards
+            .iter()
+            .map(|shard| lock(&shard.loaded).len())
+            .sum();
+        metrics::gauge!("kinline_mailboxes_loaded")
+            .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+        let idle = if count > self.limits.loaded_max {
+            Duration::ZERO
+        } else {
+            IDLE
+        };
         for shard in &self.shards {
             let mut loaded = lock(&shard.loaded);
             let before = loaded.len();
@@ -123,13 +143,17 @@ impl Mailboxes {
     /// Takes note of what the retention removed.
     pub(crate) fn expired(&self, expired: &Expired) {
         for (id, through) in &expired.envelopes {
-            let Some(shard) = self.shard(id) else { continue };
+            let Some(shard) = self.shard(id) else {
+                continue;
+            };
             if let Some(mailbox) = lock(&shard.loaded).get(id) {
                 mailbox.lock().queue.expire(*through);
             }
         }
         for id in &expired.mailboxes {
-            let Some(shard) = self.shard(id) else { continue };
+            let Some(shard) = self.shard(id) else {
+                continue;
+            };
             let gone = lock(&shard.loaded).remove(id);
             shard.forgotten.fetch_add(1, Ordering::SeqCst);
             if let Some(mailbox) = gone {
@@ -143,7 +167,9 @@ impl Mailboxes {
     }
 
     fn all(&self) -> Vec<Arc<Mailbox>> {
-        self.shards.iter().flat_map(|shard| lock(&shard.loaded).values().cloned().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| lock(&shard.loaded).values().cloned().collect::<Vec<_>>())
+            .collect()
     }
 }
-

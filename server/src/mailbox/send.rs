@@ -76,10 +76,16 @@ fn parse(request: wire::Send) -> Result<(Vec<Delivery>, Option<SlotOffer>), Refu
         .map(|offer| {
             let size = offer.sealed.len() as u64;
             if offer.sealed.len() > limits::COMMIT_BYTES_MAX || !padme::is_class(size) {
-                return Err(Refusal::Malformed("a sealed commit has a size class of at most 64 KiB"));
+                return Err(Refusal::Malformed(
+                    "a sealed commit has a size class of at most 64 KiB",
+                ));
             }
-            let token = SlotToken::try_from(&offer.token).map_err(|_| Refusal::Malformed("a token has 16 bytes"))?;
-            Ok(SlotOffer { token, sealed: offer.sealed })
+            let token = SlotToken::try_from(&offer.token)
+                .map_err(|_| Refusal::Malformed("a token has 16 bytes"))?;
+            Ok(SlotOffer {
+                token,
+                sealed: offer.sealed,
+            })
         })
         .transpose()?;
     Ok((deliveries, commit))
@@ -104,12 +110,18 @@ pub(crate) async fn accept(
     }
     if let Some(offer) = &commit {
         let mailbox = attached.ok_or(Refusal::NotAttached)?;
-        if !mailbox.lock().use_bytes(today, offer.sealed.len() as u64, shared.limits.blob_bytes_per_day) {
+        if !mailbox.lock().use_bytes(
+            today,
+            offer.sealed.len() as u64,
+            shared.limits.blob_bytes_per_day,
+        ) {
             return Err(Refusal::Quota);
         }
     }
     let count = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
-    let mut room = Arc::clone(&shared.room).try_acquire_many_owned(count).map_err(|_| Refusal::NoRoom)?;
+    let mut room = Arc::clone(&shared.room)
+        .try_acquire_many_owned(count)
+        .map_err(|_| Refusal::NoRoom)?;
     let checked = check_all(shared, deliveries).await?;
     metrics::counter!("kinline_sends_total").increment(1);
     let mut permit = move || room.split(1);
@@ -126,11 +138,13 @@ enum Checked {
 }
 
 async fn check_all(shared: &Shared, deliveries: Vec<Delivery>) -> Result<Vec<Checked>, Refusal> {
-    let checks = deliveries.into_iter().map(|delivery| async {
-        Ok(match permit(shared, delivery.mailbox, &delivery.grant).await? {
-            Ok(mailbox) => Checked::Good(mailbox, delivery.message, delivery.envelope),
-            Err((status, retry)) => Checked::Bad(status, retry),
-        })
+    let checks = deliveries.into_iter().map(|delivery| async move {
+        Ok(
+            match permit(shared, delivery.mailbox, &delivery.grant).await? {
+                Ok(mailbox) => Checked::Good(mailbox, delivery.message, delivery.envelope),
+                Err((status, retry)) => Checked::Bad(status, retry),
+            },
+        )
     });
     join_all(checks).await.into_iter().collect()
 }
@@ -152,7 +166,11 @@ pub(crate) async fn permit(
     if mailbox.lock().closed {
         return Ok(Err((RecipientStatus::Gone, 0)));
     }
-    if !shared.grants.is_good(grant, &mailbox.keys.grant, &id, shared.clock.day()).await? {
+    if !shared
+        .grants
+        .is_good(grant, &mailbox.keys.grant, &id, shared.clock.day())
+        .await?
+    {
         return Ok(Err((RecipientStatus::Revoked, 0)));
     }
     if let Err(retry_after_ms) = take(&mailbox.limiter, ONE) {
@@ -181,7 +199,10 @@ fn accept_deliveries(
             }
         })
         .collect();
-    PendingSend { answers, commit: None }
+    PendingSend {
+        answers,
+        commit: None,
+    }
 }
 
 /// Puts one envelope at the end of a queue.
@@ -209,7 +230,11 @@ fn place(shared: &Shared, mailbox: &Arc<Mailbox>, inner: &mut Inner, order: u64)
     if let Some(inbox) = inner.queue.inbox() {
         inbox.wake();
         let hold = shared.mailboxes.limits.hold;
-        let held = Held { until: Instant::now() + hold, mailbox: Arc::clone(mailbox), order };
+        let held = Held {
+            until: Instant::now() + hold,
+            mailbox: Arc::clone(mailbox),
+            order,
+        };
         if !hold.is_zero() && shared.mailboxes.held.try_send(held).is_ok() {
             return;
         }
@@ -257,10 +282,15 @@ fn accept_behind_slot(
     let mut envelopes = Vec::new();
     let mut places: Vec<(Arc<Mailbox>, Vec<u64>)> = Vec::new();
     for mailbox in &mailboxes {
-        let Some(inner) = locked.get_mut(&mailbox.id) else { continue };
+        let Some(inner) = locked.get_mut(&mailbox.id) else {
+            continue;
+        };
         let rows = inner.queue.submit_gated(u64::MAX);
         if !rows.is_empty() {
-            places.push((Arc::clone(mailbox), rows.iter().map(|(order, ..)| *order).collect()));
+            places.push((
+                Arc::clone(mailbox),
+                rows.iter().map(|(order, ..)| *order).collect(),
+            ));
             envelopes.extend(new_envelopes(mailbox.id, rows));
         }
     }
@@ -276,7 +306,10 @@ fn accept_behind_slot(
         }),
     });
     drop(locked);
-    PendingSend { answers, commit: Some(commit) }
+    PendingSend {
+        answers,
+        commit: Some(commit),
+    }
 }
 
 impl PendingSend {
@@ -289,10 +322,19 @@ impl PendingSend {
         let commit = match self.commit {
             None => None,
             Some(commit) => match commit.await.unwrap_or(Err(WriteError::Failed))? {
-                Accepted::Stored => Some(wire::CommitAnswer { mine: true, winner: Bytes::new() }),
+                Accepted::Stored => Some(wire::CommitAnswer {
+                    mine: true,
+                    winner: Bytes::new(),
+                }),
                 Accepted::Lost { winner } => {
-                    let commit = Some(wire::CommitAnswer { mine: false, winner });
-                    return Ok(wire::SendResult { recipients: Vec::new(), commit });
+                    let commit = Some(wire::CommitAnswer {
+                        mine: false,
+                        winner,
+                    });
+                    return Ok(wire::SendResult {
+                        recipients: Vec::new(),
+                        commit,
+                    });
                 }
             },
         };
@@ -315,7 +357,10 @@ impl PendingSend {
                     }
                 },
             };
-            recipients.push(wire::RecipientAnswer { status: status.into(), retry_after_ms });
+            recipients.push(wire::RecipientAnswer {
+                status: status.into(),
+                retry_after_ms,
+            });
         }
         match refused {
             Some(refusal) => Err(refusal),

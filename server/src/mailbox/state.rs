@@ -16,15 +16,19 @@ use kinline_protocol::limits;
 use tokio::time::Instant;
 
 use super::queue::{Outcome, Queue};
-use crate::storage::{Accepted, MailboxRow, NewEnvelope, Storage, Write, WriteError};
+use crate::storage::{Accepted, Done, MailboxRow, NewEnvelope, Storage, Write, WriteError};
 use crate::sync::lock;
 
 /// A rate limiter over one thing.
-pub(crate) type Limiter = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
+pub(crate) type Limiter =
+    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
 
 /// Makes a limiter of `burst` at once and `per_second` after that.
 pub(crate) fn limiter(per_second: NonZeroU32, burst: NonZeroU32) -> Limiter {
-    RateLimiter::direct_with_clock(Quota::per_second(per_second).allow_burst(burst), MonotonicClock)
+    RateLimiter::direct_with_clock(
+        Quota::per_second(per_second).allow_burst(burst),
+        MonotonicClock,
+    )
 }
 
 /// Takes `count` from a limiter, or says how many milliseconds to wait.
@@ -100,11 +104,18 @@ impl Mailbox {
     /// Whether it can be forgotten: unused for `idle`, nothing of it in memory alone.
     pub(crate) fn is_idle(&self, idle: Duration) -> bool {
         let inner = lock(&self.inner);
-        inner.queue.is_idle() && inner.generation == inner.generation_written && inner.used_at.elapsed() >= idle
+        inner.queue.is_idle()
+            && inner.generation == inner.generation_written
+            && inner.used_at.elapsed() >= idle
     }
 
     /// Submits held envelopes up to `through`; under the mailbox's lock, so that writes keep their order.
-    pub(crate) fn submit_held(self: &Arc<Self>, inner: &mut Inner, storage: &dyn Storage, through: u64) {
+    pub(crate) fn submit_held(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        storage: &dyn Storage,
+        through: u64,
+    ) {
         let rows = inner.queue.submit_held(through);
         if rows.is_empty() {
             return;
@@ -128,7 +139,12 @@ impl Mailbox {
     }
 
     /// Deletes stored envelopes up to `through`; under the mailbox's lock.
-    pub(crate) fn submit_deletion(self: &Arc<Self>, inner: &mut Inner, storage: &dyn Storage, through: u64) {
+    pub(crate) fn submit_deletion(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        storage: &dyn Storage,
+        through: u64,
+    ) {
         inner.queue.deletion(true);
         let mailbox = Arc::clone(self);
         storage.submit(Write::DeleteThrough {
@@ -139,12 +155,7 @@ impl Mailbox {
     }
 
     /// Writes generation, closing and last day; under the mailbox's lock.
-    pub(crate) fn submit_state(
-        &self,
-        inner: &mut Inner,
-        storage: &dyn Storage,
-        done: impl FnOnce(Result<(), WriteError>) + Send + 'static,
-    ) {
+    pub(crate) fn submit_state(&self, inner: &mut Inner, storage: &dyn Storage, done: Done<()>) {
         inner.generation_written = inner.generation;
         inner.generation_written_at = Instant::now();
         storage.submit(Write::PutMailbox {
@@ -152,24 +163,29 @@ impl Mailbox {
             generation: inner.generation,
             closed: inner.closed,
             expires: inner.expires,
-            done: Box::new(done),
+            done,
         });
     }
 
     /// Takes note of a generation; written at most once a minute.
-    pub(crate) fn note_generation(&self, inner: &mut Inner, storage: &dyn Storage, generation: u64) {
+    pub(crate) fn note_generation(
+        &self,
+        inner: &mut Inner,
+        storage: &dyn Storage,
+        generation: u64,
+    ) {
         inner.generation = inner.generation.max(generation);
         if inner.generation > inner.generation_written
             && inner.generation_written_at.elapsed() >= GENERATION_WRITE_INTERVAL
         {
-            self.submit_state(inner, storage, |_| {});
+            self.submit_state(inner, storage, Box::new(|_| {}));
         }
     }
 
     /// Writes the generation if it changed since it was written.
     pub(crate) fn flush_generation(&self, inner: &mut Inner, storage: &dyn Storage) {
         if inner.generation > inner.generation_written {
-            self.submit_state(inner, storage, |_| {});
+            self.submit_state(inner, storage, Box::new(|_| {}));
         }
     }
 
@@ -178,7 +194,7 @@ impl Mailbox {
         let expires = today.plus(limits::MAILBOX_IDLE_DAYS);
         if !inner.closed && inner.expires < expires {
             inner.expires = expires;
-            self.submit_state(inner, storage, |_| {});
+            self.submit_state(inner, storage, Box::new(|_| {}));
         }
     }
 }
@@ -233,5 +249,11 @@ pub(crate) fn new_envelopes(
     mailbox: MailboxId,
     rows: Vec<(u64, MessageId, Bytes)>,
 ) -> impl Iterator<Item = NewEnvelope> {
-    rows.into_iter().map(move |(order, message, body)| NewEnvelope { mailbox, order, message, body })
+    rows.into_iter()
+        .map(move |(order, message, body)| NewEnvelope {
+            mailbox,
+            order,
+            message,
+            body,
+        })
 }

@@ -60,20 +60,35 @@ impl Rendezvous {
     ) -> Result<(), Refusal> {
         let mut state = lock(&self.0);
         if let Some(meeting) = state.open.get(&id) {
-            return if meeting.opener.connection == connection { Ok(()) } else { Err(Refusal::Taken) };
+            return if meeting.opener.connection == connection {
+                Ok(())
+            } else {
+                Err(Refusal::Taken)
+            };
         }
         if state.open.len() >= OPEN_MAX {
             return Err(Refusal::NoRoom);
         }
         state.serial += 1;
         let serial = state.serial;
-        let opener = Side { connection, inbox: Arc::clone(inbox) };
-        state.open.insert(id, Meeting { serial, opener, joiner: None, waiting: VecDeque::new() });
+        let opener = Side {
+            connection,
+            inbox: Arc::clone(inbox),
+        };
+        state.open.insert(
+            id,
+            Meeting {
+                serial,
+                opener,
+                joiner: None,
+                waiting: VecDeque::new(),
+            },
+        );
         drop(state);
         let all = self.clone();
         tokio::spawn(async move {
             sleep(Duration::from_secs(u64::from(seconds))).await;
-            all.end(id, |meeting| meeting.serial == serial, None);
+            all.expire(id, serial);
         });
         Ok(())
     }
@@ -82,7 +97,12 @@ impl Rendezvous {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Taken`].
-    pub(crate) fn join(&self, id: RendezvousId, connection: u64, inbox: &Arc<Inbox>) -> Result<(), Refusal> {
+    pub(crate) fn join(
+        &self,
+        id: RendezvousId,
+        connection: u64,
+        inbox: &Arc<Inbox>,
+    ) -> Result<(), Refusal> {
         let mut state = lock(&self.0);
         let meeting = state.open.get_mut(&id).ok_or(Refusal::NotFound)?;
         match &meeting.joiner {
@@ -91,10 +111,15 @@ impl Rendezvous {
             None if meeting.opener.connection == connection => return Err(Refusal::Taken),
             None => {}
         }
-        meeting.joiner = Some(Side { connection, inbox: Arc::clone(inbox) });
+        meeting.joiner = Some(Side {
+            connection,
+            inbox: Arc::clone(inbox),
+        });
         meeting.opener.inbox.put(Arrival::Joined(id));
         let waiting = std::mem::take(&mut meeting.waiting);
-        state.waiting_bytes = state.waiting_bytes.saturating_sub(waiting.iter().map(Bytes::len).sum());
+        state.waiting_bytes = state
+            .waiting_bytes
+            .saturating_sub(waiting.iter().map(Bytes::len).sum());
         for body in waiting {
             inbox.put(Arrival::Met(id, body));
         }
@@ -106,7 +131,12 @@ impl Rendezvous {
     /// # Errors
     /// [`Refusal::NotFound`] for a side that is none, [`Refusal::SlowDown`] when the other
     /// side has too much to read, [`Refusal::NoRoom`].
-    pub(crate) fn put(&self, id: RendezvousId, connection: u64, body: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn put(
+        &self,
+        id: RendezvousId,
+        connection: u64,
+        body: &[u8],
+    ) -> Result<(), Refusal> {
         let body = Bytes::copy_from_slice(body);
         let mut guard = lock(&self.0);
         let state = &mut *guard;
@@ -118,10 +148,18 @@ impl Rendezvous {
         };
         if let Some(other) = other {
             let taken = other.inbox.put(Arrival::Met(id, body));
-            return if taken { Ok(()) } else { Err(Refusal::SlowDown { retry_after_ms: RETRY_MS }) };
+            return if taken {
+                Ok(())
+            } else {
+                Err(Refusal::SlowDown {
+                    retry_after_ms: RETRY_MS,
+                })
+            };
         }
         if meeting.waiting.len() >= limits::RENDEZVOUS_MESSAGES_MAX {
-            return Err(Refusal::SlowDown { retry_after_ms: RETRY_MS });
+            return Err(Refusal::SlowDown {
+                retry_after_ms: RETRY_MS,
+            });
         }
         if state.waiting_bytes + body.len() > WAITING_BYTES_MAX {
             return Err(Refusal::NoRoom);
@@ -134,7 +172,16 @@ impl Rendezvous {
     /// A side leaves: the rendezvous ends for the other one too.
     pub(crate) fn leave(&self, id: RendezvousId, connection: u64) {
         let side = |side: &Side| side.connection == connection;
-        self.end(id, |meeting| side(&meeting.opener) || meeting.joiner.as_ref().is_some_and(side), Some(connection));
+        self.end(
+            id,
+            |meeting| side(&meeting.opener) || meeting.joiner.as_ref().is_some_and(side),
+            Some(connection),
+        );
+    }
+
+    /// Its time is up. Another one may have been opened under the same id since.
+    fn expire(&self, id: RendezvousId, serial: u64) {
+        self.end(id, |meeting| meeting.serial == serial, None);
     }
 
     fn end(&self, id: RendezvousId, which: impl FnOnce(&Meeting) -> bool, but: Option<u64>) {
@@ -142,8 +189,12 @@ impl Rendezvous {
         if !state.open.get(&id).is_some_and(which) {
             return;
         }
-        let Some(meeting) = state.open.remove(&id) else { return };
-        state.waiting_bytes = state.waiting_bytes.saturating_sub(meeting.waiting.iter().map(Bytes::len).sum());
+        let Some(meeting) = state.open.remove(&id) else {
+            return;
+        };
+        state.waiting_bytes = state
+            .waiting_bytes
+            .saturating_sub(meeting.waiting.iter().map(Bytes::len).sum());
         for side in std::iter::once(meeting.opener).chain(meeting.joiner) {
             if Some(side.connection) != but {
                 side.inbox.put(Arrival::Ended(id));
@@ -157,7 +208,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use std::sync::Arc;
-    use std::time::Duration;
 
     use kinline_protocol::ids::RendezvousId;
     use kinline_protocol::limits;
@@ -183,7 +233,10 @@ mod tests {
         assert_eq!(joiner.next(), Ok(Some(Arrival::Met(ID, b"one"[..].into()))));
         assert_eq!(joiner.next(), Ok(Some(Arrival::Met(ID, b"two"[..].into()))));
         all.put(ID, 2, b"three").unwrap();
-        assert_eq!(opener.next(), Ok(Some(Arrival::Met(ID, b"three"[..].into()))));
+        assert_eq!(
+            opener.next(),
+            Ok(Some(Arrival::Met(ID, b"three"[..].into())))
+        );
     }
 
     #[tokio::test]
@@ -205,23 +258,25 @@ mod tests {
         for _ in 0..limits::RENDEZVOUS_MESSAGES_MAX {
             all.put(ID, 1, b"x").unwrap();
         }
-        assert!(matches!(all.put(ID, 1, b"x"), Err(Refusal::SlowDown { .. })));
+        assert!(matches!(
+            all.put(ID, 1, b"x"),
+            Err(Refusal::SlowDown { .. })
+        ));
         joiner.next().unwrap();
         all.put(ID, 1, b"x").unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_ends_for_both_when_its_time_is_up_and_for_the_other_when_one_leaves() {
         let (all, opener, joiner) = (Rendezvous::default(), inbox(), inbox());
         all.open(ID, 60, 1, &opener).unwrap();
         all.join(ID, 2, &joiner).unwrap();
         opener.next().unwrap();
-        tokio::time::advance(Duration::from_secs(61)).await;
-        joiner.woken().await;
-        tokio::task::yield_now().await;
+        all.expire(ID, 1);
         assert_eq!(opener.next(), Ok(Some(Arrival::Ended(ID))));
         assert_eq!(joiner.next(), Ok(Some(Arrival::Ended(ID))));
         all.open(ID, 60, 1, &opener).unwrap();
+        all.expire(ID, 1); // the first one's timer: not this one's
         all.join(ID, 2, &joiner).unwrap();
         all.leave(ID, 1);
         assert_eq!(joiner.next(), Ok(Some(Arrival::Ended(ID))));

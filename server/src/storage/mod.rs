@@ -9,8 +9,8 @@ mod model;
 pub(crate) mod sqlite;
 
 pub(crate) use model::{
-    Accepted, BlobCreated, BlobRow, Done, Expired, MailboxRow, NewEnvelope, NewMailbox, Opened, ReadError,
-    SlotOffer, StoredEnvelope, Write, WriteError,
+    Accepted, BlobCreated, BlobRow, Done, Expired, MailboxRow, NewEnvelope, NewMailbox, Opened,
+    ReadError, SlotOffer, StoredEnvelope, Write, WriteError, reply,
 };
 pub use sqlite::OpenError;
 
@@ -32,7 +32,13 @@ pub(crate) trait Storage: Send + Sync + 'static {
     fn stored(&self, id: MailboxId) -> Read<'_, Vec<(u64, MessageId)>>;
 
     /// At most `limit` envelopes with `after < order <= through`, in order.
-    fn envelopes(&self, id: MailboxId, after: u64, through: u64, limit: u32) -> Read<'_, Vec<StoredEnvelope>>;
+    fn envelopes(
+        &self,
+        id: MailboxId,
+        after: u64,
+        through: u64,
+        limit: u32,
+    ) -> Read<'_, Vec<StoredEnvelope>>;
 
     /// The sealed commit that holds a slot.
     fn commit(&self, token: SlotToken) -> Read<'_, Option<Bytes>>;

@@ -4,9 +4,22 @@ use bytes::Bytes;
 use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
+use tokio::sync::oneshot;
 
 /// Called exactly once, when a write is durable or has failed. Must not block.
 pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, WriteError>) + Send>;
+
+/// A [`Done`] and the future of what it is told.
+pub(crate) fn reply<T: Send + 'static>()
+-> (Done<T>, impl Future<Output = Result<T, WriteError>> + Send) {
+    let (sender, receiver) = oneshot::channel();
+    let done = Box::new(move |result| {
+        let _ = sender.send(result); // whoever asked may be gone
+    });
+    (done, async move {
+        receiver.await.unwrap_or(Err(WriteError::Failed))
+    })
+}
 
 /// A read failed.
 #[derive(Debug, thiserror::Error)]

@@ -24,14 +24,23 @@ pub(super) fn envelope_key(keys: &AtRest, mailbox: &MailboxId, order: u64) -> [u
 
 /// Mailbox and order of an envelope's key.
 pub(super) fn split_key(keys: &AtRest, key: &[u8]) -> Result<(MailboxId, u64), ReadError> {
-    let (id, order) = key.split_first_chunk::<16>().ok_or(ReadError::Damaged("envelope.key"))?;
-    let order = order.try_into().map_err(|_| ReadError::Damaged("envelope.key"))?;
-    Ok((MailboxId::new(keys.envelope.restore(id)), u64::from_be_bytes(order)))
+    let (id, order) = key
+        .split_first_chunk::<16>()
+        .ok_or(ReadError::Damaged("envelope.key"))?;
+    let order = order
+        .try_into()
+        .map_err(|_| ReadError::Damaged("envelope.key"))?;
+    Ok((
+        MailboxId::new(keys.envelope.restore(id)),
+        u64::from_be_bytes(order),
+    ))
 }
 
 /// The message id behind its column.
 pub(super) fn message_id(keys: &AtRest, stored: &[u8]) -> Result<MessageId, ReadError> {
-    let stored = stored.try_into().map_err(|_| ReadError::Damaged("envelope.message"))?;
+    let stored = stored
+        .try_into()
+        .map_err(|_| ReadError::Damaged("envelope.message"))?;
     Ok(MessageId::new(keys.message.restore(stored)))
 }
 
@@ -43,7 +52,11 @@ pub(super) fn push_row(keys: &AtRest, to: &mut Vec<u8>, envelope: &NewEnvelope) 
 }
 
 /// The sealed column of the three public keys.
-pub(super) fn seal_keys(keys: &AtRest, id: &[u8; 16], row: &MailboxKeys) -> Result<Vec<u8>, SealedError> {
+pub(super) fn seal_keys(
+    keys: &AtRest,
+    id: &[u8; 16],
+    row: &MailboxKeys,
+) -> Result<Vec<u8>, SealedError> {
     let mut value = Vec::with_capacity(96);
     for key in [&row.authentication, &row.grant, &row.close] {
         value.extend_from_slice(key.as_bytes());
@@ -52,25 +65,46 @@ pub(super) fn seal_keys(keys: &AtRest, id: &[u8; 16], row: &MailboxKeys) -> Resu
 }
 
 /// The three public keys behind their column.
-pub(super) fn open_keys(keys: &AtRest, id: &[u8; 16], sealed: &[u8]) -> Result<MailboxKeys, ReadError> {
-    let value = keys.open(KEYS, id, sealed).map_err(|_| ReadError::Damaged(KEYS))?;
+pub(super) fn open_keys(
+    keys: &AtRest,
+    id: &[u8; 16],
+    sealed: &[u8],
+) -> Result<MailboxKeys, ReadError> {
+    let value = keys
+        .open(KEYS, id, sealed)
+        .map_err(|_| ReadError::Damaged(KEYS))?;
     let mut parts = value.chunks_exact(32).filter_map(PublicKey::from_slice);
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(authentication), Some(grant), Some(close)) => Ok(MailboxKeys { authentication, grant, close }),
+        (Some(authentication), Some(grant), Some(close)) => Ok(MailboxKeys {
+            authentication,
+            grant,
+            close,
+        }),
         _ => Err(ReadError::Damaged(KEYS)),
     }
 }
 
 /// The sealed column of generation and closing: generation 8 big-endian ‖ closed 1.
-pub(super) fn seal_state(keys: &AtRest, id: &[u8; 16], generation: u64, closed: bool) -> Result<Vec<u8>, SealedError> {
+pub(super) fn seal_state(
+    keys: &AtRest,
+    id: &[u8; 16],
+    generation: u64,
+    closed: bool,
+) -> Result<Vec<u8>, SealedError> {
     let mut value = generation.to_be_bytes().to_vec();
     value.push(u8::from(closed));
     keys.seal(STATE, id, &value)
 }
 
 /// Generation and closing behind their column.
-pub(super) fn open_state(keys: &AtRest, id: &[u8; 16], sealed: &[u8]) -> Result<(u64, bool), ReadError> {
-    let value = keys.open(STATE, id, sealed).map_err(|_| ReadError::Damaged(STATE))?;
+pub(super) fn open_state(
+    keys: &AtRest,
+    id: &[u8; 16],
+    sealed: &[u8],
+) -> Result<(u64, bool), ReadError> {
+    let value = keys
+        .open(STATE, id, sealed)
+        .map_err(|_| ReadError::Damaged(STATE))?;
     match value.split_first_chunk::<8>() {
         Some((generation, [closed])) => Ok((u64::from_be_bytes(*generation), *closed != 0)),
         _ => Err(ReadError::Damaged(STATE)),

@@ -11,20 +11,31 @@ impl Group<'_> {
     /// Removes envelopes whose permuted mailbox id starts with `part`; the last part also
     /// removes idle mailboxes, slots, revoked grants and blobs.
     pub(super) async fn expire(&mut self, today: Day, part: u8) -> Result<Expired, sqlx::Error> {
-        let mut expired = Expired { envelopes: self.expire_envelopes(today, part).await?, ..Expired::default() };
+        let mut expired = Expired {
+            envelopes: self.expire_envelopes(today, part).await?,
+            ..Expired::default()
+        };
         if part == u8::MAX {
             expired.mailboxes = self.expire_mailboxes(today).await?;
             expired.files = self.expire_blobs(today).await?;
-            for statement in
-                ["DELETE FROM commit_slot WHERE expires_day < ?1", "DELETE FROM revoked_grant WHERE expires_day < ?1"]
-            {
-                sqlx::query(statement).bind(today.0).execute(&mut *self.connection).await?;
+            for statement in [
+                "DELETE FROM commit_slot WHERE expires_day < ?1",
+                "DELETE FROM revoked_grant WHERE expires_day < ?1",
+            ] {
+                sqlx::query(statement)
+                    .bind(today.0)
+                    .execute(&mut *self.connection)
+                    .await?;
             }
         }
         Ok(expired)
     }
 
-    async fn expire_envelopes(&mut self, today: Day, part: u8) -> Result<Vec<(MailboxId, u64)>, sqlx::Error> {
+    async fn expire_envelopes(
+        &mut self,
+        today: Day,
+        part: u8,
+    ) -> Result<Vec<(MailboxId, u64)>, sqlx::Error> {
         let first = vec![part];
         let mut last = vec![u8::MAX; 24];
         if let Some(byte) = last.first_mut() {
@@ -59,10 +70,11 @@ impl Group<'_> {
     }
 
     async fn expire_mailboxes(&mut self, today: Day) -> Result<Vec<MailboxId>, sqlx::Error> {
-        let stored: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM mailbox WHERE expires_day < ?1")
-            .bind(today.0)
-            .fetch_all(&mut *self.connection)
-            .await?;
+        let stored: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT id FROM mailbox WHERE expires_day < ?1")
+                .bind(today.0)
+                .fetch_all(&mut *self.connection)
+                .await?;
         let gone: Vec<MailboxId> = stored
             .iter()
             .filter_map(|id| id.as_slice().try_into().ok())
@@ -70,16 +82,23 @@ impl Group<'_> {
             .collect();
         let ranges: Vec<(MailboxId, u64)> = gone.iter().map(|id| (*id, u64::MAX)).collect();
         self.delete_ranges(&ranges).await?;
-        sqlx::query("DELETE FROM mailbox WHERE expires_day < ?1").bind(today.0).execute(&mut *self.connection).await?;
+        sqlx::query("DELETE FROM mailbox WHERE expires_day < ?1")
+            .bind(today.0)
+            .execute(&mut *self.connection)
+            .await?;
         Ok(gone)
     }
 
     async fn expire_blobs(&mut self, today: Day) -> Result<Vec<String>, sqlx::Error> {
-        let read: Vec<Vec<u8>> = sqlx::query_scalar("SELECT read_hash FROM blob WHERE expires_day < ?1")
+        let read: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT read_hash FROM blob WHERE expires_day < ?1")
+                .bind(today.0)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        sqlx::query("DELETE FROM blob WHERE expires_day < ?1")
             .bind(today.0)
-            .fetch_all(&mut *self.connection)
+            .execute(&mut *self.connection)
             .await?;
-        sqlx::query("DELETE FROM blob WHERE expires_day < ?1").bind(today.0).execute(&mut *self.connection).await?;
         Ok(read.into_iter().map(hex::encode).collect())
     }
 }

@@ -15,7 +15,9 @@ use sqlx::sqlite::SqliteConnection;
 use super::encode::{KEY_BYTES, envelope_key, open_keys, push_row, seal_keys, seal_state};
 use super::writer::refuse;
 use crate::keys::AtRest;
-use crate::storage::{Accepted, BlobCreated, Done, NewEnvelope, NewMailbox, Opened, SlotOffer, Write, WriteError};
+use crate::storage::{
+    Accepted, BlobCreated, Done, NewEnvelope, NewMailbox, Opened, SlotOffer, Write, WriteError,
+};
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Row: key 24 ‖ message 16 ‖ body 1,024.
@@ -49,7 +51,10 @@ type Completion = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
 
 /// Tells a full disk from a failure (SQLITE_FULL is 13).
 pub(super) fn classify(error: &sqlx::Error) -> WriteError {
-    let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .and_then(|code| code.parse::<u32>().ok());
     match code.map(|code| code & 0xff) {
         Some(13) => WriteError::NoRoom,
         _ => WriteError::Failed,
@@ -126,14 +131,24 @@ impl<'a> Group<'a> {
         }
         for write in left {
             match write {
-                Write::DeleteThrough { mailbox, through, done } if kind == WriteError::NoRoom => {
-                    self.deletes.push(Delete { mailbox, through, done });
+                Write::DeleteThrough {
+                    mailbox,
+                    through,
+                    done,
+                } if kind == WriteError::NoRoom => {
+                    self.deletes.push(Delete {
+                        mailbox,
+                        through,
+                        done,
+                    });
                 }
                 write => refuse(write, kind),
             }
         }
         match kind {
-            WriteError::NoRoom => Err(GroupError::NoRoom { deletes: self.deletes }),
+            WriteError::NoRoom => Err(GroupError::NoRoom {
+                deletes: self.deletes,
+            }),
             WriteError::Failed => {
                 for delete in self.deletes {
                     (delete.done)(Err(kind));
@@ -145,11 +160,16 @@ impl<'a> Group<'a> {
 
     /// Remembers what to tell `done` once the group is durable.
     fn complete<T: Send + 'static>(&mut self, done: Done<T>, value: T) {
-        self.completions.push(Box::new(move |result| done(result.map(|()| value))));
+        self.completions
+            .push(Box::new(move |result| done(result.map(|()| value))));
     }
 
     /// Runs a fallible step and, if it fails, leaves `done` among those who are told.
-    fn settle<T: Send + 'static>(&mut self, done: Done<T>, step: Result<T, sqlx::Error>) -> Result<(), sqlx::Error> {
+    fn settle<T: Send + 'static>(
+        &mut self,
+        done: Done<T>,
+        step: Result<T, sqlx::Error>,
+    ) -> Result<(), sqlx::Error> {
         match step {
             Ok(value) => {
                 self.complete(done, value);
@@ -166,48 +186,90 @@ impl<'a> Group<'a> {
 
     async fn apply(&mut self, write: Write) -> Result<(), sqlx::Error> {
         match write {
-            Write::Accept { slot, envelopes, done } => {
+            Write::Accept {
+                slot,
+                envelopes,
+                done,
+            } => {
                 let outcome = match slot {
                     None => Ok(Accepted::Stored),
                     Some(slot) => self.offer(slot).await,
                 };
                 if matches!(outcome, Ok(Accepted::Stored)) {
                     for envelope in envelopes {
-                        self.places.entry(envelope.mailbox).or_default().push(self.inserts.len());
+                        self.places
+                            .entry(envelope.mailbox)
+                            .or_default()
+                            .push(self.inserts.len());
                         self.inserts.push(Some(envelope));
                     }
                 }
                 self.settle(done, outcome)
             }
-            Write::DeleteThrough { mailbox, through, done } => {
+            Write::DeleteThrough {
+                mailbox,
+                through,
+                done,
+            } => {
                 self.cancel(mailbox, through);
-                self.deletes.push(Delete { mailbox, through, done });
+                self.deletes.push(Delete {
+                    mailbox,
+                    through,
+                    done,
+                });
                 Ok(())
             }
-            Write::OpenMailbox { mailbox, admission, done } => {
+            Write::OpenMailbox {
+                mailbox,
+                admission,
+                done,
+            } => {
                 let outcome = self.open_mailbox(&mailbox, admission).await;
                 self.settle(done, outcome)
             }
-            Write::PutMailbox { id, generation, closed, expires, done } => {
+            Write::PutMailbox {
+                id,
+                generation,
+                closed,
+                expires,
+                done,
+            } => {
                 let outcome = self.put_mailbox(id, generation, closed, expires).await;
                 self.settle(done, outcome)
             }
-            Write::RevokeGrant { hash, expires, done } => {
+            Write::RevokeGrant {
+                hash,
+                expires,
+                done,
+            } => {
                 let outcome = self.revoke(&hash, expires).await;
                 self.settle(done, outcome)
             }
-            Write::CreateBlob { read_hash, owner_hash, size, expires, done } => {
-                let outcome = self.create_blob(&read_hash, &owner_hash, size, expires).await;
+            Write::CreateBlob {
+                read_hash,
+                owner_hash,
+                size,
+                expires,
+                done,
+            } => {
+                let outcome = self
+                    .create_blob(&read_hash, &owner_hash, size, expires)
+                    .await;
                 self.settle(done, outcome)
             }
-            Write::AdvanceBlob { owner_hash, offset, done } => {
+            Write::AdvanceBlob {
+                owner_hash,
+                offset,
+                done,
+            } => {
                 let owner = self.keys.blob_owner.permute_hash(&owner_hash);
-                let outcome = sqlx::query("UPDATE blob SET upload_offset = ?2 WHERE owner_hash = ?1")
-                    .bind(owner.to_vec())
-                    .bind(integer(offset))
-                    .execute(&mut *self.connection)
-                    .await
-                    .map(|_| ());
+                let outcome =
+                    sqlx::query("UPDATE blob SET upload_offset = ?2 WHERE owner_hash = ?1")
+                        .bind(owner.to_vec())
+                        .bind(integer(offset))
+                        .execute(&mut *self.connection)
+                        .await
+                        .map(|_| ());
                 self.settle(done, outcome)
             }
             Write::DeleteBlob { owner_hash, done } => {
@@ -224,12 +286,13 @@ impl<'a> Group<'a> {
                 self.settle(done, outcome)
             }
             Write::AddAdmission { hash, uses, done } => {
-                let outcome = sqlx::query("INSERT INTO admission_code (hash, uses_left) VALUES (?1, ?2)")
-                    .bind(self.keys.admission.permute_hash(&hash).to_vec())
-                    .bind(i64::from(uses))
-                    .execute(&mut *self.connection)
-                    .await
-                    .map(|_| ());
+                let outcome =
+                    sqlx::query("INSERT INTO admission_code (hash, uses_left) VALUES (?1, ?2)")
+                        .bind(self.keys.admission.permute_hash(&hash).to_vec())
+                        .bind(i64::from(uses))
+                        .execute(&mut *self.connection)
+                        .await
+                        .map(|_| ());
                 self.settle(done, outcome)
             }
         }
@@ -239,7 +302,9 @@ impl<'a> Group<'a> {
     fn cancel(&mut self, mailbox: MailboxId, through: u64) {
         for place in self.places.get(&mailbox).into_iter().flatten() {
             if let Some(slot) = self.inserts.get_mut(*place)
-                && slot.as_ref().is_some_and(|envelope| envelope.order <= through)
+                && slot
+                    .as_ref()
+                    .is_some_and(|envelope| envelope.order <= through)
             {
                 *slot = None;
             }
@@ -257,8 +322,11 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         // Neighbours in the table are written one after the other: each page is touched once.
-        envelopes.sort_by_cached_key(|envelope| envelope_key(self.keys, &envelope.mailbox, envelope.order));
-        let mut rows = Vec::with_capacity(envelopes.len() * (KEY_BYTES + 16 + limits::ENVELOPE_BYTES));
+        envelopes.sort_by_cached_key(|envelope| {
+            envelope_key(self.keys, &envelope.mailbox, envelope.order)
+        });
+        let mut rows =
+            Vec::with_capacity(envelopes.len() * (KEY_BYTES + 16 + limits::ENVELOPE_BYTES));
         for envelope in &envelopes {
             push_row(self.keys, &mut rows, envelope);
         }
@@ -274,17 +342,26 @@ impl<'a> Group<'a> {
     }
 
     async fn delete_all(&mut self) -> Result<(), sqlx::Error> {
-        let ranges: Vec<(MailboxId, u64)> = self.deletes.iter().map(|d| (d.mailbox, d.through)).collect();
+        let ranges: Vec<(MailboxId, u64)> = self
+            .deletes
+            .iter()
+            .map(|d| (d.mailbox, d.through))
+            .collect();
         self.delete_ranges(&ranges).await
     }
 
     /// Deletes each mailbox's envelopes up to an order.
-    pub(super) async fn delete_ranges(&mut self, ranges: &[(MailboxId, u64)]) -> Result<(), sqlx::Error> {
+    pub(super) async fn delete_ranges(
+        &mut self,
+        ranges: &[(MailboxId, u64)],
+    ) -> Result<(), sqlx::Error> {
         if ranges.is_empty() {
             return Ok(());
         }
-        let rows: Vec<u8> =
-            ranges.iter().flat_map(|(mailbox, through)| envelope_key(self.keys, mailbox, *through)).collect();
+        let rows: Vec<u8> = ranges
+            .iter()
+            .flat_map(|(mailbox, through)| envelope_key(self.keys, mailbox, *through))
+            .collect();
         sqlx::query(DELETE)
             .bind(rows)
             .bind(i64::try_from(ranges.len()).unwrap_or(i64::MAX))
@@ -310,18 +387,34 @@ impl<'a> Group<'a> {
             .bind(token)
             .fetch_one(&mut *self.connection)
             .await?;
-        if winner == slot.sealed { Ok(Accepted::Stored) } else { Ok(Accepted::Lost { winner: winner.into() }) }
+        if winner == slot.sealed {
+            Ok(Accepted::Stored)
+        } else {
+            Ok(Accepted::Lost {
+                winner: winner.into(),
+            })
+        }
     }
 
-    async fn open_mailbox(&mut self, mailbox: &NewMailbox, admission: Option<[u8; 32]>) -> Result<Opened, sqlx::Error> {
+    async fn open_mailbox(
+        &mut self,
+        mailbox: &NewMailbox,
+        admission: Option<[u8; 32]>,
+    ) -> Result<Opened, sqlx::Error> {
         let id = self.keys.mailbox.permute(mailbox.id.as_bytes());
-        let existing: Option<Vec<u8>> = sqlx::query_scalar("SELECT keys FROM mailbox WHERE id = ?1")
-            .bind(id.to_vec())
-            .fetch_optional(&mut *self.connection)
-            .await?;
+        let existing: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT keys FROM mailbox WHERE id = ?1")
+                .bind(id.to_vec())
+                .fetch_optional(&mut *self.connection)
+                .await?;
         if let Some(sealed) = existing {
-            let same = open_keys(self.keys, &id, &sealed).is_ok_and(|keys| keys == mailbox.row.keys);
-            return Ok(if same { Opened::Open } else { Opened::OtherKeys });
+            let same =
+                open_keys(self.keys, &id, &sealed).is_ok_and(|keys| keys == mailbox.row.keys);
+            return Ok(if same {
+                Opened::Open
+            } else {
+                Opened::OtherKeys
+            });
         }
         if let Some(hash) = admission
             && !self.use_admission(&hash).await?
@@ -353,10 +446,11 @@ impl<'a> Group<'a> {
         if last.rows_affected() == 1 {
             return Ok(true);
         }
-        let used = sqlx::query("UPDATE admission_code SET uses_left = uses_left - 1 WHERE hash = ?1")
-            .bind(stored)
-            .execute(&mut *self.connection)
-            .await?;
+        let used =
+            sqlx::query("UPDATE admission_code SET uses_left = uses_left - 1 WHERE hash = ?1")
+                .bind(stored)
+                .execute(&mut *self.connection)
+                .await?;
         Ok(used.rows_affected() == 1)
     }
 
@@ -412,7 +506,11 @@ impl<'a> Group<'a> {
         .execute(&mut *self.connection)
         .await?;
         if inserted.rows_affected() == 1 {
-            return Ok(BlobCreated::Ready { offset: 0, expires, fresh: true });
+            return Ok(BlobCreated::Ready {
+                offset: 0,
+                expires,
+                fresh: true,
+            });
         }
         let same: Option<(i64, u32)> = sqlx::query_as(
             "SELECT upload_offset, expires_day FROM blob WHERE read_hash = ?1 AND owner_hash = ?2 AND size_class = ?3",
@@ -422,11 +520,13 @@ impl<'a> Group<'a> {
         .bind(integer(size))
         .fetch_optional(&mut *self.connection)
         .await?;
-        Ok(same.map_or(BlobCreated::Taken, |(offset, expires)| BlobCreated::Ready {
-            offset: u64::try_from(offset).unwrap_or(0),
-            expires: Day(expires),
-            fresh: false,
-        }))
+        Ok(
+            same.map_or(BlobCreated::Taken, |(offset, expires)| BlobCreated::Ready {
+                offset: u64::try_from(offset).unwrap_or(0),
+                expires: Day(expires),
+                fresh: false,
+            }),
+        )
     }
 }
 

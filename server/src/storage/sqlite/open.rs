@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
@@ -33,7 +34,9 @@ pub enum OpenError {
     #[error("the data folder {0} is in use by another relay")]
     Locked(PathBuf),
     /// Made by a newer version of the relay.
-    #[error("the database in {0} was made by a newer version of the relay: run that one, nothing was changed")]
+    #[error(
+        "the database in {0} was made by a newer version of the relay: run that one, nothing was changed"
+    )]
     Newer(PathBuf),
     /// Sealed under another key file.
     #[error("the key file does not belong to the database in {0}")]
@@ -100,13 +103,23 @@ impl SqliteStorage {
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed in an existing database.
-    pub(crate) async fn open(options: SqliteOptions, keys: AtRest, clock: Clock) -> Result<Self, OpenError> {
+    pub(crate) async fn open(
+        options: SqliteOptions,
+        keys: AtRest,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let folder = options.data.clone();
-        let io = |source| OpenError::Io { path: folder.clone(), source };
+        let io = |source| OpenError::Io {
+            path: folder.clone(),
+            source,
+        };
         fs::create_dir_all(&folder).map_err(io)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
         let lock = options.exclusive.then(|| lock(&folder)).transpose()?;
-        let database = |source| OpenError::Database { path: folder.clone(), source };
+        let database = |source| OpenError::Database {
+            path: folder.clone(),
+            source,
+        };
         let connect = connect_options(&options);
         let mut writer = connect.connect().await.map_err(database)?;
         migrate(&mut writer, &folder).await?;
@@ -120,7 +133,13 @@ impl SqliteStorage {
         let failed = CancellationToken::new();
         let (jobs, receiver) = mpsc::unbounded_channel();
         let (closed_sender, closed) = oneshot::channel();
-        let task = Writer::new(writer, keys.clone(), clock, failed.clone(), options.checkpoint_after);
+        let task = Writer::new(
+            writer,
+            keys.clone(),
+            clock,
+            failed.clone(),
+            options.checkpoint_after,
+        );
         tokio::spawn(async move {
             task.run(receiver).await;
             let _ = closed_sender.send(());
@@ -168,7 +187,10 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
-    let io = |source| OpenError::Io { path: folder.into(), source };
+    let io = |source| OpenError::Io {
+        path: folder.into(),
+        source,
+    };
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -187,8 +209,15 @@ async fn migrate(connection: &mut SqliteConnection, folder: &Path) -> Result<(),
     let migrator = sqlx::migrate!("src/storage/sqlite/migrations");
     match migrator.run(&mut *connection).await {
         Ok(()) => {}
-        Err(sqlx::migrate::MigrateError::VersionMissing(_)) => return Err(OpenError::Newer(folder.into())),
-        Err(source) => return Err(OpenError::Migrate { path: folder.into(), source }),
+        Err(sqlx::migrate::MigrateError::VersionMissing(_)) => {
+            return Err(OpenError::Newer(folder.into()));
+        }
+        Err(source) => {
+            return Err(OpenError::Migrate {
+                path: folder.into(),
+                source,
+            });
+        }
     }
     // sqlx notes the second of a migration and how long it took: nothing finer than a day stays.
     sqlx::query(
@@ -197,25 +226,42 @@ async fn migrate(connection: &mut SqliteConnection, folder: &Path) -> Result<(),
     )
     .execute(connection)
     .await
-    .map_err(|source| OpenError::Database { path: folder.into(), source })?;
+    .map_err(|source| OpenError::Database {
+        path: folder.into(),
+        source,
+    })?;
     Ok(())
 }
 
 /// Tells a wrong key file before anything is written under it.
-async fn check_key(connection: &mut SqliteConnection, keys: &AtRest, folder: &Path) -> Result<(), OpenError> {
+async fn check_key(
+    connection: &mut SqliteConnection,
+    keys: &AtRest,
+    folder: &Path,
+) -> Result<(), OpenError> {
     const COLUMN: &str = "key_check.sealed";
-    let database = |source| OpenError::Database { path: folder.into(), source };
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(database)?;
-    let stored: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM key_check WHERE version = 1")
-        .fetch_optional(&mut *transaction)
+    let database = |source| OpenError::Database {
+        path: folder.into(),
+        source,
+    };
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(database)?;
+    let stored: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT sealed FROM key_check WHERE version = 1")
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(database)?;
     match stored {
         Some(sealed) => {
-            keys.open(COLUMN, &[1], &sealed).map_err(|_| OpenError::OtherKey(folder.into()))?;
+            keys.open(COLUMN, &[1], &sealed)
+                .map_err(|_| OpenError::OtherKey(folder.into()))?;
         }
         None => {
-            let sealed = keys.seal(COLUMN, &[1], &[0; 16]).map_err(|_| OpenError::OtherKey(folder.into()))?;
+            let sealed = keys
+                .seal(COLUMN, &[1], &[0; 16])
+                .map_err(|_| OpenError::OtherKey(folder.into()))?;
             sqlx::query("INSERT INTO key_check (version, sealed) VALUES (1, ?1)")
                 .bind(sealed)
                 .execute(&mut *transaction)

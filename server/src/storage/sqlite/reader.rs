@@ -15,7 +15,9 @@ use crate::storage::{BlobRow, MailboxRow, Read, ReadError, Storage, StoredEnvelo
 
 fn day(row: &SqliteRow, column: &'static str) -> Result<Day, ReadError> {
     let day: i64 = row.try_get(column).map_err(ReadError::Database)?;
-    u32::try_from(day).map(Day).map_err(|_| ReadError::Damaged("expires_day"))
+    u32::try_from(day)
+        .map(Day)
+        .map_err(|_| ReadError::Damaged("expires_day"))
 }
 
 fn size(row: &SqliteRow, column: &'static str) -> Result<u64, ReadError> {
@@ -57,23 +59,34 @@ impl Storage for SqliteStorage {
 
     fn stored(&self, id: MailboxId) -> Read<'_, Vec<(u64, MessageId)>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT key, message FROM envelope WHERE key BETWEEN ?1 AND ?2 ORDER BY key")
-                .bind(envelope_key(&self.keys, &id, 0).to_vec())
-                .bind(envelope_key(&self.keys, &id, u64::MAX).to_vec())
-                .fetch_all(&self.readers)
-                .await
-                .map_err(ReadError::Database)?;
+            let rows = sqlx::query(
+                "SELECT key, message FROM envelope WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+            )
+            .bind(envelope_key(&self.keys, &id, 0).to_vec())
+            .bind(envelope_key(&self.keys, &id, u64::MAX).to_vec())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(ReadError::Database)?;
             rows.iter()
                 .map(|row| {
                     let key = row.try_get("key").map_err(ReadError::Database)?;
                     let message = row.try_get("message").map_err(ReadError::Database)?;
-                    Ok((split_key(&self.keys, key)?.1, message_id(&self.keys, message)?))
+                    Ok((
+                        split_key(&self.keys, key)?.1,
+                        message_id(&self.keys, message)?,
+                    ))
                 })
                 .collect()
         })
     }
 
-    fn envelopes(&self, id: MailboxId, after: u64, through: u64, limit: u32) -> Read<'_, Vec<StoredEnvelope>> {
+    fn envelopes(
+        &self,
+        id: MailboxId,
+        after: u64,
+        through: u64,
+        limit: u32,
+    ) -> Read<'_, Vec<StoredEnvelope>> {
         Box::pin(async move {
             let rows = sqlx::query(
                 "SELECT key, message, body FROM envelope WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
@@ -101,22 +114,24 @@ impl Storage for SqliteStorage {
 
     fn commit(&self, token: SlotToken) -> Read<'_, Option<Bytes>> {
         Box::pin(async move {
-            let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM commit_slot WHERE token = ?1")
-                .bind(self.keys.slot.permute(token.as_bytes()).to_vec())
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(ReadError::Database)?;
+            let body: Option<Vec<u8>> =
+                sqlx::query_scalar("SELECT body FROM commit_slot WHERE token = ?1")
+                    .bind(self.keys.slot.permute(token.as_bytes()).to_vec())
+                    .fetch_optional(&self.readers)
+                    .await
+                    .map_err(ReadError::Database)?;
             Ok(body.map(Bytes::from))
         })
     }
 
     fn is_revoked(&self, hash: [u8; 32]) -> Read<'_, bool> {
         Box::pin(async move {
-            let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM revoked_grant WHERE hash = ?1")
-                .bind(self.keys.revoked.permute_hash(&hash).to_vec())
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(ReadError::Database)?;
+            let found: Option<i64> =
+                sqlx::query_scalar("SELECT 1 FROM revoked_grant WHERE hash = ?1")
+                    .bind(self.keys.revoked.permute_hash(&hash).to_vec())
+                    .fetch_optional(&self.readers)
+                    .await
+                    .map_err(ReadError::Database)?;
             Ok(found.is_some())
         })
     }
@@ -149,7 +164,9 @@ impl Storage for SqliteStorage {
 
     fn is_blob_file(&self, file: String) -> Read<'_, bool> {
         Box::pin(async move {
-            let Ok(read) = hex::decode(file) else { return Ok(false) };
+            let Ok(read) = hex::decode(file) else {
+                return Ok(false);
+            };
             let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM blob WHERE read_hash = ?1")
                 .bind(read)
                 .fetch_optional(&self.readers)

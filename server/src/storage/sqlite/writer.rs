@@ -63,7 +63,15 @@ impl Writer {
         failed: CancellationToken,
         checkpoint_after: Duration,
     ) -> Self {
-        Self { connection, keys, clock, failed, checkpoint_after, deferred: Vec::new(), log_holds: true }
+        Self {
+            connection,
+            keys,
+            clock,
+            failed,
+            checkpoint_after,
+            deferred: Vec::new(),
+            log_holds: true,
+        }
     }
 
     pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
@@ -101,14 +109,17 @@ impl Writer {
     }
 
     async fn commit(&mut self, writes: Vec<Write>) {
-        metrics::histogram!("kinline_group_writes").record(u32::try_from(writes.len()).unwrap_or(u32::MAX));
+        metrics::histogram!("kinline_group_writes")
+            .record(u32::try_from(writes.len()).unwrap_or(u32::MAX));
         self.log_holds = true;
         let today = self.clock.day();
         let group = Group::new(&mut self.connection, &self.keys, today);
         match group.run(writes).await {
             Ok(()) => {}
             Err(GroupError::NoRoom { deletes }) => {
-                tracing::warn!("no room left on the disk: new envelopes are refused until there is");
+                tracing::warn!(
+                    "no room left on the disk: new envelopes are refused until there is"
+                );
                 metrics::counter!("kinline_no_room_total").increment(1);
                 self.deferred.extend(deletes);
                 self.retry_deletes().await;
@@ -140,8 +151,9 @@ impl Writer {
             self.log_holds = false;
             return;
         }
-        let result: Result<(i64, i64, i64), _> =
-            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.connection).await;
+        let result: Result<(i64, i64, i64), _> = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&mut self.connection)
+            .await;
         match result {
             Ok((busy, ..)) => self.log_holds = busy != 0,
             Err(error) => match super::group::classify(&error) {

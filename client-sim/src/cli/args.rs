@@ -1,0 +1,402 @@
+//! What can be said on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use kinline_protocol::server_name::RelayAddress;
+
+use crate::demo::DemoArgs;
+
+/// Kinline without a screen: tablets and phones of a family, simulated on this machine.
+///
+/// Kinline is a messenger for children's tablets and parents' phones whose server holds
+/// nothing worth stealing. This program is a real device with a real encrypted store and a
+/// real connection; only its screen is this terminal.
+///
+/// Begin with `kinline-sim demo`.
+#[derive(Debug, Parser)]
+#[command(name = "kinline-sim", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub work: Work,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Work {
+    /// Live a day with a family: relay, phones, tablet, photo, voice, a crash and a theft
+    Demo(DemoArgs),
+    /// Be one device: its state lives in a folder, each call does one thing
+    Device(DeviceArgs),
+    /// Search everything a relay has on disk for secrets, as a thief would
+    Steal(StealArgs),
+    /// Run the relay that the demo starts
+    #[command(hide = true, disable_help_flag = true)]
+    Relay {
+        /// Goes to the relay's own command line.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// One device.
+#[derive(Debug, Args)]
+pub struct DeviceArgs {
+    /// Folder with the device's encrypted state; one process at a time
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: PathBuf,
+    /// File with the passphrase that protects the state (its last line break is dropped); or set KINLINE_PASSPHRASE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Seconds to wait for the relay and for other devices
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// What the device does.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What a device does.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Found a family; this device is its first guardian's phone
+    CreateFamily {
+        /// Relay to use, as it prints at its start: wss://host:port#pin=…
+        #[arg(long, value_name = "URI")]
+        relay: RelayAddress,
+        /// Name of the family
+        #[arg(long, value_name = "NAME")]
+        family: String,
+        /// Name of the guardian who holds this phone
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// What this device calls itself
+        #[arg(long, value_name = "NAME", default_value = "phone")]
+        device_name: String,
+        /// Admission code, for a relay that asks for one
+        #[arg(long, value_name = "CODE", default_value = "")]
+        admission: String,
+    },
+    /// Show a pairing code for a new tablet or phone, and let it in (guardians only)
+    ShowCode {
+        /// The new device is a child's, of this name
+        #[arg(
+            long,
+            value_name = "NAME",
+            required_unless_present = "guardian",
+            conflicts_with = "guardian"
+        )]
+        child: Option<String>,
+        /// The new device is another guardian's, of this name
+        #[arg(long, value_name = "NAME")]
+        guardian: Option<String>,
+        /// Also write the code into this file
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        code_file: Option<PathBuf>,
+        /// Let the device in without asking (for scripts: nobody compares the pictures)
+        #[arg(long)]
+        yes: bool,
+        /// Print no QR code, only its text
+        #[arg(long)]
+        no_qr: bool,
+    },
+    /// Join a family with the code that a guardian's phone shows
+    Pair {
+        /// The text of the code
+        #[arg(
+            value_name = "CODE",
+            required_unless_present = "code_file",
+            conflicts_with = "code_file"
+        )]
+        code: Option<String>,
+        /// Read the code from this file, and wait until it is there
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        code_file: Option<PathBuf>,
+        /// What this device calls itself
+        #[arg(long, value_name = "NAME", default_value = "tablet")]
+        device_name: String,
+    },
+    /// Send words
+    Send {
+        /// The words; "-" reads them from the terminal
+        #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+        text: String,
+        /// Options of everything that is sent.
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Send a photo (JPEG, PNG or WebP); everything but the picture itself is taken out
+    Photo {
+        /// The photo
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Words under it
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        caption: String,
+        /// Options of everything that is sent.
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Send a voice message (WAV, FLAC, Ogg, MP3 or M4A); everything but the sound is taken out
+    Voice {
+        /// The recording
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Options of everything that is sent.
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Send a sticker
+    Sticker {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The collection it is in
+        #[arg(long, value_name = "NAME", default_value = "kinline")]
+        pack: String,
+        /// Options of everything that is sent.
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// React to a message with an emoji; without one the reaction is taken back
+    React {
+        /// The message: the beginning of its id is enough
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The emoji
+        #[arg(value_name = "EMOJI", default_value = "")]
+        emoji: String,
+        /// How to wait.
+        #[command(flatten)]
+        delivery: Delivery,
+    },
+    /// Give an own message new words
+    Edit {
+        /// The message: the beginning of its id is enough
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The new words
+        #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+        text: String,
+        /// How to wait.
+        #[command(flatten)]
+        delivery: Delivery,
+    },
+    /// Take an own message back, for everyone
+    Delete {
+        /// The message: the beginning of its id is enough
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How to wait.
+        #[command(flatten)]
+        delivery: Delivery,
+    },
+    /// Show the messages
+    Inbox {
+        /// Go on and show what comes, until interrupted
+        #[arg(long)]
+        follow: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+        /// Tell the senders that everything was seen
+        #[arg(long)]
+        mark_read: bool,
+        /// Only this conversation
+        #[arg(long, value_name = "TITLE")]
+        of: Option<String>,
+        /// Show what is here already, without the relay
+        #[arg(long, conflicts_with_all = ["follow", "mark_read"])]
+        offline: bool,
+    },
+    /// Fetch the photo or recording of a message
+    Fetch {
+        /// The message: the beginning of its id is enough
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Where to put it; without this, into the state folder
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
+    },
+    /// Say how this device is doing
+    Status {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Form a room with some members of the family
+    Room {
+        /// Its title
+        #[arg(value_name = "TITLE")]
+        title: String,
+        /// Who is in it besides this device's person; can be repeated
+        #[arg(long = "member", value_name = "NAME", required = true)]
+        members: Vec<String>,
+    },
+    /// Renew this device's keys and address in a conversation
+    Update {
+        /// Which; without this, the family's
+        #[arg(long, value_name = "TITLE")]
+        to: Option<String>,
+    },
+    /// Fetch what waits and send what was kept
+    Sync,
+}
+
+/// Options of everything that is sent.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Sending {
+    /// The conversation; without this, the family's
+    #[arg(long, value_name = "TITLE")]
+    pub to: Option<String>,
+    /// The message that this answers: the beginning of its id is enough
+    #[arg(long, value_name = "ID")]
+    pub reply_to: Option<String>,
+    /// Disappears so many seconds after it was seen
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub disappear: u32,
+    /// How to wait.
+    #[command(flatten)]
+    pub delivery: Delivery,
+}
+
+/// How to wait for what was sent.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Delivery {
+    /// Fail when the relay does not take it now (else it is kept and sent later)
+    #[arg(long)]
+    pub require_delivery: bool,
+}
+
+/// A search of a relay's files.
+#[derive(Debug, Args)]
+pub struct StealArgs {
+    /// Folder with everything the relay wrote
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: PathBuf,
+    /// File with the secrets to look for, one a line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub canaries: PathBuf,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+    /// Also try what was stolen on this running relay: wss://host:port#pin=…
+    #[arg(long, value_name = "URI")]
+    pub live: Option<RelayAddress>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        reason = "tests"
+    )]
+
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::{Cli, Verb, Work};
+
+    fn verb(line: &str) -> Result<Verb, clap::Error> {
+        let words = ["kinline-sim", "device", "--state", "d"];
+        let words = words.into_iter().chain(line.split_whitespace());
+        match Cli::try_parse_from(words)?.work {
+            Work::Device(device) => Ok(device.verb),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_can_be_said() {
+        for line in [
+            "create-family --relay wss://h:1 --family F --name N",
+            "create-family --relay wss://[::1]:1 --family F --name N --admission A --device-name D",
+            "show-code --child N",
+            "show-code --guardian N --yes --no-qr --code-file f",
+            "pair kinline:pair:1:x --device-name D",
+            "pair --code-file f",
+            "send hello",
+            "send -:) --to T --reply-to ab --disappear 5 --require-delivery",
+            "photo f --caption c",
+            "voice f --to T",
+            "sticker cat --pack p",
+            "react ab x",
+            "react ab",
+            "edit ab words",
+            "delete ab --require-delivery",
+            "inbox --follow --json --mark-read --of T",
+            "inbox --offline",
+            "fetch ab --out f",
+            "status --json",
+            "room T --member A --member B",
+            "update --to T",
+            "sync",
+        ] {
+            verb(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "create-family --relay http://h --family F --name N",
+            "create-family --family F --name N",
+            "show-code",
+            "show-code --child A --guardian B",
+            "pair",
+            "pair code --code-file f",
+            "send",
+            "send a b",
+            "inbox --offline --follow",
+            "room T",
+            "dance",
+        ] {
+            let error = verb(line).map(|verb| format!("{verb:?}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert!(Cli::try_parse_from(["kinline-sim", "device", "sync"]).is_err());
+        let early = [
+            "kinline-sim",
+            "device",
+            "--state",
+            "d",
+            "--timeout",
+            "0",
+            "sync",
+        ];
+        assert!(Cli::try_parse_from(early).is_err());
+    }
+
+    #[test]
+    fn the_relays_own_words_pass_through() {
+        let line = ["kinline-sim", "relay", "serve", "--data", "x", "--help"];
+        match Cli::try_parse_from(line).unwrap().work {
+            Work::Relay { arguments } => assert_eq!(arguments.len(), 4),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn help_speaks_of_the_main_things_and_hides_the_relay() {
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["demo", "device", "steal", "Begin with"] {
+            assert!(help.contains(word), "{word}");
+        }
+        assert!(!help.contains("Run the relay"));
+    }
+}

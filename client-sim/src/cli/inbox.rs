@@ -1,0 +1,215 @@
+//! `inbox` and `fetch`: what a screen would show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use kinline_protocol::content::Body;
+use kinline_protocol::engine::Engine;
+use kinline_protocol::engine::io::{Command, Event};
+use kinline_protocol::engine::view::MessageView;
+use kinline_protocol::ids::{ContentId, ConversationId, MemberId};
+
+use super::failure::Failure;
+use super::find;
+use super::message;
+use super::session::Session;
+use crate::device::{Device, fetch_attachment};
+
+/// What `inbox` was told.
+pub(super) struct Show {
+    pub(super) follow: bool,
+    pub(super) json: bool,
+    pub(super) mark_read: bool,
+    pub(super) of: Option<String>,
+    pub(super) offline: bool,
+}
+
+/// Names for ids, as the device knows them.
+pub(super) struct Names {
+    pub(super) titles: BTreeMap<ConversationId, String>,
+    pub(super) members: BTreeMap<MemberId, String>,
+}
+
+impl Names {
+    async fn of(device: &Device) -> Result<Self, Failure> {
+        let conversations = device.with(Engine::conversations).await?;
+        let members = conversations
+            .iter()
+            .flat_map(|conversation| &conversation.members)
+            .map(|member| (member.member, member.name.clone()))
+            .collect();
+        let titles = conversations
+            .into_iter()
+            .map(|conversation| (conversation.id, conversation.title))
+            .collect();
+        Ok(Self { titles, members })
+    }
+}
+
+/// Prints each message once, and again when it changed.
+struct Printer {
+    json: bool,
+    only: Option<ConversationId>,
+    printed: BTreeMap<ContentId, String>,
+}
+
+impl Printer {
+    /// Prints what is new; returns the conversations in which something is.
+    async fn print(&mut self, device: &Device) -> Result<BTreeSet<ConversationId>, Failure> {
+        let names = Names::of(device).await?;
+        let mut new = BTreeSet::new();
+        for view in find::all_messages(device).await? {
+            if self.only.is_some_and(|only| only != view.conversation) {
+                continue;
+            }
+            let line = if self.json {
+                message::json(&view, &names).to_string()
+            } else {
+                message::line(&view, &names)
+            };
+            if self.printed.get(&view.content) != Some(&line) {
+                println!("{line}");
+                new.insert(view.conversation);
+                self.printed.insert(view.content, line);
+            }
+        }
+        Ok(new)
+    }
+}
+
+/// `inbox`
+pub(super) async fn inbox(session: &Session, show: Show) -> Result<(), Failure> {
+    let device = if show.offline {
+        session.open_offline()?
+    } else {
+        session.open()?
+    };
+    let only = match &show.of {
+        Some(title) => Some(find::conversation(&device, Some(title)).await?),
+        None => None,
+    };
+    let mut printer = Printer {
+        json: show.json,
+        only,
+        printed: BTreeMap::new(),
+    };
+    if show.offline {
+        printer.print(&device).await?;
+        device.shutdown().await;
+        return Ok(());
+    }
+    let mut events = device.events_from_start();
+    let settled = session.settle(&device).await;
+    let new = printer.print(&device).await?;
+    if show.mark_read {
+        mark_read(&device, new).await?;
+    }
+    if show.follow {
+        if let Err(failure) = settled {
+            eprintln!("kinline-sim: {failure}; waiting");
+        }
+        while let Some(event) = until_interrupted(events.next()).await {
+            tell(&event);
+            // What happened together is shown together.
+            while let Some(event) = events.try_next() {
+                tell(&event);
+            }
+            let new = printer.print(&device).await?;
+            if show.mark_read {
+                mark_read(&device, new).await?;
+            }
+        }
+        let stopped = device.status().stopped;
+        device.shutdown().await;
+        return stopped.map_or(Ok(()), |error| Err(error.into()));
+    }
+    let failure = match settled {
+        Ok(()) => session.settle(&device).await.err(),
+        Err(failure) => Some(failure),
+    };
+    tell_all(&mut events);
+    device.shutdown().await;
+    failure.map_or(Ok(()), Err)
+}
+
+async fn until_interrupted(next: impl Future<Output = Option<Event>>) -> Option<Event> {
+    tokio::select! {
+        event = next => event,
+        _ = tokio::signal::ctrl_c() => None,
+    }
+}
+
+async fn mark_read(
+    device: &Device,
+    conversations: BTreeSet<ConversationId>,
+) -> Result<(), Failure> {
+    for conversation in conversations {
+        device.command(Command::MarkRead { conversation }).await?;
+    }
+    Ok(())
+}
+
+fn tell_all(events: &mut crate::shell::EventReader) {
+    while let Some(event) = events.try_next() {
+        tell(&event);
+    }
+}
+
+/// What a person should know and no message shows.
+fn tell(event: &Event) {
+    match event {
+        Event::Gap { from, through, .. } => {
+            eprintln!(
+                "some messages are missing: {} of one sender",
+                through - from + 1
+            );
+        }
+        Event::Unreadable { reason, total } => {
+            eprintln!("something could not be read ({total} in all): {reason}");
+        }
+        Event::Undelivered { sentence, .. }
+        | Event::Refused { sentence, .. }
+        | Event::RecipientRefused { sentence, .. }
+        | Event::RelayError { sentence, .. } => eprintln!("{sentence}"),
+        Event::StaleStore => {
+            eprintln!(
+                "this state folder is a copy of an older state: the relay has seen a newer one"
+            );
+        }
+        _ => {}
+    }
+}
+
+/// `fetch`
+pub(super) async fn fetch(
+    session: &Session,
+    id: &str,
+    out: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let device = session.open()?;
+    let view = match find::message(&device, id).await {
+        Ok(view) => view,
+        // It may be waiting on the relay.
+        Err(_) => {
+            session.settle(&device).await?;
+            find::message(&device, id).await?
+        }
+    };
+    let (pointer, extension) = attachment(&view)?;
+    let path = fetch_attachment(&device, view.content, &pointer, extension, out).await?;
+    println!("{}", path.display());
+    session.finish(device).await
+}
+
+fn attachment(
+    view: &MessageView,
+) -> Result<(kinline_protocol::attachment::Pointer, &'static str), Failure> {
+    match &view.body {
+        Some(Body::Photo(photo)) => Ok((photo.blob.clone(), "jpg")),
+        Some(Body::Voice(voice)) => Ok((voice.blob.clone(), "ogg")),
+        Some(_) => Err(Failure::new("this message has neither photo nor recording")),
+        None => Err(Failure::new(
+            "this message was taken back or has disappeared",
+        )),
+    }
+}

@@ -1,0 +1,13 @@
+//! The engine against a relay without sockets: stories of devices.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
+
+mod stories;
+mod world;

@@ -1,0 +1,283 @@
+//! The command line. `kinline-sim relay …` calls the same function.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::clock::Clock;
+use crate::config::{Admission, Config, LogFormat};
+use crate::mailbox::admission_hash;
+use crate::random;
+use crate::relay::{Relay, StartError, load_tls, open_storage};
+use crate::storage::{Storage, Write, reply};
+
+/// Refused to start: configuration, key file, data folder, certificate, port.
+const EXIT_REFUSED: u8 = 2;
+/// Failed while running.
+const EXIT_FAILED: u8 = 1;
+
+/// The relay of Kinline: keeps 1,024 bytes of noise until the other side has them.
+///
+/// Configuration comes from a file (--config), then from environment variables
+/// (KINLINE_LISTEN, KINLINE_LIMITS__HOLD_MS, …), then from flags; later ones win, and an
+/// unknown key is refused. Exit status: 0 ended as asked, 1 failed while running, 2 refused
+/// to start (the sentence on standard error says why).
+#[derive(Debug, Parser)]
+#[command(name = "kinline-server", version, about, long_about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay until SIGTERM or SIGINT.
+    ///
+    /// Prints one line on standard output as soon as devices can connect:
+    /// "listening wss://host:port#pin=…". That address is what a pairing code carries.
+    Serve(Options),
+    /// Make an admission code and print it, once. Works beside a running relay.
+    Admit {
+        /// How many mailboxes the code opens (one for each device).
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        uses: u32,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print the relay's address with its pin, making its certificate if there is none.
+    Pin(Options),
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Configuration file (TOML). See deploy/kinline.toml for every key.
+    #[arg(long, value_name = "FILE", env = crate::config::ENV_CONFIG)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Flags become keys of the configuration.
+#[derive(Debug, Args, Serialize)]
+struct Flags {
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Folder of database and blobs [default: kinline-state/data]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<PathBuf>,
+    /// File with the keys to the database, outside the data folder [default: kinline.key beside it]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_file: Option<PathBuf>,
+    /// Host or host:port under which devices reach the relay [default: where it listens]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_address: Option<String>,
+    /// Name that devices sign [default: the pin]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<String>,
+    /// Who may open mailboxes: "open" for everybody, "codes" for who has an admission code
+    #[arg(long, value_parser = parse_admission)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admission: Option<Admission>,
+    /// Loopback address for Prometheus metrics [default: not served]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_listen: Option<SocketAddr>,
+    /// How the log on standard error looks: "human" or "json"
+    #[arg(long, value_parser = parse_log)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_level: Option<String>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "TlsFlags::is_empty")]
+    tls: TlsFlags,
+}
+
+/// Flags of the section `tls`.
+#[derive(Debug, Args, Serialize)]
+struct TlsFlags {
+    /// Folder of the relay's own CA [default: tls beside the data folder]
+    #[arg(long = "tls-folder", value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<PathBuf>,
+    /// Certificate chain (PEM) to use instead of the relay's own
+    #[arg(long = "tls-cert", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert: Option<PathBuf>,
+    /// Key (PEM) of --tls-cert
+    #[arg(long = "tls-key", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<PathBuf>,
+}
+
+impl TlsFlags {
+    const fn is_empty(&self) -> bool {
+        self.folder.is_none() && self.cert.is_none() && self.key.is_none()
+    }
+}
+
+fn parse_admission(text: &str) -> Result<Admission, String> {
+    match text {
+        "open" => Ok(Admission::Open),
+        "codes" => Ok(Admission::Codes),
+        _ => Err("must be open or codes".into()),
+    }
+}
+
+fn parse_log(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be human or json".into()),
+    }
+}
+
+/// Runs the command line; `args` begins with the program's name. Must be called outside of
+/// any async runtime: it starts its own.
+pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_REFUSED } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return refused(&error),
+    };
+    match cli.command {
+        Command::Serve(options) => with_config(&options, |config| runtime.block_on(serve(config))),
+        Command::Admit { uses, options } => {
+            with_config(&options, |config| runtime.block_on(admit(&config, uses)))
+        }
+        Command::Pin(options) => with_config(&options, |config| pin(&config)),
+    }
+}
+
+fn with_config(options: &Options, run: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match Config::load(options.config.as_deref(), &options.flags) {
+        Ok(config) => run(config),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &dyn std::error::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "kinline-server: {error}");
+    ExitCode::from(EXIT_REFUSED)
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+fn start_log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // SQL statements and TLS details are nobody's business, whatever the level.
+    let filter = ["sqlx=warn", "rustls=warn", "hyper=warn", "tungstenite=warn"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let _ = match config.log {
+        LogFormat::Human => log.with_ansi(false).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+async fn serve(config: Config) -> ExitCode {
+    start_log(&config);
+    // Before anything is printed: whoever reads our line may stop us at once.
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return ExitCode::from(EXIT_FAILED);
+    };
+    let relay = match Relay::start(config).await {
+        Ok(relay) => relay,
+        Err(error) => return refused(&error),
+    };
+    say(&format!("listening {}", relay.relay_address()));
+    if let Some(address) = relay.admin_address() {
+        say(&format!("metrics http://{address}/metrics"));
+    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = relay.failed() => true,
+    };
+    tracing::info!(failed, "stopping");
+    relay.shutdown().await;
+    if failed {
+        ExitCode::from(EXIT_FAILED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+async fn admit(config: &Config, uses: u32) -> ExitCode {
+    let storage = match open_storage(config, &Clock::system(), false).await {
+        Ok(storage) => storage,
+        Err(error) => return refused(&error),
+    };
+    let Ok(code) = random::bytes::<16>().map(hex::encode) else {
+        return ExitCode::from(EXIT_FAILED);
+    };
+    let (done, added) = reply();
+    storage.submit(Write::AddAdmission {
+        hash: admission_hash(&code),
+        uses,
+        done,
+    });
+    let added = added.await;
+    storage.close().await;
+    match added {
+        Ok(()) => {
+            say(&code);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "kinline-server: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn pin(config: &Config) -> ExitCode {
+    let address = load_tls(config).and_then(|tls| {
+        config
+            .relay_address(config.listen, tls.pin)
+            .map_err(StartError::Config)
+    });
+    match address {
+        Ok(address) => {
+            say(&address.to_string());
+            ExitCode::SUCCESS
+        }
+        Err(error) => refused(&error),
+    }
+}

@@ -1,0 +1,7 @@
+//! The front door: TCP, TLS, and how many may come in.
+
+mod serve;
+mod visitors;
+
+pub(crate) use serve::serve;
+pub(crate) use visitors::{Visit, Visitors};

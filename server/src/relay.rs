@@ -1,0 +1,264 @@
+//! The relay as a whole: starts its parts, knows when they failed, stops them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use kinline_protocol::server_name::{RelayAddress, pinned_name};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin;
+use crate::blob::BlobFiles;
+use crate::clock::Clock;
+use crate::config::{Admission, Config, ConfigError, RunLimits};
+use crate::keys::{AtRest, KeyFile, KeyFileError};
+use crate::listener::{self, Visitors};
+use crate::mailbox::{self, Grants, Mailboxes};
+use crate::rendezvous::Rendezvous;
+use crate::retention;
+use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
+use crate::storage::{OpenError, Storage};
+use crate::tls::{self, Tls, TlsError};
+
+/// How long connections may take to end when the relay stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why the relay does not start; each a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The key file can't be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The database can't be opened.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// TLS can't be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A listener can't be opened.
+    #[error("the relay can't listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The blob folder can't be used.
+    #[error("the folder of blobs can't be used: {0}")]
+    Blobs(#[source] io::Error),
+}
+
+/// What every part of a running relay sees.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) grants: Grants,
+    pub(crate) rendezvous: Rendezvous,
+    pub(crate) blobs: BlobFiles,
+    /// Envelopes in memory: one permit each.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) limits: RunLimits,
+    pub(crate) needs_admission: bool,
+    /// What devices sign.
+    pub(crate) server_name: String,
+    /// Numbers connections.
+    pub(crate) connections: AtomicU64,
+    /// Every task that must end before the storage is closed.
+    pub(crate) tracker: TaskTracker,
+    /// The relay stops.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Shared {
+    /// Whether a request now would be served.
+    pub(crate) async fn is_ready(&self) -> bool {
+        !self.stopping.is_cancelled()
+            && !self.storage.failed().is_cancelled()
+            && self.storage.is_revoked([0; 32]).await.is_ok()
+    }
+}
+
+/// Starts relays.
+#[derive(Debug)]
+pub struct Relay;
+
+/// A relay that runs until [`RunningRelay::shutdown`].
+pub struct RunningRelay {
+    address: SocketAddr,
+    relay_address: RelayAddress,
+    admin_address: Option<SocketAddr>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for RunningRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningRelay")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// Starts a relay with the system's clock.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed in an existing data folder.
+    pub async fn start(config: Config) -> Result<RunningRelay, StartError> {
+        Self::start_with_clock(config, Clock::system()).await
+    }
+
+    /// Starts a relay whose day `clock` tells.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_with_clock(
+        config: Config,
+        clock: Clock,
+    ) -> Result<RunningRelay, StartError> {
+        let limits = config.limits.check()?;
+        let storage: Arc<dyn Storage> = Arc::new(open_storage(&config, &clock, true).await?);
+        let tls = load_tls(&config)?;
+        let listener = listen(config.listen).await?;
+        let admin_listener = match config.admin_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let local = |listener: &TcpListener, address| {
+            listener
+                .local_addr()
+                .map_err(|source| StartError::Listen { address, source })
+        };
+        let address = local(&listener, config.listen)?;
+        let admin_address = admin_listener
+            .as_ref()
+            .zip(config.admin_listen)
+            .map(|(listener, at)| local(listener, at))
+            .transpose()?;
+        let relay_address = config.relay_address(address, tls.pin)?;
+        let (held, held_receiver) = mpsc::channel(limits.held_max);
+        let shared = Arc::new(Shared {
+            mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, held),
+            grants: Grants::new(Arc::clone(&storage)),
+            rendezvous: Rendezvous::default(),
+            blobs: BlobFiles::open(&config.data).map_err(StartError::Blobs)?,
+            room: Arc::new(Semaphore::new(limits.envelopes_in_memory)),
+            needs_admission: config.admission == Admission::Codes,
+            server_name: config
+                .server_name
+                .clone()
+                .or_else(|| tls.pin.as_ref().map(pinned_name))
+                .unwrap_or_else(|| relay_address.host.clone()),
+            connections: AtomicU64::new(1),
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            storage,
+            clock,
+            limits,
+        });
+        tokio::spawn(mailbox::hold(held_receiver, Arc::clone(&shared.storage)));
+        tokio::spawn(retention::run(Arc::clone(&shared)));
+        if let Some(listener) = admin_listener {
+            tokio::spawn(admin::serve(listener, Arc::clone(&shared)));
+        }
+        let visitors = Arc::new(Visitors::new(
+            config.limits.connections,
+            config.limits.connections_per_network,
+        ));
+        tokio::spawn(listener::serve(
+            listener,
+            TlsAcceptor::from(tls.config),
+            visitors,
+            Arc::clone(&shared),
+        ));
+        Ok(RunningRelay {
+            address,
+            relay_address,
+            admin_address,
+            shared,
+        })
+    }
+}
+
+pub(crate) async fn open_storage(
+    config: &Config,
+    clock: &Clock,
+    exclusive: bool,
+) -> Result<SqliteStorage, StartError> {
+    let exists = SqliteStorage::exists(&config.data);
+    let key_file = KeyFile::open_or_create(&config.key_file(), &config.data, exists)?;
+    let options = SqliteOptions {
+        data: config.data.clone(),
+        bytes_max: config.limits.database_bytes,
+        checkpoint_after: Duration::from_millis(config.limits.checkpoint_after_ms),
+        exclusive,
+    };
+    Ok(SqliteStorage::open(options, AtRest::new(&key_file.at_rest), clock.clone()).await?)
+}
+
+pub(crate) fn load_tls(config: &Config) -> Result<Tls, StartError> {
+    Ok(match (&config.tls.cert, &config.tls.key) {
+        (Some(cert), Some(key)) => tls::from_files(cert, key, config.tls.pinned)?,
+        _ => tls::own_ca(&config.tls_folder(), &config.certificate_names())?,
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+impl RunningRelay {
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What devices dial, with the pin.
+    #[must_use]
+    pub const fn relay_address(&self) -> &RelayAddress {
+        &self.relay_address
+    }
+
+    /// Where the metrics are, if they are served.
+    #[must_use]
+    pub const fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Removes now what has expired by the relay's clock; runs by itself once a day.
+    pub async fn run_retention(&self) {
+        retention::sweep(&self.shared).await;
+    }
+
+    /// Resolves when the database or the disk failed: then nothing is acknowledged any more
+    /// and the process should end.
+    pub async fn failed(&self) {
+        self.shared.storage.failed().cancelled().await;
+    }
+
+    /// Stops: no new connections, what was accepted is written and answered, every device is
+    /// told, the database's log is folded in.
+    pub async fn shutdown(self) {
+        let shared = &self.shared;
+        shared.stopping.cancel();
+        shared.tracker.close();
+        if timeout(STOP_TIMEOUT, shared.tracker.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        shared.storage.close().await;
+    }
+}

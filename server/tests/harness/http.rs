@@ -1,0 +1,47 @@
+//! One HTTPS request on a connection of its own.
+
+use http_body_util::{BodyExt, Full};
+use hyper::header::HeaderMap;
+use hyper_util::rt::TokioIo;
+use kinline_protocol::server_name::RelayAddress;
+
+use super::device::tls;
+
+/// An answer.
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+pub async fn request(
+    address: &RelayAddress,
+    method: &str,
+    path: &str,
+    headers: &[(&str, String)],
+    body: Vec<u8>,
+) -> Reply {
+    let io = TokioIo::new(tls(address).await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let response = sender
+        .send_request(request.body(Full::new(bytes::Bytes::from(body))).unwrap())
+        .await
+        .unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    drop(sender);
+    let _ = driver.await;
+    Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body,
+    }
+}

@@ -1,0 +1,75 @@
+//! The relay as a process, to be killed.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use kinline_protocol::server_name::RelayAddress;
+
+/// A relay process over a folder.
+pub struct Process {
+    child: Child,
+    pub address: RelayAddress,
+}
+
+/// The command, in an environment of its own.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kinline-server"));
+    command.env_clear();
+    command
+}
+
+impl Process {
+    pub fn start(folder: &Path, hold_ms: u64) -> Self {
+        let mut child = command()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("data"))
+            .env("KINLINE_LIMITS__HOLD_MS", hold_ms.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .strip_prefix("listening ")
+            .expect("the first line names the address");
+        Self {
+            address: address.trim().parse().unwrap(),
+            child,
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; returns the exit status.
+    pub fn terminate(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+/// Runs to the end.
+pub fn run(args: &[&str], folder: &Path, environment: &[(&str, &str)]) -> Output {
+    let data: PathBuf = folder.join("data");
+    command()
+        .args(args)
+        .arg("--data")
+        .arg(data)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
