@@ -18,7 +18,7 @@ pub const fn class(len: u64) -> u64 {
     let mask = (1_u64 << (exponent - mantissa_bits)) - 1;
     match len.checked_add(mask) {
         Some(sum) => sum & !mask,
-        None => u64::MAX & !mask,
+        None => !mask,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Metrics for the operator, on a listener of their own. No label names anybody.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -8,6 +9,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
 use crate::relay::Shared;
+
+/// How often the recorder's samples are folded.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// One recorder for the process, however many relays a test starts in it.
 fn recorder() -> Option<&'static PrometheusHandle> {
@@ -24,6 +28,14 @@ fn recorder() -> Option<&'static PrometheusHandle> {
 /// Serves `/metrics` until the relay stops.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let Some(recorder) = recorder() else { return };
+    // Samples pile up in the recorder until somebody looks, or until this.
+    let upkeep = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            recorder.run_upkeep();
+        }
+    });
     let app = Router::new().route("/metrics", get(|| async { recorder.render() }));
     let stopping = shared.stopping.clone();
     let served = axum::serve(listener, app)
@@ -31,4 +43,5 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     if let Err(error) = served.await {
         tracing::warn!(kind = %error.kind(), "the admin listener ended");
     }
+    upkeep.abort();
 }

@@ -11,6 +11,7 @@ use kinline_protocol::limits;
 use kinline_protocol::server_name::{Pin, RelayAddress};
 use serde::{Deserialize, Serialize};
 
+use crate::files::is_inside;
 use crate::mailbox::MailboxLimits;
 
 /// Prefix of environment variables; `__` separates a section from its key
@@ -36,6 +37,16 @@ pub enum ConfigError {
         "tls.cert and tls.key belong together: give both, or neither for a CA of the relay's own"
     )]
     HalfTls,
+    /// The keys of TLS inside the data folder.
+    #[error(
+        "{path} lies inside the data folder {data}: put the keys of TLS elsewhere, or a stolen data folder brings them along"
+    )]
+    TlsInsideData {
+        /// Where they lie.
+        path: PathBuf,
+        /// The data folder.
+        data: PathBuf,
+    },
 }
 
 /// Who may open mailboxes.
@@ -294,6 +305,18 @@ impl Config {
             return Err(ConfigError::HalfTls);
         }
         Ok(config)
+    }
+
+    /// Refuses keys where a thief of the data would find them.
+    pub(crate) fn check_places(&self) -> Result<(), ConfigError> {
+        let path = self.tls.key.clone().unwrap_or_else(|| self.tls_folder());
+        if is_inside(&path, &self.data) {
+            return Err(ConfigError::TlsInsideData {
+                path,
+                data: self.data.clone(),
+            });
+        }
+        Ok(())
     }
 
     fn state_folder(&self) -> &Path {

@@ -1,6 +1,6 @@
 //! Files that survive a crash and tell no time finer than a day.
 
-use std::fs::{File, FileTimes};
+use std::fs::{self, File, FileTimes};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -27,4 +27,24 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
 pub(crate) fn blur_times(file: &File, day: Day) -> io::Result<()> {
     let start = UNIX_EPOCH + Duration::from_millis(u64::from(day.0).saturating_mul(DAY_MS));
     file.set_times(FileTimes::new().set_accessed(start).set_modified(start))
+}
+
+/// Whether `path` lies within `folder`, after following links as far as they exist.
+pub(crate) fn is_inside(path: &Path, folder: &Path) -> bool {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match (fs::canonicalize(parent), fs::canonicalize(folder)) {
+        (Ok(parent), Ok(folder)) => parent.starts_with(folder),
+        _ => path.starts_with(folder),
+    }
+}
+
+/// [`blur_times`] of a folder, whose times tell when a file in it came or went.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn blur_folder(folder: &Path, day: Day) -> io::Result<()> {
+    blur_times(&File::open(folder)?, day)
 }

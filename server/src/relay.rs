@@ -128,6 +128,7 @@ impl Relay {
         clock: Clock,
     ) -> Result<RunningRelay, StartError> {
         let limits = config.limits.check()?;
+        config.check_places()?;
         let storage: Arc<dyn Storage> = Arc::new(open_storage(&config, &clock, true).await?);
         let tls = load_tls(&config)?;
         let listener = listen(config.listen).await?;

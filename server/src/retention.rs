@@ -46,7 +46,7 @@ pub(crate) async fn sweep(shared: &Shared) {
         };
         shared.mailboxes.expired(&expired);
         for file in &expired.files {
-            if let Err(error) = shared.blobs.remove(file).await {
+            if let Err(error) = shared.blobs.remove(file, today).await {
                 tracing::warn!(kind = %error.kind(), "an expired blob's file could not be removed");
             }
         }
@@ -64,7 +64,7 @@ async fn remove_orphans(shared: &Shared) {
     };
     for name in names {
         if let Ok(false) = shared.storage.is_blob_file(name.clone()).await {
-            let _ = shared.blobs.remove(&name).await;
+            let _ = shared.blobs.remove(&name, shared.clock.day()).await;
         }
     }
 }

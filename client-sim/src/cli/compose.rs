@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::find;
 use super::session::Session;
 use crate::device::{self, Device};
+use crate::store::remove_blob;
 
 /// Bytes read from the terminal: four for each character of the longest text.
 const INPUT_BYTES_MAX: u64 = 4 * limits::TEXT_CHARACTERS_MAX as u64 + 1;
@@ -122,7 +123,8 @@ async fn write(
     blob: Option<OutgoingBlob>,
 ) -> Result<ContentId, Failure> {
     let mut events = device.events();
-    device
+    let handle = blob.as_ref().map(|blob| blob.handle);
+    let sent = device
         .command(Command::Send {
             conversation,
             body,
@@ -130,7 +132,14 @@ async fn write(
             disappear_seconds,
             blob,
         })
-        .await?;
+        .await;
+    if let Err(error) = sent {
+        // Refused: nothing refers to the file.
+        if let Some(handle) = handle {
+            remove_blob(device.folder(), &handle);
+        }
+        return Err(error.into());
+    }
     let patience = std::time::Duration::from_secs(10);
     let own = |event: &Event| match event {
         Event::Message {

@@ -1,11 +1,11 @@
 //! From what a person says (a title, a name, the beginning of an id) to what is meant.
 
-use kinline_protocol::engine::view::{MessageView, messages};
+use kinline_protocol::engine::view::MessageView;
 use kinline_protocol::engine::{ConversationSummary, Engine};
 use kinline_protocol::ids::{ConversationId, MemberId};
 
 use super::failure::Failure;
-use crate::device::Device;
+use crate::device::{Device, messages};
 
 /// The one thing whose name is `wanted`, or begins with it, in upper or lower case.
 fn one<T>(
@@ -83,7 +83,7 @@ pub(super) fn member(
 
 /// All messages of the device.
 pub(super) async fn all_messages(device: &Device) -> Result<Vec<MessageView>, Failure> {
-    Ok(messages(device.history().await?))
+    Ok(messages(device).await?)
 }
 
 /// A message by the beginning of its id.

@@ -82,11 +82,11 @@ pub(super) fn line(view: &MessageView, names: &Names) -> String {
         marks.push("disappears".to_owned());
     }
     if !view.receipts.is_empty() {
-        let read = view.receipts.values().filter(|it| **it >= Receipt::Read);
+        let seen = view.receipts.values().filter(|it| **it >= Receipt::Read);
         marks.push(format!(
-            "on {} devices, read on {}",
+            "delivered {}, seen {}",
             view.receipts.len(),
-            read.count()
+            seen.count()
         ));
     }
     let marks = if marks.is_empty() {
@@ -251,7 +251,7 @@ mod tests {
             .insert(DeviceId::new([5; 16]), Receipt::Delivered);
         assert_eq!(
             line(&view, &names()),
-            "abababab  Home  Mia: hi  (edited, x someone who left, on 2 devices, read on 1)"
+            "abababab  Home  Mia: hi  (edited, x someone who left, delivered 2, seen 1)"
         );
         view.body = None;
         assert!(line(&view, &names()).contains("Mia: (gone)"));

@@ -70,16 +70,19 @@ impl Session {
     }
 
     /// Makes a device, but only when its relay is there and is the right one: a wrong address
-    /// leaves no folder behind.
+    /// or a refused
+    /// admission code leaves no device behind.
     pub(super) async fn create(&self, setup: Setup) -> Result<Device, Failure> {
         let tls = client_config(&setup.relay).map_err(|error| Failure::new(error.to_string()))?;
         drop(connect(&setup.relay, &tls).await?);
-        Ok(create(
-            &self.folder,
-            &self.store,
-            setup,
-            ShellOptions::default(),
-        )?)
+        let device = create(&self.folder, &self.store, setup, ShellOptions::default())?;
+        if let Err(failure) = self.settle(&device).await {
+            device.shutdown().await;
+            // Nobody has met it, and with another code or relay it can be made again.
+            Store::discard(&self.folder)?;
+            return Err(failure);
+        }
+        Ok(device)
     }
 
     /// Waits until everything is delivered and read.

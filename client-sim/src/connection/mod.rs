@@ -6,10 +6,13 @@
 mod backoff;
 mod dial;
 mod error;
+mod https;
 mod pin;
 mod socket;
+mod source;
 mod tls;
 mod transfer;
+mod tries;
 
 #[cfg(test)]
 pub(crate) mod test_relay;
@@ -18,6 +21,6 @@ pub use backoff::Backoff;
 pub use error::{ConnectError, TransferError};
 pub use pin::{PinVerifier, RELAY_NAME, certificate_pin};
 pub use socket::{Lost, Socket, connect};
+pub(crate) use source::Source;
 pub use tls::client_config;
 pub use transfer::BlobClient;
-pub(crate) use transfer::Source;

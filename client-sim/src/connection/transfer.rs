@@ -2,108 +2,28 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Method, Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Response, StatusCode};
 use kinline_protocol::blob;
 use kinline_protocol::secrets::Secret;
 use kinline_protocol::server_name::RelayAddress;
 use rustls::ClientConfig;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
 
-use super::dial::dial;
-use super::{ConnectError, TransferError};
-use crate::random;
-
-/// Bytes of one upload request: what is lost at most when the connection breaks.
-const PIECE_BYTES: usize = 2 * 1_024 * 1_024;
-/// One request, or one part of an answer's body, must not take longer.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Connections that one transfer may use up without getting any further.
-const TRIES_MAX: u32 = 4;
+use super::TransferError;
+use super::https::{Session, broken, drain, next_part, number, refusal};
+use super::source::Source;
+use super::tries::Tries;
 
 /// Moves blobs to and from one relay; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct BlobClient {
     relay: RelayAddress,
     tls: Arc<ClientConfig>,
-}
-
-/// Where an upload's bytes come from.
-#[derive(Debug)]
-pub(crate) enum Source {
-    Memory(Bytes),
-    File(File),
-}
-
-impl Source {
-    async fn piece(&mut self, offset: u64, size: u64) -> std::io::Result<Bytes> {
-        let left = size.saturating_sub(offset);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-        match self {
-            Self::Memory(bytes) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                let end = start.saturating_add(length);
-                if end > bytes.len() {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
-                }
-                Ok(bytes.slice(start..end))
-            }
-            Self::File(file) => {
-                file.seek(SeekFrom::Start(offset)).await?;
-                let mut piece = vec![0; length];
-                file.read_exact(&mut piece).await?;
-                Ok(piece.into())
-            }
-        }
-    }
-}
-
-/// One HTTPS connection; its driver ends with it.
-struct Session {
-    requests: SendRequest<Full<Bytes>>,
-    driver: AbortHandle,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-fn broken(what: impl ToString) -> TransferError {
-    TransferError::Broken {
-        what: what.to_string(),
-    }
-}
-
-fn number(response: &Response<Incoming>, name: &str) -> Option<u64> {
-    response.headers().get(name)?.to_str().ok()?.parse().ok()
-}
-
-fn refusal(status: StatusCode) -> TransferError {
-    match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAUTHORIZED => {
-            TransferError::NotFound
-        }
-        StatusCode::INSUFFICIENT_STORAGE => TransferError::NoRoom,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::LOCKED => {
-            broken("the relay asked to come back later")
-        }
-        other if other.is_server_error() => broken(format!("the relay answered {other}")),
-        other => TransferError::Answer {
-            status: other.as_u16(),
-        },
-    }
 }
 
 impl BlobClient {
@@ -113,42 +33,8 @@ impl BlobClient {
         Self { relay, tls }
     }
 
-    async fn session(&self) -> Result<Session, ConnectError> {
-        let stream = dial(&self.relay, &self.tls).await?;
-        let (requests, connection) =
-            http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(|error| ConnectError::NotARelay {
-                    authority: self.relay.authority(),
-                    what: error.to_string(),
-                })?;
-        // The end of the connection shows in the requests; its own result says nothing more.
-        let driver = tokio::spawn(async { drop(connection.await) }).abort_handle();
-        Ok(Session { requests, driver })
-    }
-
-    async fn ask(
-        &self,
-        session: &mut Session,
-        method: Method,
-        headers: &[(&str, String)],
-        body: Bytes,
-    ) -> Result<Response<Incoming>, TransferError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(blob::PATH)
-            .header(header::HOST, self.relay.authority());
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let request = request.body(Full::new(body)).map_err(broken)?;
-        let work = async {
-            session.requests.ready().await.map_err(broken)?;
-            session.requests.send_request(request).await.map_err(broken)
-        };
-        timeout(PATIENCE, work)
-            .await
-            .map_err(|_| broken("no answer within a minute"))?
+    async fn session(&self) -> Result<Session, TransferError> {
+        Ok(Session::open(&self.relay, &self.tls).await?)
     }
 
     /// Uploads `size` bytes, the first `offset` of which the relay has.
@@ -186,7 +72,7 @@ impl BlobClient {
         let mut session = self.session().await?;
         let mut here = match offset {
             Some(offset) => offset,
-            None => self.uploaded(&mut session, owner).await?,
+            None => uploaded(&mut session, owner).await?,
         };
         while here < size {
             *reached = here;
@@ -202,9 +88,7 @@ impl BlobClient {
                 (blob::OFFSET_HEADER, here.to_string()),
                 ("content-type", "application/octet-stream".to_owned()),
             ];
-            let response = self
-                .ask(&mut session, Method::PATCH, &headers, piece)
-                .await?;
+            let response = session.ask(Method::PATCH, &headers, piece).await?;
             let status = response.status();
             let told = number(&response, blob::OFFSET_HEADER);
             drain(response).await?;
@@ -216,7 +100,7 @@ impl BlobClient {
                 }
                 // Somebody, likely an earlier try of ours, got to another place.
                 (StatusCode::CONFLICT, _) => {
-                    let there = self.uploaded(&mut session, owner).await?;
+                    let there = uploaded(&mut session, owner).await?;
                     if there == here || there > size {
                         return Err(TransferError::Answer { status: 409 });
                     }
@@ -231,17 +115,6 @@ impl BlobClient {
             };
         }
         Ok(())
-    }
-
-    async fn uploaded(&self, session: &mut Session, owner: &str) -> Result<u64, TransferError> {
-        let headers = [(blob::OWNER_HEADER, owner.to_owned())];
-        let response = self
-            .ask(session, Method::HEAD, &headers, Bytes::new())
-            .await?;
-        if response.status() != StatusCode::OK {
-            return Err(refusal(response.status()));
-        }
-        number(&response, "content-length").ok_or(TransferError::Answer { status: 200 })
     }
 
     /// Fetches a blob of exactly `size` bytes into memory; not one byte more is read.
@@ -261,7 +134,7 @@ impl BlobClient {
 
     async fn fetch_once(&self, read: &str, size: u64) -> Result<Bytes, TransferError> {
         let mut session = self.session().await?;
-        let mut body = self.get(&mut session, read, 0, size).await?.into_body();
+        let mut body = get(&mut session, read, 0, size).await?.into_body();
         // Grows with what comes in, so that an announced size alone takes no memory.
         let mut bytes = Vec::new();
         while let Some(part) = next_part(&mut body).await? {
@@ -327,7 +200,7 @@ impl BlobClient {
             return Ok(Ok(()));
         }
         let mut session = self.session().await?;
-        let mut body = self.get(&mut session, read, here, size).await?.into_body();
+        let mut body = get(&mut session, read, here, size).await?.into_body();
         while let Some(part) = next_part(&mut body).await? {
             here += part.len() as u64;
             if here > size {
@@ -345,37 +218,6 @@ impl BlobClient {
         Ok(Ok(()))
     }
 
-    async fn get(
-        &self,
-        session: &mut Session,
-        read: &str,
-        from: u64,
-        size: u64,
-    ) -> Result<Response<Incoming>, TransferError> {
-        let mut headers = vec![(blob::READ_HEADER, read.to_owned())];
-        if from > 0 {
-            headers.push(("range", format!("bytes={from}-")));
-        }
-        let response = self
-            .ask(session, Method::GET, &headers, Bytes::new())
-            .await?;
-        let wanted = if from > 0 {
-            StatusCode::PARTIAL_CONTENT
-        } else {
-            StatusCode::OK
-        };
-        if response.status() != wanted {
-            return Err(match response.status() {
-                StatusCode::RANGE_NOT_SATISFIABLE => TransferError::Size,
-                other => refusal(other),
-            });
-        }
-        match number(&response, "content-length") {
-            Some(length) if length != size.saturating_sub(from) => Err(TransferError::Size),
-            _ => Ok(response),
-        }
-    }
-
     /// Whether some 32 bytes let anyone read or own a blob on this relay: what a thief tries.
     ///
     /// # Errors
@@ -384,9 +226,7 @@ impl BlobClient {
         let mut session = self.session().await?;
         for name in [blob::READ_HEADER, blob::OWNER_HEADER] {
             let headers = [(name, URL_SAFE_NO_PAD.encode(secret))];
-            let response = self
-                .ask(&mut session, Method::HEAD, &headers, Bytes::new())
-                .await?;
+            let response = session.ask(Method::HEAD, &headers, Bytes::new()).await?;
             if response.status().is_success() {
                 return Ok(true);
             }
@@ -411,13 +251,50 @@ impl BlobClient {
 
     async fn delete_once(&self, headers: &[(&str, String)]) -> Result<(), TransferError> {
         let mut session = self.session().await?;
-        let response = self
-            .ask(&mut session, Method::DELETE, headers, Bytes::new())
-            .await?;
+        let response = session.ask(Method::DELETE, headers, Bytes::new()).await?;
         match response.status() {
             StatusCode::NO_CONTENT | StatusCode::OK | StatusCode::NOT_FOUND => Ok(()),
             other => Err(refusal(other)),
         }
+    }
+}
+
+/// How many bytes the relay has of an upload.
+async fn uploaded(session: &mut Session, owner: &str) -> Result<u64, TransferError> {
+    let headers = [(blob::OWNER_HEADER, owner.to_owned())];
+    let response = session.ask(Method::HEAD, &headers, Bytes::new()).await?;
+    if response.status() != StatusCode::OK {
+        return Err(refusal(response.status()));
+    }
+    number(&response, "content-length").ok_or(TransferError::Answer { status: 200 })
+}
+
+/// The answer to a read of a blob of `size` bytes, from byte `from`.
+async fn get(
+    session: &mut Session,
+    read: &str,
+    from: u64,
+    size: u64,
+) -> Result<Response<Incoming>, TransferError> {
+    let mut headers = vec![(blob::READ_HEADER, read.to_owned())];
+    if from > 0 {
+        headers.push(("range", format!("bytes={from}-")));
+    }
+    let response = session.ask(Method::GET, &headers, Bytes::new()).await?;
+    let wanted = if from > 0 {
+        StatusCode::PARTIAL_CONTENT
+    } else {
+        StatusCode::OK
+    };
+    if response.status() != wanted {
+        return Err(match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE => TransferError::Size,
+            other => refusal(other),
+        });
+    }
+    match number(&response, "content-length") {
+        Some(length) if length != size.saturating_sub(from) => Err(TransferError::Size),
+        _ => Ok(response),
     }
 }
 
@@ -432,72 +309,12 @@ async fn resume_at(file: &mut File, size: u64) -> std::io::Result<u64> {
     file.seek(SeekFrom::Start(here)).await
 }
 
-/// Counts the tries of one transfer that got no further.
-#[derive(Debug, Default)]
-struct Tries {
-    failed: u32,
-    furthest: u64,
-    backoff: super::Backoff,
-}
-
-impl Tries {
-    /// After a try that reached `reached`: waits and lets the caller try again, unless the
-    /// error is final or [`TRIES_MAX`] tries in a row got no further.
-    async fn again(&mut self, error: TransferError, reached: u64) -> Result<(), TransferError> {
-        let worth_it = match &error {
-            TransferError::Connect(error) => !error.is_final(),
-            TransferError::Broken { .. } => true,
-            _ => false,
-        };
-        if reached > self.furthest {
-            self.furthest = reached;
-            self.failed = 0;
-        }
-        self.failed += 1;
-        if !worth_it || self.failed >= TRIES_MAX {
-            return Err(error);
-        }
-        tokio::time::sleep(self.backoff.next(&mut random::os())).await;
-        Ok(())
-    }
-}
-
 fn whole(got: u64, size: u64) -> Result<(), TransferError> {
     if got == size {
         Ok(())
     } else {
         Err(broken("it ended early"))
     }
-}
-
-async fn next_part(body: &mut Incoming) -> Result<Option<Bytes>, TransferError> {
-    loop {
-        let frame = timeout(PATIENCE, body.frame())
-            .await
-            .map_err(|_| broken("nothing came for a minute"))?;
-        match frame {
-            None => return Ok(None),
-            Some(Err(error)) => return Err(broken(error)),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-        }
-    }
-}
-
-/// Reads a small answer to its end, so that the connection can be used again.
-async fn drain(response: Response<Incoming>) -> Result<(), TransferError> {
-    let mut body = response.into_body();
-    let mut seen = 0;
-    while let Some(part) = next_part(&mut body).await? {
-        seen += part.len();
-        if seen > 64 * 1_024 {
-            return Err(broken("the answer is too long"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kinline_protocol::secrets::Secret;
 
-use super::{BlobClient, PIECE_BYTES, Source};
+use super::BlobClient;
+use crate::connection::source::{PIECE_BYTES, Source};
 use crate::connection::test_relay::{TestBlob, TestRelay};
 use crate::connection::{TransferError, client_config};
 

@@ -1,4 +1,17 @@
-//! A day with a family (being written).
+//! A day with a family: two guardians' phones, a child's tablet, a relay that is killed and
+//! robbed. Everything in it is real: the socket, the database, the keys, the media.
+//!
+//! [`day`] tells the story, [`cast`] holds its people, [`relay`] the relay's process,
+//! [`loot`] the theft, [`ledger`] counts what was sent and received, [`report`] what comes out.
+
+mod cast;
+mod day;
+mod ledger;
+mod loot;
+mod media;
+mod relay;
+mod report;
+mod secrets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +34,7 @@ pub struct DemoArgs {
     /// Use a relay that already runs: wss://host:port#pin=…
     #[arg(long, value_name = "URI")]
     pub server: Option<RelayAddress>,
-    /// Process of that relay, if it may be killed
+    /// Process of that relay, if it may be killed (and started again with its own command line)
     #[arg(long, value_name = "PID", requires = "server")]
     pub server_pid: Option<u32>,
     /// Data folder of that relay, if it may be robbed
@@ -32,9 +45,36 @@ pub struct DemoArgs {
     pub keep: Option<PathBuf>,
 }
 
-/// Lives the day.
+/// Something that kept the day from being lived at all: no promise was broken, none was shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Obstacle(pub(crate) String);
+
+impl Obstacle {
+    pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self(format!("{}: {error}", path.display()))
+    }
+}
+
+/// Lives the day. Exit status 0: every promise held; 1: one did not; 2: it could not begin.
 #[must_use]
-pub fn run(_arguments: DemoArgs) -> ExitCode {
-    eprintln!("kinline-sim: the demo is not part of this build");
-    ExitCode::from(2)
+pub fn run(arguments: DemoArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("kinline-sim: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match runtime.block_on(day::live(&arguments)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(obstacle) => {
+            eprintln!("kinline-sim: {obstacle}");
+            ExitCode::from(2)
+        }
+    }
 }

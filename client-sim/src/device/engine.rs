@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::io::{Command, Deadline, Input, Output};
+use kinline_protocol::engine::view::{self, MessageView};
 use kinline_protocol::engine::{Engine, LoadError, Setup};
 use kinline_protocol::server_name::RelayAddress;
 use rand::rngs::StdRng;
@@ -40,6 +41,14 @@ impl Core for Engine {
     fn relay(&self) -> &RelayAddress {
         Self::relay(self)
     }
+}
+
+/// All messages of a device as a screen shows them, by conversation and order.
+///
+/// # Errors
+/// [`DeviceError::Stopped`], [`DeviceError::Store`].
+pub async fn messages(device: &Device) -> Result<Vec<MessageView>, DeviceError> {
+    Ok(view::messages(device.history().await?))
 }
 
 /// Why a device can't be made or opened.

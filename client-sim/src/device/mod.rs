@@ -5,5 +5,5 @@ mod engine;
 mod media;
 
 pub use attachment::{AttachmentError, fetch_attachment, seal_attachment};
-pub use engine::{Device, OpenError, create, open};
+pub use engine::{Device, OpenError, create, messages, open};
 pub use media::{MediaError, Prepared, photo, voice};

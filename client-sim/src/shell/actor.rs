@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::{Command, Event, Input, Output, UploadOutcome};
 use rand::rngs::StdRng;
 use rustls::ClientConfig;
@@ -14,7 +15,7 @@ use super::link::{Link, LinkEvent};
 use super::transfers::Transfers;
 use super::{Clock, Core, DeviceError, LinkStatus, LinkTrouble, Refused, Status};
 use crate::connection::{Backoff, ConnectError};
-use crate::store::{Store, StoreError, remove_blob};
+use crate::store::{Store, StoreError, remove_blob, remove_media};
 
 /// A deadline further away is looked at again after this long: clocks jump.
 const NAP_MAX: Duration = Duration::from_secs(600);
@@ -49,6 +50,8 @@ pub(super) struct Actor<C: Core> {
     pub(super) tls: Arc<ClientConfig>,
     pub(super) transfers: Transfers,
     pub(super) backoff: Backoff,
+    /// What the relay refused on this connection: says more than that it ended.
+    pub(super) refusal: Option<String>,
 }
 
 /// Why the loop ends.
@@ -236,6 +239,7 @@ impl<C: Core> Actor<C> {
     }
 
     fn stay_away(&mut self, sentence: String, is_final: bool) {
+        let sentence = self.refusal.take().unwrap_or(sentence);
         let wait = self.backoff.next(&mut self.rng);
         self.link.wait(wait);
         let failures = self.backoff.failures();
@@ -259,8 +263,7 @@ impl<C: Core> Actor<C> {
         self.input(input).await?;
         // It is durable by now that the relay has it.
         if let Some(handle) = uploaded {
-            let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-            remove_blob(store.folder(), &handle);
+            remove_blob(self.transfers.folder(), &handle);
         }
         Ok(())
     }
@@ -284,13 +287,8 @@ impl<C: Core> Actor<C> {
         let mut output = output;
         loop {
             self.persist(&mut output).await?;
-            let attached = output
-                .events
-                .iter()
-                .any(|event| matches!(event, Event::Attached { .. }));
-            if attached {
-                self.backoff.reset();
-                self.status.send_modify(|status| status.trouble = None);
+            for event in &output.events {
+                self.heed(event);
             }
             let kept_up = self.link.send(output.frames);
             for upload in output.uploads {
@@ -314,6 +312,31 @@ impl<C: Core> Actor<C> {
             self.stay_away(sentence.into(), false);
             let now = self.clock.now();
             output = self.core.input(Input::Disconnected, now, &mut self.rng);
+        }
+    }
+
+    /// What an event means for the shell itself.
+    fn heed(&mut self, event: &Event) {
+        match event {
+            Event::Attached { .. } => {
+                self.backoff.reset();
+                self.refusal = None;
+                self.status.send_modify(|status| status.trouble = None);
+            }
+            Event::RelayError { sentence, .. } => self.refusal = Some(sentence.clone()),
+            Event::StaleStore => {
+                self.refusal = Some(
+                    "this state folder is a copy of an older state: the relay has seen a newer one"
+                        .into(),
+                );
+            }
+            // What nobody may see any more is not kept as a file either.
+            Event::Disappeared { content, .. }
+            | Event::Message {
+                body: Body::Delete { target: content },
+                ..
+            } => remove_media(self.transfers.folder(), *content),
+            _ => {}
         }
     }
 

@@ -107,6 +107,7 @@ pub fn start<C: Core>(
         tls,
         transfers: Transfers::new(blobs.clone(), folder.clone()),
         backoff: Backoff::default(),
+        refusal: None,
     };
     let task = Arc::new(Task::spawn(actor.run(options.online)));
     Ok(DeviceHandle {

@@ -1,6 +1,6 @@
 //! Blob transfers that run beside the connection.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kinline_protocol::engine::io::{
@@ -46,6 +46,11 @@ impl Transfers {
             keys: Vec::new(),
             online: false,
         }
+    }
+
+    /// The state folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether nothing is under way that the engine waits for.

@@ -112,6 +112,25 @@ impl Store {
         folder.join("store.key").exists()
     }
 
+    /// Forgets a device that nobody has met yet: its key first, so that nothing of the rest
+    /// can be read, then its records.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while it runs; trouble with files.
+    pub fn discard(folder: &Path) -> Result<(), StoreError> {
+        let _lock = folder::lock(folder)?;
+        for name in ["store.key", "device.db", "device.db-wal"] {
+            let path = folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::file(&path, error));
+                }
+                _ => folder::sync(folder)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Opens the store of a device.
     ///
     /// # Errors

@@ -99,6 +99,20 @@ fn a_folder_without_a_device_says_so() {
 }
 
 #[test]
+fn a_discarded_device_is_gone_and_its_folder_can_be_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::create(folder.path(), &options(None)).unwrap();
+    assert!(matches!(
+        Store::discard(folder.path()),
+        Err(StoreError::Locked { .. })
+    ));
+    drop(store);
+    Store::discard(folder.path()).unwrap();
+    assert!(!Store::exists(folder.path()));
+    Store::create(folder.path(), &options(None)).unwrap();
+}
+
+#[test]
 fn the_passphrase_decides() {
     let folder = tempfile::tempdir().unwrap();
     drop(Store::create(folder.path(), &options(Some("right"))).unwrap());

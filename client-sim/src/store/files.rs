@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use kinline_protocol::engine::io::BlobHandle;
+use kinline_protocol::ids::ContentId;
 use kinline_protocol::limits;
 
 use super::{StoreError, folder};
@@ -56,6 +57,23 @@ pub fn remove_blob(folder: &Path, handle: &BlobHandle) {
     drop(fs::remove_file(blob_path(folder, handle)));
 }
 
+/// Removes every file of a content in `media/`; what a person put elsewhere stays theirs.
+pub fn remove_media(folder: &Path, content: ContentId) {
+    let Ok(entries) = fs::read_dir(folder.join("media")) else {
+        return;
+    };
+    let name = hex::encode(content.as_bytes());
+    for entry in entries.flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(name.as_bytes())
+        {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// Deletes what a crash left in `blobs/`: temporary files, and files older than a content is
 /// kept (nothing can refer to them any more). Returns how many went.
 pub fn sweep_blobs(folder: &Path, now: SystemTime) -> usize {
@@ -91,7 +109,9 @@ mod tests {
 
     use std::time::{Duration, SystemTime};
 
-    use super::{blob_path, put_blob, remove_blob, sweep_blobs};
+    use kinline_protocol::ids::ContentId;
+
+    use super::{blob_path, media_path, put_blob, remove_blob, remove_media, sweep_blobs};
     use crate::store::StoreError;
 
     #[test]
@@ -117,6 +137,21 @@ mod tests {
         );
         remove_blob(folder.path(), &handle);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_contents_media_goes_and_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gone, kept) = (ContentId::new([1; 16]), ContentId::new([2; 16]));
+        for (id, end) in [(gone, "jpg"), (gone, "part"), (kept, "ogg")] {
+            let name = format!("{}.{end}", hex::encode(id.as_bytes()));
+            std::fs::write(media_path(folder.path(), &name).unwrap(), b"x").unwrap();
+        }
+        remove_media(folder.path(), gone);
+        let left = std::fs::read_dir(folder.path().join("media")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 1);
+        assert!(left[0].to_str().unwrap().starts_with("0202"));
     }
 
     #[test]

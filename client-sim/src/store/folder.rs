@@ -75,7 +75,11 @@ pub(crate) fn write_whole<E: From<StoreError>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    // The parent of a bare file name is the empty path, which stands for where we are.
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     let temporary = temporary_name(path);
     let result = (|| {
         let mut file = create_private(&temporary)?;

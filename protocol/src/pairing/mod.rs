@@ -23,9 +23,9 @@
 //! use kinline_protocol::pairing::{Initiator, PairingCode, PairingRole, Responder};
 //! use kinline_protocol::secrets::Secret;
 //! # use rand_core::SeedableRng;
-//! # let mut rng = rand_chacha::ChaCha20Rng::from_seed([1; 32]);
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut rng = rand_chacha::ChaCha20Rng::from_seed([1; 32]);
 //! let shown = PairingCode {
 //!     relay: "wss://relay.example.org".parse()?,
 //!     rendezvous: RendezvousId::random(&mut rng),

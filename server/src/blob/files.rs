@@ -10,7 +10,7 @@ use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
-use crate::files::{blur_times, sync_parent};
+use crate::files::{blur_folder, blur_times, sync_parent};
 use crate::sync::lock;
 
 /// Where blobs lie.
@@ -61,7 +61,12 @@ impl BlobFiles {
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) async fn upload(&self, name: &str, offset: u64) -> io::Result<Option<Upload>> {
+    pub(crate) async fn upload(
+        &self,
+        name: &str,
+        offset: u64,
+        today: Day,
+    ) -> io::Result<Option<Upload>> {
         if !lock(&self.busy).insert(name.to_owned()) {
             return Ok(None);
         }
@@ -70,14 +75,10 @@ impl BlobFiles {
             busy: Arc::clone(&self.busy),
         };
         let path = self.path(name);
-        if let Some(folder) = path.parent()
-            && !fs::try_exists(folder).await?
-        {
-            fs::create_dir_all(folder).await?;
-            let folder = folder.to_owned();
-            blocking(move || sync_parent(&folder)).await?;
-        }
         let fresh = !fs::try_exists(&path).await?;
+        if fresh && let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).await?;
+        }
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -87,7 +88,8 @@ impl BlobFiles {
         file.set_len(offset).await?;
         file.seek(SeekFrom::Start(offset)).await?;
         if fresh {
-            blocking(move || sync_parent(&path)).await?;
+            let files = self.clone();
+            blocking(move || files.settle_folders(&path, today)).await?;
         }
         Ok(Some(Upload { file, _busy: busy }))
     }
@@ -106,11 +108,27 @@ impl BlobFiles {
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) async fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(name)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    pub(crate) async fn remove(&self, name: &str, today: Day) -> io::Result<()> {
+        let path = self.path(name);
+        match fs::remove_file(&path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                let files = self.clone();
+                blocking(move || files.settle_folders(&path, today)).await
+            }
         }
+    }
+
+    /// Makes a file's coming or going durable, and its time no finer than a day.
+    fn settle_folders(&self, path: &Path, today: Day) -> io::Result<()> {
+        if let Some(shelf) = path.parent() {
+            blur_folder(shelf, today)?;
+            blur_folder(&self.folder, today)?;
+            sync_parent(path)?;
+            sync_parent(shelf)?;
+        }
+        Ok(())
     }
 
     /// The names of all files that are there.

@@ -249,7 +249,7 @@ async fn upload(
     }
     let opened = shared
         .blobs
-        .upload(&row.file, offset)
+        .upload(&row.file, offset, shared.clock.day())
         .await
         .map_err(|error| shared.blob_failed(&error))?;
     let file = opened.ok_or(Refused::Busy)?;
@@ -358,7 +358,7 @@ async fn delete(
     deleted.await?;
     shared
         .blobs
-        .remove(&row.file)
+        .remove(&row.file, shared.clock.day())
         .await
         .map_err(|error| shared.blob_failed(&error))?;
     Ok(StatusCode::NO_CONTENT)

@@ -32,7 +32,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers may take when the relay stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other side may take to say goodbye.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A frame that is a little too large is read and answered; beyond that the connection just ends.
 const TOO_LARGE_SLACK: usize = 64 * 1_024;
 

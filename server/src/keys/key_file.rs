@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kinline_protocol::secrets::Secret;
 
+use crate::files::is_inside;
 use crate::random;
 
 const HEADER: &str = "kinline key file 1";
@@ -109,18 +110,6 @@ impl KeyFile {
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
     let path = path.to_owned();
     move |source| KeyFileError::Io { path, source }
-}
-
-/// Whether `path` lies within `folder`, after following links as far as they exist.
-fn is_inside(path: &Path, folder: &Path) -> bool {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    match (fs::canonicalize(parent), fs::canonicalize(folder)) {
-        (Ok(parent), Ok(folder)) => parent.starts_with(folder),
-        _ => path.starts_with(folder),
-    }
 }
 
 fn read(path: &Path) -> Result<KeyFile, KeyFileError> {

@@ -477,3 +477,7 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -155,21 +155,32 @@ impl Mailbox {
     }
 
     /// Writes generation, closing and last day; under the mailbox's lock.
-    pub(crate) fn submit_state(&self, inner: &mut Inner, storage: &dyn Storage, done: Done<()>) {
+    pub(crate) fn submit_state(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        storage: &dyn Storage,
+        done: Done<()>,
+    ) {
         inner.generation_written = inner.generation;
         inner.generation_written_at = Instant::now();
+        let mailbox = Arc::clone(self);
         storage.submit(Write::PutMailbox {
             id: self.id,
             generation: inner.generation,
             closed: inner.closed,
             expires: inner.expires,
-            done,
+            done: Box::new(move |result| {
+                if result.is_err() {
+                    lock(&mailbox.inner).generation_written = 0;
+                }
+                done(result);
+            }),
         });
     }
 
     /// Takes note of a generation; written at most once a minute.
     pub(crate) fn note_generation(
-        &self,
+        self: &Arc<Self>,
         inner: &mut Inner,
         storage: &dyn Storage,
         generation: u64,
@@ -183,14 +194,14 @@ impl Mailbox {
     }
 
     /// Writes the generation if it changed since it was written.
-    pub(crate) fn flush_generation(&self, inner: &mut Inner, storage: &dyn Storage) {
+    pub(crate) fn flush_generation(self: &Arc<Self>, inner: &mut Inner, storage: &dyn Storage) {
         if inner.generation > inner.generation_written {
             self.submit_state(inner, storage, Box::new(|_| {}));
         }
     }
 
     /// An attached mailbox is kept for another idle period; written once a day.
-    pub(crate) fn keep(&self, inner: &mut Inner, storage: &dyn Storage, today: Day) {
+    pub(crate) fn keep(self: &Arc<Self>, inner: &mut Inner, storage: &dyn Storage, today: Day) {
         let expires = today.plus(limits::MAILBOX_IDLE_DAYS);
         if !inner.closed && inner.expires < expires {
             inner.expires = expires;

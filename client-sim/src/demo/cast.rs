@@ -1,0 +1,281 @@
+//! The people of the story and what they can do.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kinline_protocol::content::Body;
+use kinline_protocol::engine::Setup;
+use kinline_protocol::engine::io::{Command, Event, MemberRole, OutgoingBlob};
+use kinline_protocol::engine::view::{self, MessageView};
+use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, MemberId};
+use kinline_protocol::server_name::RelayAddress;
+
+use super::ledger::Witness;
+use crate::device::{Device, create};
+use crate::shell::{DeviceError, ShellOptions};
+use crate::store::StoreOptions;
+
+/// How long anything may take before it counts as broken.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a step failed.
+pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// A sentence as an error.
+pub(super) fn broken(sentence: impl Into<String>) -> Broken {
+    sentence.into().into()
+}
+
+/// A person with one device.
+pub(super) struct Person {
+    pub(super) name: String,
+    pub(super) device: Device,
+}
+
+impl Person {
+    /// Unpacks a new device.
+    pub(super) fn new(
+        home: &Path,
+        folder: &str,
+        name: &str,
+        device_name: &str,
+        relay: &RelayAddress,
+    ) -> Result<Self, Broken> {
+        let setup = Setup {
+            relay: relay.clone(),
+            device_name: device_name.to_owned(),
+            admission_code: String::new(),
+        };
+        let folder = home.join("devices").join(folder);
+        std::fs::create_dir_all(&folder)?;
+        let device = create(
+            &folder,
+            &StoreOptions::default(),
+            setup,
+            ShellOptions::default(),
+        )?;
+        Ok(Self {
+            name: name.to_owned(),
+            device,
+        })
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
+        self.device.folder().to_owned()
+    }
+
+    pub(super) async fn family(&self) -> Result<ConversationId, Broken> {
+        let found = self
+            .device
+            .with(|engine| engine.family_conversation())
+            .await?;
+        found.ok_or_else(|| broken(format!("{} is in no family", self.name)))
+    }
+
+    pub(super) async fn member(&self) -> Result<MemberId, Broken> {
+        let member = self
+            .device
+            .with(kinline_protocol::engine::Engine::member)
+            .await?;
+        member.ok_or_else(|| broken(format!("{} is no member of the family", self.name)))
+    }
+
+    pub(super) async fn id(&self) -> Result<DeviceId, Broken> {
+        Ok(self
+            .device
+            .with(kinline_protocol::engine::Engine::device)
+            .await?)
+    }
+
+    /// Shows a pairing code on the guardian's phone; returns its text.
+    pub(super) async fn show_code(&self, role: MemberRole, name: &str) -> Result<String, Broken> {
+        let mut events = self.device.events();
+        self.device
+            .command(Command::StartPairing {
+                role,
+                name: name.to_owned(),
+            })
+            .await?;
+        Ok(events
+            .wait_for("the pairing code", PATIENCE, |event| match event {
+                Event::PairingCode { code } => Some(code.clone()),
+                _ => None,
+            })
+            .await?)
+    }
+
+    /// Scans a code; returns the pictures that both screens must show.
+    pub(super) async fn scan(&self, code: &str) -> Result<String, Broken> {
+        let mut events = self.device.events();
+        self.device
+            .command(Command::JoinByCode {
+                code: code.to_owned(),
+            })
+            .await?;
+        pictures(&mut events).await
+    }
+
+    /// Lets `new` in: compares the pictures, confirms, and waits until it is in the family.
+    pub(super) async fn admit(&self, new: &Self, role: MemberRole) -> Result<String, Broken> {
+        self.device.settled(PATIENCE).await?;
+        let code = self.show_code(role, &new.name).await?;
+        let mut asked = self.device.events();
+        let (theirs, ours) = tokio::try_join!(new.scan(&code), pictures(&mut asked))?;
+        if theirs != ours {
+            return Err(broken("the two screens show different pictures"));
+        }
+        self.device
+            .command(Command::AnswerPairing { accept: true })
+            .await?;
+        new.device
+            .wait_for("coming into the family", PATIENCE, |event| {
+                matches!(event, Event::Joined { .. }).then_some(())
+            })
+            .await?;
+        for person in [self, new] {
+            person.device.settled(PATIENCE).await?;
+        }
+        Ok(code)
+    }
+
+    /// Sends something; returns its id.
+    pub(super) async fn say(
+        &self,
+        conversation: ConversationId,
+        body: Body,
+    ) -> Result<ContentId, Broken> {
+        self.send(conversation, body, None, 0, None).await
+    }
+
+    pub(super) async fn text(
+        &self,
+        conversation: ConversationId,
+        text: &str,
+    ) -> Result<ContentId, Broken> {
+        self.say(
+            conversation,
+            Body::Text {
+                text: text.to_owned(),
+            },
+        )
+        .await
+    }
+
+    pub(super) async fn send(
+        &self,
+        conversation: ConversationId,
+        body: Body,
+        reply_to: Option<ContentId>,
+        disappear_seconds: u32,
+        blob: Option<OutgoingBlob>,
+    ) -> Result<ContentId, Broken> {
+        let mut events = self.device.events();
+        self.device
+            .command(Command::Send {
+                conversation,
+                body,
+                reply_to,
+                disappear_seconds,
+                blob,
+            })
+            .await?;
+        let own = events.wait_for("its own screen", PATIENCE, |event| match event {
+            Event::Message {
+                content,
+                mine: true,
+                ..
+            } => Some(*content),
+            _ => None,
+        });
+        Ok(own.await?)
+    }
+
+    /// Waits until a content is on this person's screen.
+    pub(super) async fn sees(&self, content: ContentId) -> Result<Body, Broken> {
+        let what = format!("a message on {}'s screen", self.name);
+        let shown = self.device.wait_for(&what, PATIENCE, |event| match event {
+            Event::Message {
+                content: shown,
+                mine: false,
+                body,
+                ..
+            } if *shown == content => Some(body.clone()),
+            _ => None,
+        });
+        Ok(shown.await?)
+    }
+
+    /// Waits for any event.
+    pub(super) async fn notices(
+        &self,
+        what: &str,
+        wanted: impl FnMut(&Event) -> Option<()>,
+    ) -> Result<(), Broken> {
+        Ok(self.device.wait_for(what, PATIENCE, wanted).await?)
+    }
+
+    pub(super) async fn settled(&self) -> Result<(), Broken> {
+        Ok(self.device.settled(PATIENCE).await?)
+    }
+
+    /// What stands on this person's screen.
+    pub(super) async fn screen(&self) -> Result<Vec<MessageView>, Broken> {
+        Ok(view::messages(self.device.history().await?))
+    }
+
+    pub(super) async fn on_screen(&self, content: ContentId) -> Result<MessageView, Broken> {
+        let found = self
+            .screen()
+            .await?
+            .into_iter()
+            .find(|view| view.content == content);
+        found.ok_or_else(|| broken(format!("the message is not on {}'s screen", self.name)))
+    }
+
+    pub(super) async fn epoch(&self, conversation: ConversationId) -> Result<u64, Broken> {
+        let found = self
+            .device
+            .with(move |engine| {
+                engine
+                    .conversations()
+                    .into_iter()
+                    .find(|summary| summary.id == conversation)
+            })
+            .await?;
+        Ok(found
+            .ok_or_else(|| broken(format!("{} is not in that conversation", self.name)))?
+            .epoch)
+    }
+
+    /// Everything that happened on this device.
+    pub(super) async fn witness(&self) -> Result<Witness, Broken> {
+        let conversations = self.device.with(|engine| engine.conversations()).await?;
+        let mut reader = self.device.events_from_start();
+        let events = std::iter::from_fn(|| reader.try_next()).collect();
+        if reader.missed() > 0 {
+            return Err(broken(
+                "more happened than was kept; nothing can be counted",
+            ));
+        }
+        Ok(Witness {
+            member: self.member().await?,
+            conversations: conversations
+                .into_iter()
+                .map(|summary| summary.id)
+                .collect(),
+            events,
+        })
+    }
+}
+
+async fn pictures(events: &mut crate::shell::EventReader) -> Result<String, Broken> {
+    let found = events.wait_for("the four pictures", PATIENCE, |event| match event {
+        Event::PairingRequest { pictures, .. } | Event::PairingStarted { pictures } => {
+            Some(Ok(pictures.clone()))
+        }
+        Event::PairingFailed { sentence } => Some(Err(sentence.clone())),
+        _ => None,
+    });
+    let result: Result<Result<String, String>, DeviceError> = found.await;
+    result?.map_err(broken)
+}
