@@ -7,7 +7,6 @@
 
 pub mod cli;
 pub mod connection;
-#[path = "/tmp/demo_stub.rs"]
 pub mod demo;
 pub mod device;
 pub mod random;

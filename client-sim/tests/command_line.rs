@@ -91,7 +91,15 @@ impl World {
     }
 
     fn found(&self, relay: &str) {
-        let words = ["create-family", "--relay", relay, "--family", "Elms", "--name", "Mum"];
+        let words = [
+            "create-family",
+            "--relay",
+            relay,
+            "--family",
+            "Elms",
+            "--name",
+            "Mum",
+        ];
         self.say("mum", &words);
     }
 
@@ -101,7 +109,18 @@ impl World {
         drop(std::fs::remove_file(&code));
         let code = code.to_str().unwrap();
         let mut showing = self
-            .command("mum", &["show-code", kind, name, "--yes", "--no-qr", "--code-file", code])
+            .command(
+                "mum",
+                &[
+                    "show-code",
+                    kind,
+                    name,
+                    "--yes",
+                    "--no-qr",
+                    "--code-file",
+                    code,
+                ],
+            )
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -184,15 +203,34 @@ fn a_family_talks_from_the_shell() {
     world.say("mum", &["room", "Parents", "--member", "Dad"]);
     world.say("dad", &["sync"]);
     let secret = world.say("dad", &["send", "a surprise", "--to", "parents"]);
-    assert!(world.inbox("mum").iter().any(|message| message["id"] == secret));
-    assert!(world.inbox("mia").iter().all(|message| message["id"] != secret));
+    assert!(
+        world
+            .inbox("mum")
+            .iter()
+            .any(|message| message["id"] == secret)
+    );
+    assert!(
+        world
+            .inbox("mia")
+            .iter()
+            .all(|message| message["id"] != secret)
+    );
 
     let status: serde_json::Value =
         serde_json::from_str(&world.say("mia", &["status", "--json"])).unwrap();
     assert_eq!(status["name"], "Mia");
     assert_eq!(status["settled"], true);
-    assert!(status["protection"].as_str().unwrap().contains("file permissions only"));
-    assert!(world.refuse("mia", &["room", "X", "--member", "Zoe"]).contains("Zoe"));
+    assert!(
+        status["protection"]
+            .as_str()
+            .unwrap()
+            .contains("file permissions only")
+    );
+    assert!(
+        world
+            .refuse("mia", &["room", "X", "--member", "Zoe"])
+            .contains("Zoe")
+    );
     let text = world.refuse("mum", &["photo", &asset("README.md")]);
     assert!(text.contains("JPEG"), "{text}");
 }
@@ -207,13 +245,23 @@ fn what_is_written_without_a_relay_is_kept_and_sent_later() {
 
     let output = world.command("mum", &["send", "later"]).output().unwrap();
     assert!(output.status.success());
-    assert!(stderr(&output).contains("kept, will be sent"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("kept, will be sent"),
+        "{}",
+        stderr(&output)
+    );
     let kept = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     let sentence = world.refuse("mum", &["send", "now", "--require-delivery"]);
     assert!(sentence.contains("kept"), "{sentence}");
     assert!(world.refuse("mia", &["sync"]).contains("is not there"));
 
-    let port = relay.rsplit_once('#').unwrap().0.rsplit_once(':').unwrap().1;
+    let port = relay
+        .rsplit_once('#')
+        .unwrap()
+        .0
+        .rsplit_once(':')
+        .unwrap()
+        .1;
     assert_eq!(world.start_relay(port.parse().unwrap(), "open"), relay);
     world.say("mum", &["sync"]);
     let seen = world.inbox("mia");
@@ -227,10 +275,18 @@ fn surroundings_that_are_wrong_get_a_sentence_and_status_2() {
     let mut world = World::new();
     let absent = nobody();
     let found = |relay: &str| {
-        vec!["create-family", "--relay", relay, "--family", "F", "--name", "N"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        vec![
+            "create-family",
+            "--relay",
+            relay,
+            "--family",
+            "F",
+            "--name",
+            "N",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
     };
     let refuse = |world: &World, words: &[String]| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -238,8 +294,16 @@ fn surroundings_that_are_wrong_get_a_sentence_and_status_2() {
     };
     assert!(refuse(&world, &found(&absent)).contains("is not there"));
     assert!(!world.path("new").exists());
-    assert!(world.refuse("new", &["sync"]).contains("no device in this state folder"));
-    assert!(world.refuse("new", &["pair", "hello"]).contains("not a Kinline code"));
+    assert!(
+        world
+            .refuse("new", &["sync"])
+            .contains("no device in this state folder")
+    );
+    assert!(
+        world
+            .refuse("new", &["pair", "hello"])
+            .contains("not a Kinline code")
+    );
 
     // An admission code is asked for: nothing is left of the try, and the next one works.
     let relay = world.start_relay(0, "codes");
@@ -247,17 +311,34 @@ fn surroundings_that_are_wrong_get_a_sentence_and_status_2() {
     assert!(sentence.contains("admission"), "{sentence}");
     world.kill_relay();
     let relay = world.start_relay(0, "open");
-    world.say("new", &found(&relay).iter().map(String::as_str).collect::<Vec<_>>());
+    world.say(
+        "new",
+        &found(&relay).iter().map(String::as_str).collect::<Vec<_>>(),
+    );
 
     // Somebody else's certificate where ours should be.
     let (address, pin) = relay.split_once("#pin=").unwrap();
     let wrong = format!("{address}#pin={}{}", "AAAA", &pin[4..]);
-    let words = ["create-family", "--relay", &wrong, "--family", "F", "--name", "N"];
+    let words = [
+        "create-family",
+        "--relay",
+        &wrong,
+        "--family",
+        "F",
+        "--name",
+        "N",
+    ];
     let sentence = world.refuse("other", &words);
-    assert!(sentence.contains("not the one in the pairing code"), "{sentence}");
+    assert!(
+        sentence.contains("not the one in the pairing code"),
+        "{sentence}"
+    );
     assert!(!world.path("other").exists());
 
-    let held = File::options().write(true).open(world.path("new/lock")).unwrap();
+    let held = File::options()
+        .write(true)
+        .open(world.path("new/lock"))
+        .unwrap();
     held.lock().unwrap();
     let sentence = world.refuse("new", &["sync"]);
     assert!(sentence.contains("another process uses this state folder"));
@@ -287,10 +368,22 @@ fn a_passphrase_protects_the_folder() {
     let mut create = Command::new(PROGRAM);
     create.args(["device", "--passphrase-file"]).arg(&file);
     create.arg("--state").arg(world.path("mum"));
-    create.args(["create-family", "--relay", &relay, "--family", "F", "--name", "Mum"]);
+    create.args([
+        "create-family",
+        "--relay",
+        &relay,
+        "--family",
+        "F",
+        "--name",
+        "Mum",
+    ]);
     assert!(create.output().unwrap().status.success());
     assert!(refused(&mut with("wrong horse", &["status"])).contains("passphrase is wrong"));
-    assert!(world.refuse("mum", &["status"]).contains("protected by a passphrase"));
+    assert!(
+        world
+            .refuse("mum", &["status"])
+            .contains("protected by a passphrase")
+    );
     let status = with("correct horse", &["status"]).output().unwrap();
     assert!(status.status.success());
     assert!(String::from_utf8_lossy(&status.stdout).contains("Argon2id, 64 MiB"));
@@ -299,14 +392,32 @@ fn a_passphrase_protects_the_folder() {
 #[test]
 fn help_is_there_for_every_verb() {
     let help = |words: &[&str]| {
-        let output = Command::new(PROGRAM).args(words).arg("--help").output().unwrap();
+        let output = Command::new(PROGRAM)
+            .args(words)
+            .arg("--help")
+            .output()
+            .unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
     let all = help(&["device"]);
     for verb in [
-        "create-family", "show-code", "pair", "send", "photo", "voice", "sticker", "react", "edit",
-        "delete", "inbox", "fetch", "status", "room", "update", "sync",
+        "create-family",
+        "show-code",
+        "pair",
+        "send",
+        "photo",
+        "voice",
+        "sticker",
+        "react",
+        "edit",
+        "delete",
+        "inbox",
+        "fetch",
+        "status",
+        "room",
+        "update",
+        "sync",
     ] {
         assert!(all.contains(verb), "{verb}");
         assert!(help(&["device", verb]).contains("Usage"), "{verb}");

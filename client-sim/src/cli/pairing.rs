@@ -153,7 +153,7 @@ pub(super) async fn pair(
     let parsed: PairingCode = code
         .parse()
         .map_err(|error: kinline_protocol::pairing::CodeError| Failure::new(error.to_string()))?;
-    let device = if session.has_device() {
+    let device = if session.has_device()? {
         again(session, &parsed).await?
     } else {
         let setup = Setup {

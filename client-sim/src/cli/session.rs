@@ -47,8 +47,12 @@ impl Session {
     }
 
     /// Whether a device lives in the folder.
-    pub(super) fn has_device(&self) -> bool {
-        Store::exists(&self.folder)
+    pub(super) fn has_device(&self) -> Result<bool, Failure> {
+        if !Store::exists(&self.folder) {
+            return Ok(false);
+        }
+        let store = Store::open(&self.folder, &self.store)?;
+        Ok(!store.load_state()?.is_empty())
     }
 
     /// Opens the device and lets it connect.

@@ -107,6 +107,11 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
     ] {
         day.secrets.add(secret);
     }
+    for name in [MOTHER, FATHER, CHILD] {
+        for word in name.split([' ', '-']) {
+            day.secrets.add(word);
+        }
+    }
     day.files.secrets(&mut day.secrets)?;
 
     // What follows needs what came before: the first broken step ends the story.
@@ -829,6 +834,7 @@ impl Day {
                 }
             }
         }
+        self.report.relay_refusals = ledger::relay_refusals(&witnesses);
         let count = ledger::count(&witnesses);
         let result = if count.is_clean() {
             Ok(())
@@ -845,6 +851,9 @@ impl Day {
         if let Some(path) = &arguments.report {
             write_json(path, &self.report)?;
             println!("The report is in {}.", path.display());
+        }
+        if let Some(pid) = self.relay.left_running() {
+            println!("The relay was started again as process {pid} and goes on.");
         }
         if arguments.keep.is_some() {
             println!("Everything is kept in {}.", self.home.display());

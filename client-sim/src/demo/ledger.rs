@@ -123,6 +123,20 @@ pub(super) fn count(witnesses: &[Witness]) -> MessageCount {
     count
 }
 
+/// What the relay refused, by its own sentence.
+pub(super) fn relay_refusals(witnesses: &[Witness]) -> BTreeMap<String, u64> {
+    let mut refusals = BTreeMap::new();
+    for event in witnesses.iter().flat_map(|witness| &witness.events) {
+        let sentence = match event {
+            Event::RelayError { code, sentence } => format!("{code:?}: {sentence}"),
+            Event::RecipientRefused { sentence, .. } => format!("recipient: {sentence}"),
+            _ => continue,
+        };
+        *refusals.entry(sentence).or_default() += 1;
+    }
+    refusals
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -57,7 +57,7 @@ impl Files {
             secrets.add(&file.file_stem().unwrap_or_default().to_string_lossy());
             let bytes = std::fs::read(file).map_err(|error| Obstacle::file(file, &error))?;
             for (_, value) in values(&bytes) {
-                secrets.add(&value);
+                secrets.add_metadata(&value);
             }
         }
         Ok(())

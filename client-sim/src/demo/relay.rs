@@ -98,6 +98,20 @@ impl RelayProcess {
         Ok(relay)
     }
 
+    fn is_foreign(&self) -> bool {
+        self.launch
+            .as_ref()
+            .is_none_or(|launch| launch.folder.is_some())
+    }
+
+    /// The process that now is somebody else's relay, when the demo had to start it again.
+    pub(super) fn left_running(&self) -> Option<u32> {
+        self.child
+            .as_ref()
+            .filter(|_| self.is_foreign())
+            .map(Child::id)
+    }
+
     pub(super) const fn may_be_killed(&self) -> bool {
         self.launch.is_some() && self.pid.is_some()
     }
@@ -187,6 +201,10 @@ impl RelayProcess {
 
 impl Drop for RelayProcess {
     fn drop(&mut self) {
+        if self.is_foreign() {
+            // Somebody else's relay goes on, as it did before the demo killed it.
+            return;
+        }
         if let Some(child) = self.child.as_mut() {
             drop(child.kill());
             drop(child.wait());

@@ -1,5 +1,7 @@
 //! What the demo says at the end, for a program and for a parent.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::ledger::MessageCount;
@@ -56,6 +58,8 @@ pub(super) struct DemoReport {
     pub(super) relay: String,
     pub(super) steps: Vec<Step>,
     pub(super) messages: MessageCount,
+    /// What the relay refused, and how often: every one of them was tried again.
+    pub(super) relay_refusals: BTreeMap<String, u64>,
     pub(super) photo: PhotoReport,
     pub(super) photo_back: PhotoReport,
     pub(super) audio: AudioReport,

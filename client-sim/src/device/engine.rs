@@ -75,11 +75,26 @@ pub fn create(
     setup: Setup,
     options: ShellOptions,
 ) -> Result<Device, OpenError> {
-    let mut store = Store::create(folder, store)?;
+    let mut store = empty_store(folder, store)?;
     let (engine, output) = Engine::create(setup, options.clock.now(), &mut random::os())?;
     // A new device has nothing to send yet: its mailbox opens at the first connection.
     store.commit(&output.changes)?;
     Ok(shell::start(engine, store, options)?)
+}
+
+/// A new store, or the one that an earlier try left without a device when it was broken off.
+fn empty_store(folder: &Path, options: &StoreOptions) -> Result<Store, OpenError> {
+    match Store::create(folder, options) {
+        Err(there @ StoreError::AlreadyThere { .. }) => {
+            let store = Store::open(folder, options)?;
+            if store.load_state()?.is_empty() {
+                Ok(store)
+            } else {
+                Err(there.into())
+            }
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Opens the device in `folder` and starts it.
@@ -95,4 +110,55 @@ pub fn open(
     let engine = Engine::load(store.load_state()?)?;
     sweep_blobs(folder, std::time::SystemTime::now());
     Ok(shell::start(engine, store, options)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        reason = "tests"
+    )]
+
+    use kinline_protocol::engine::{LoadError, Setup};
+
+    use super::{OpenError, create, open};
+    use crate::shell::ShellOptions;
+    use crate::store::{Argon2Cost, Store, StoreError, StoreOptions};
+
+    #[tokio::test]
+    async fn a_device_that_was_not_finished_can_be_made_again_and_a_finished_one_can_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = StoreOptions {
+            passphrase: None,
+            cost: Argon2Cost::CHEAP,
+        };
+        let options = ShellOptions {
+            online: false,
+            ..ShellOptions::default()
+        };
+        let setup = Setup {
+            relay: "wss://localhost:1".parse().unwrap(),
+            device_name: "phone".into(),
+            admission_code: String::new(),
+        };
+        // What a crash between making the store and the device leaves.
+        drop(Store::create(folder.path(), &store).unwrap());
+        assert!(matches!(
+            open(folder.path(), &store, options.clone()),
+            Err(OpenError::Load(LoadError::Empty))
+        ));
+        let device = create(folder.path(), &store, setup.clone(), options.clone()).unwrap();
+        let id = device.with(|engine| engine.device()).await.unwrap();
+        device.shutdown().await;
+        assert!(matches!(
+            create(folder.path(), &store, setup, options.clone()),
+            Err(OpenError::Store(StoreError::AlreadyThere { .. }))
+        ));
+        let device = open(folder.path(), &store, options).unwrap();
+        assert_eq!(device.with(|engine| engine.device()).await.unwrap(), id);
+    }
 }

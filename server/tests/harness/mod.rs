@@ -6,7 +6,7 @@ mod process;
 
 pub use device::{Device, Mailbox, Socket, noise, send};
 pub use http::{Reply, request};
-pub use process::{Process, run};
+pub use process::{Process, command, run};
 
 use kinline_protocol::day::Day;
 use kinline_protocol::server_name::RelayAddress;

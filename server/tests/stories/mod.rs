@@ -1,3 +1,12 @@
 //! One file per promise.
 
+mod attach;
+mod blob;
+mod commit;
+mod crash;
 mod delivery;
+mod frames;
+mod operator;
+mod rendezvous;
+mod retention;
+mod thief;

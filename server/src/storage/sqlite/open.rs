@@ -90,7 +90,8 @@ pub(crate) struct SqliteStorage {
     pub(super) jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
     pub(super) failed: CancellationToken,
     closed: Mutex<Option<oneshot::Receiver<()>>>,
-    _lock: Option<File>,
+    /// Held until the last file is closed.
+    lock: Mutex<Option<File>>,
 }
 
 impl SqliteStorage {
@@ -150,7 +151,7 @@ impl SqliteStorage {
             jobs: Mutex::new(Some(jobs)),
             failed,
             closed: Mutex::new(Some(closed)),
-            _lock: lock,
+            lock: Mutex::new(lock),
         })
     }
 
@@ -164,6 +165,7 @@ impl SqliteStorage {
             if let Some(closed) = closed {
                 let _ = closed.await;
             }
+            drop(crate::sync::lock(&self.lock).take());
         })
     }
 }
