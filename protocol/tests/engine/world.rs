@@ -28,10 +28,10 @@ pub(crate) struct Device {
     pub(crate) online: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) files: HashMap<[u8; 16], Bytes>,
-    mailbox: Option<Vec<u8>>,
+    pub(crate) mailbox: Option<Vec<u8>>,
     /// Delivery numbers in flight: number -> message id.
     in_flight: VecDeque<(u64, Bytes)>,
-    next_number: u64,
+    pub(crate) next_number: u64,
     inputs: VecDeque<Input>,
 }
 
