@@ -1,0 +1,34 @@
+//! Waiting for conditions, with a deadline; nothing here waits for time to pass.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before it counts as broken; on two busy cores.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a condition that nobody announces is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Looks until `found` says `Some`.
+///
+/// # Panics
+/// When it does not within [`PATIENCE`].
+pub async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = found().await {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} did not happen in time");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Awaits something that must come.
+///
+/// # Panics
+/// When it does not within [`PATIENCE`].
+pub async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen in time"),
+    }
+}

@@ -1,0 +1,206 @@
+//! The relay as a process: started, killed with SIGKILL, started again over the same folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use kinline_protocol::server_name::RelayAddress;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::patience::in_time;
+use crate::program;
+
+/// A relay process over a folder: `data/`, `keys/`, `relay.log`.
+#[derive(Debug)]
+pub struct Relay {
+    folder: PathBuf,
+    settings: Vec<(String, String)>,
+    listen: String,
+    running: Arc<Mutex<Option<Child>>>,
+    output: Option<Lines<BufReader<ChildStdout>>>,
+    address: RelayAddress,
+}
+
+/// Kills the relay from anywhere, at once.
+#[derive(Debug, Clone)]
+pub struct Killer(Arc<Mutex<Option<Child>>>);
+
+impl Killer {
+    /// SIGKILL; a relay that is gone already is fine.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn kill(&self) {
+        if let Some(child) = self.0.lock().unwrap().as_mut() {
+            child.start_kill().unwrap();
+        }
+    }
+}
+
+impl Relay {
+    /// Starts a relay on a free loopback port.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[]).await
+    }
+
+    /// Starts a relay with settings, named as in the environment without their prefix:
+    /// `("LIMITS__HOLD_MS", "0")`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        std::fs::create_dir_all(folder.join("keys")).unwrap();
+        let settings = settings
+            .iter()
+            .map(|(name, value)| (format!("KINLINE_{name}"), (*value).to_owned()))
+            .collect();
+        let mut relay = Self {
+            folder: folder.to_owned(),
+            settings,
+            listen: "127.0.0.1:0".to_owned(),
+            running: Arc::default(),
+            output: None,
+            address: "wss://127.0.0.1:1".parse().unwrap(),
+        };
+        relay.launch().await;
+        relay.listen = format!("127.0.0.1:{}", relay.address.port);
+        relay
+    }
+
+    async fn launch(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("relay.log"))
+            .unwrap();
+        let mut child = Command::new(program::path(program::RELAY))
+            .args(["serve", "--listen", &self.listen, "--data"])
+            .arg(self.data())
+            .arg("--key-file")
+            .arg(self.folder.join("keys/kinline.key"))
+            .arg("--tls-folder")
+            .arg(self.tls_folder())
+            .env_clear()
+            .envs(program::environment())
+            .envs(self.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = in_time("the relay's start", lines.next_line()).await;
+        let Some(line) = line.unwrap() else {
+            panic!(
+                "the relay ended at its start: {}",
+                std::fs::read_to_string(self.folder.join("relay.log")).unwrap()
+            )
+        };
+        let address = line.strip_prefix("listening ").expect("its address first");
+        self.address = address.parse().unwrap();
+        self.output = Some(lines);
+        *self.running.lock().unwrap() = Some(child);
+    }
+
+    /// Where it listens, with its pin; the same after every restart.
+    #[must_use]
+    pub const fn address(&self) -> &RelayAddress {
+        &self.address
+    }
+
+    /// Database and blobs.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data().join("relay.sqlite")
+    }
+
+    /// The relay's own CA.
+    #[must_use]
+    pub fn tls_folder(&self) -> PathBuf {
+        self.folder.join("keys/tls")
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("relay.log")
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        let running = self.running.lock().unwrap();
+        running.as_ref().and_then(Child::id).expect("it runs")
+    }
+
+    /// Whether the process that was started last still runs.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let mut running = self.running.lock().unwrap();
+        running
+            .as_mut()
+            .is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// What kills it from elsewhere.
+    #[must_use]
+    pub fn killer(&self) -> Killer {
+        Killer(Arc::clone(&self.running))
+    }
+
+    /// SIGKILL: no warning, no last word.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn kill(&mut self) {
+        self.killer().kill();
+        self.end().await;
+    }
+
+    /// SIGTERM; returns its exit status.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn terminate(&mut self) -> Option<i32> {
+        let pid = self.pid().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(told.unwrap().success());
+        self.end().await
+    }
+
+    /// Waits for its end.
+    async fn end(&mut self) -> Option<i32> {
+        let child = self.running.lock().unwrap().take();
+        let mut child = child.expect("it runs");
+        let status = in_time("the relay's end", child.wait()).await.unwrap();
+        self.output = None;
+        status.code()
+    }
+
+    /// Starts it again as it was, under the same address.
+    ///
+    /// # Panics
+    /// When it does not start, or under another address.
+    pub async fn restart(&mut self) {
+        let before = self.address.clone();
+        self.launch().await;
+        assert_eq!(self.address, before);
+    }
+}
