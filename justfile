@@ -36,13 +36,13 @@ doc:
 bench *arguments:
     cargo bench --workspace --features kinline-protocol/client {{arguments}}
 
-# A relay on this machine; its first line is the address that devices want
+# A relay to try with; its first line is the address that devices want
 relay *arguments:
-    cargo run --release --bin kinline-server -- serve {{arguments}}
+    cargo run --release --bin kinline-server -- serve --data /tmp/maple/relay/data {{arguments}}
 
-# One device, e.g. `just device phone status`
+# One device to try with: `just device phone status`
 device name *arguments:
-    cargo run --release --bin kinline-sim -- device --state kinline-devices/{{name}} {{arguments}}
+    cargo run --release --bin kinline-sim -- device --state /tmp/maple/{{name}} {{arguments}}
 
 # Write the protocol's test vectors again
 vectors:

@@ -96,6 +96,8 @@ pub async fn tls(address: &RelayAddress) -> TlsStream<TcpStream> {
 
 /// The keys of a mailbox.
 pub struct Mailbox {
+    /// The relay's day when it was made.
+    pub today: u32,
     pub id: MailboxId,
     pub authentication: SecretKey,
     pub grant: SecretKey,
@@ -106,6 +108,7 @@ impl Mailbox {
     pub fn random() -> Self {
         let mut rng = rand::rng();
         Self {
+            today: TODAY,
             id: MailboxId::random(&mut rng),
             authentication: SecretKey::random(&mut rng),
             grant: SecretKey::random(&mut rng),
@@ -138,7 +141,7 @@ impl Mailbox {
         envelope[..text.len()].copy_from_slice(text.as_bytes());
         wire::Delivery {
             mailbox: self.id.to_bytes(),
-            grant: self.grant(TODAY + 100, 1).into(),
+            grant: self.grant(self.today + 100, 1).into(),
             message_id: MessageId::random(&mut rand::rng()).to_bytes(),
             envelope: envelope.into(),
         }
@@ -395,8 +398,9 @@ pub struct Device {
 
 impl Device {
     pub async fn start(address: &RelayAddress) -> Self {
-        let mailbox = Mailbox::random();
+        let mut mailbox = Mailbox::random();
         let mut socket = Socket::connect(address).await;
+        mailbox.today = socket.hello.day;
         socket.open(&mailbox).await;
         socket.attach(&mailbox, 1, 64).await;
         Self { mailbox, socket }

@@ -62,14 +62,17 @@ impl Process {
     }
 }
 
-/// Runs to the end.
+/// Runs to the end; what should have ended by itself is ended after a while.
 pub fn run(args: &[&str], folder: &Path, environment: &[(&str, &str)]) -> Output {
     let data: PathBuf = folder.join("data");
-    command()
+    let mut command = Command::new("timeout");
+    command.args(["30", env!("CARGO_BIN_EXE_kinline-server")]);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path);
+    command
         .args(args)
         .arg("--data")
         .arg(data)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
+        .envs(environment.iter().copied());
+    command.output().unwrap()
 }

@@ -128,13 +128,8 @@ fn keys_that_others_can_read_or_that_lie_in_the_data_are_refused() {
     let args = ["serve", "--key-file", other_key.to_str().unwrap()];
     refused(&args, folder.path(), &[], "does not belong to the database");
     let tls = folder.path().join("data/tls");
-    refused(
-        &["serve", "--tls-folder", tls.to_str().unwrap()],
-        other.path(),
-        &[],
-        "keys of TLS",
-    )
-    .to_owned();
+    let args = ["serve", "--tls-folder", tls.to_str().unwrap()];
+    refused(&args, folder.path(), &[], "keys of TLS");
 }
 
 #[test]
