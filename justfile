@@ -30,7 +30,7 @@ advisories:
 
 # The pages that `cargo doc` makes, ours alone
 doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps
 
 # Measure; the figures worth keeping go into docs/PERFORMANCE.md
 bench *arguments:

@@ -22,6 +22,8 @@ mod files;
 mod keys;
 mod listener;
 mod mailbox;
+#[doc(hidden)]
+pub mod measure;
 mod random;
 mod relay;
 mod rendezvous;

@@ -32,6 +32,7 @@ pub mod people;
 pub mod program;
 pub mod record;
 pub mod relay;
+pub mod scene;
 pub mod seed;
 pub mod shell;
 pub mod sqlite;

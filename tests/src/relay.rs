@@ -203,4 +203,15 @@ impl Relay {
         self.launch().await;
         assert_eq!(self.address, before);
     }
+
+    /// Starts it again on any free port, for devices that reach it through a tap: while it was
+    /// dead, another process may have taken its port.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart_anywhere(&mut self) {
+        "127.0.0.1:0".clone_into(&mut self.listen);
+        self.launch().await;
+        self.listen = format!("127.0.0.1:{}", self.address.port);
+    }
 }

@@ -1,0 +1,16 @@
+//! A device as a process that is fed line by line, so that it can be killed at any moment and
+//! its reports are what it said while it lived.
+//!
+//! | in | out |
+//! |---|---|
+//! | `say TEXT` | `kept TEXT` once it is durable |
+//! | `online` | |
+//! | `settle` | `settled` when everything is delivered and read as far as it knows |
+//! | `stop` | `stopped`, after it ended politely |
+//! | | `shown TEXT` for what others said, once it is durable |
+
+mod device;
+mod process;
+
+pub use device::main;
+pub use process::Chat;

@@ -1,0 +1,105 @@
+//! The device's side: `whole-device chat FOLDER online|offline`.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kinline_client_sim::device::{Device, open};
+use kinline_client_sim::shell::ShellOptions;
+use kinline_client_sim::store::StoreOptions;
+use kinline_protocol::content::Body;
+use kinline_protocol::engine::Engine;
+use kinline_protocol::engine::io::{Command, Event};
+use tokio::sync::mpsc;
+
+use crate::patience::PATIENCE;
+
+/// Runs the device until it is told to stop, or killed.
+///
+/// # Panics
+/// When anything goes wrong: the test that feeds it hears of it on standard error.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let folder = PathBuf::from(arguments.next().expect("FOLDER"));
+    let online = arguments.next().expect("online or offline") == "online";
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(converse(folder, online));
+    // A line that is still waited for must not hold the end up.
+    runtime.shutdown_background();
+    ExitCode::SUCCESS
+}
+
+/// One line, whole, at once.
+fn report(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+async fn converse(folder: PathBuf, online: bool) {
+    let (heard, mut lines) = mpsc::channel(1_024);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if heard.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let options = ShellOptions {
+        online,
+        ..ShellOptions::default()
+    };
+    let device = open(&folder, &StoreOptions::default(), options).unwrap();
+    let mut events = device.events_from_start();
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let event = event.expect("the device lives");
+                if let Event::Message { mine: false, body: Body::Text { text }, .. } = event {
+                    report(&format!("shown {text}"));
+                }
+            }
+            line = lines.recv() => {
+                let Some(line) = line else { return };
+                if act(&device, &line).await {
+                    break;
+                }
+            }
+        }
+    }
+    device.shutdown().await;
+    report("stopped");
+}
+
+/// Does what a line says; true when it was the last.
+async fn act(device: &Device, line: &str) -> bool {
+    match line.split_once(' ').unwrap_or((line, "")) {
+        ("say", text) => {
+            let family = device.with(Engine::family_conversation).await.unwrap();
+            let send = Command::Send {
+                conversation: family.expect("a family"),
+                body: Body::Text {
+                    text: text.to_owned(),
+                },
+                reply_to: None,
+                disappear_seconds: 0,
+                blob: None,
+            };
+            device.command(send).await.unwrap();
+            report(&format!("kept {text}"));
+        }
+        ("online", _) => device.go_online().await.unwrap(),
+        ("settle", _) => {
+            device.settled(PATIENCE).await.unwrap();
+            report("settled");
+        }
+        ("stop", _) => return true,
+        (other, _) => panic!("{other:?} is not known"),
+    }
+    false
+}

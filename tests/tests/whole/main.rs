@@ -1,0 +1,22 @@
+//! Stories of the whole: devices and a relay, through a real socket, killed, cut, robbed.
+//!
+//! `KINLINE_SEED=n cargo test -p kinline-tests` repeats the random ones.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
+
+mod attached;
+mod bad_input;
+mod day;
+mod device_killed;
+mod mailbox;
+mod relay_killed;
+mod shell;
+mod surroundings;
+mod theft;
