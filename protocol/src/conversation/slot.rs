@@ -118,7 +118,7 @@ mod tests {
         let signer = SecretKey::from_seed(&[5; 32]);
         let sealed = seal_commit(b"commit", &token, &key, device, &signer, &mut rng).unwrap();
         assert!(padme::is_class(sealed.len() as u64));
-        let open = |token, key: &Secret<32>, public| open_commit(&sealed, token, key, |_| public);
+        let open = |token: &SlotToken, key: &Secret<32>, public| open_commit(&sealed, token, key, |_| public);
         assert_eq!(open(&token, &key, Some(signer.public())), Ok((device, b"commit".to_vec())));
         assert!(matches!(open(&SlotToken::new([9; 16]), &key, None), Err(SlotError::Sealed(_))));
         assert!(matches!(open(&token, &Secret::new([9; 32]), None), Err(SlotError::Sealed(_))));

@@ -155,6 +155,7 @@ pub enum MemberRole {
 }
 
 /// What a person does on a device.
+#[expect(clippy::large_enum_variant, reason = "one exists at a time")]
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Founds a family with this device's person as its first guardian.

@@ -25,6 +25,7 @@ use crate::wire::{self, client_frame::Body as ClientBody};
 const KEY_PACKAGES_BROUGHT: usize = 2;
 
 /// A pairing under way; gone with the connection.
+#[expect(clippy::large_enum_variant, reason = "a device has one at a time")]
 pub(super) enum PairingState {
     /// A guardian's phone shows a code.
     Offering { code: PairingCode, name: String, stage: Offering },
@@ -38,6 +39,7 @@ pub(super) enum Offering {
     Asked(Box<Transport>, Box<VerifiedRequest>),
 }
 
+#[expect(clippy::large_enum_variant, reason = "a device has one at a time")]
 pub(super) enum Joining {
     /// The connection does not stand yet.
     Starting,
