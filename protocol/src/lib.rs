@@ -27,12 +27,12 @@ pub mod attachment;
 #[cfg(feature = "client")]
 pub mod content;
 #[cfg(feature = "client")]
+pub mod conversation;
+#[cfg(feature = "client")]
 pub mod engine;
 #[cfg(feature = "client")]
 pub mod envelope;
 #[cfg(feature = "client")]
 pub mod identity;
-#[cfg(feature = "client")]
-pub mod conversation;
 #[cfg(feature = "client")]
 pub mod pairing;

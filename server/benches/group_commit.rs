@@ -30,16 +30,17 @@ fn id() -> [u8; 16] {
     id
 }
 
-/// `batch` rows are always on their way: when one is durable, the next is handed over.
+/// Twice `batch` senders, each with one row on its way: while one group is written, the next
+/// gathers, as with a relay's connections. No group is larger than `batch`.
 fn grouped(runtime: &tokio::runtime::Runtime, folder: &Path, batch: usize, body: &Bytes) -> f64 {
     runtime.block_on(async {
-        let storage = Arc::new(GroupCommit::open(folder).await.unwrap());
+        let storage = Arc::new(GroupCommit::open(folder, batch).await.unwrap());
         let start = Instant::now();
-        let senders: Vec<_> = (0..batch)
+        let senders: Vec<_> = (0..2 * batch)
             .map(|_| {
                 let (storage, body) = (Arc::clone(&storage), body.clone());
                 tokio::spawn(async move {
-                    for _ in 0..ROWS / batch {
+                    for _ in 0..ROWS / (2 * batch) {
                         assert!(storage.store(id(), &body).await);
                     }
                 })
@@ -56,7 +57,13 @@ fn grouped(runtime: &tokio::runtime::Runtime, folder: &Path, batch: usize, body:
 
 fn bare(runtime: &tokio::runtime::Runtime, folder: &Path, batch: usize, body: &Bytes) -> f64 {
     // The relay makes the schema.
-    runtime.block_on(async { GroupCommit::open(folder).await.unwrap().close().await });
+    runtime.block_on(async {
+        GroupCommit::open(folder, batch)
+            .await
+            .unwrap()
+            .close()
+            .await
+    });
     let mut database = rusqlite::Connection::open(folder.join("relay.sqlite")).unwrap();
     for (name, value) in [
         ("journal_mode", "WAL"),

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::clock::Clock;
-use crate::config::{Admission, Config, LogFormat};
+use crate::config::{Admission, Config, LogFormat, LogLevel};
 use crate::mailbox::admission_hash;
 use crate::random;
 use crate::relay::{Relay, StartError, load_tls, open_storage};
@@ -100,9 +100,9 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogFormat>,
     /// What is logged: error, warn, info, debug [default: info]
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    log_level: Option<String>,
+    log_level: Option<LogLevel>,
     #[command(flatten)]
     #[serde(skip_serializing_if = "TlsFlags::is_empty")]
     tls: TlsFlags,
@@ -144,6 +144,16 @@ fn parse_log(text: &str) -> Result<LogFormat, String> {
         "human" => Ok(LogFormat::Human),
         "json" => Ok(LogFormat::Json),
         _ => Err("must be human or json".into()),
+    }
+}
+
+fn parse_level(text: &str) -> Result<LogLevel, String> {
+    match text {
+        "error" => Ok(LogLevel::Error),
+        "warn" => Ok(LogLevel::Warn),
+        "info" => Ok(LogLevel::Info),
+        "debug" => Ok(LogLevel::Debug),
+        _ => Err("must be error, warn, info or debug".into()),
     }
 }
 
@@ -192,12 +202,7 @@ fn say(line: &str) {
 }
 
 fn start_log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
-    // SQL statements and TLS details are nobody's business, whatever the level.
-    let filter = ["sqlx=warn", "rustls=warn", "hyper=warn", "tungstenite=warn"]
-        .into_iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive);
+    let filter = EnvFilter::new(format!("warn,kinline_server={}", config.log_level.as_str()));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -71,6 +71,32 @@ pub enum LogFormat {
     Json,
 }
 
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What needs somebody.
+    Error,
+    /// And what may.
+    Warn,
+    /// And what happens seldom.
+    #[default]
+    Info,
+    /// And what helps to find a mistake.
+    Debug,
+}
+
+impl LogLevel {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -93,8 +119,9 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// How the log looks.
     pub log: LogFormat,
-    /// What is logged: `error`, `warn`, `info`, `debug`, or a filter like `kinline_server=debug`.
-    pub log_level: String,
+    /// How much the relay logs of its own doings. The libraries beneath it, which would log
+    /// headers and frames, never log more than warnings.
+    pub log_level: LogLevel,
     /// Limits and quotas.
     pub limits: Limits,
 }
@@ -175,7 +202,7 @@ impl Default for Config {
             admission: Admission::Open,
             admin_listen: None,
             log: LogFormat::Human,
-            log_level: "info".into(),
+            log_level: LogLevel::Info,
             limits: Limits::default(),
         }
     }

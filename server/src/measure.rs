@@ -23,15 +23,17 @@ impl std::fmt::Debug for GroupCommit {
 }
 
 impl GroupCommit {
-    /// Opens `relay.sqlite` in `folder`, with the relay's schema and settings.
+    /// Opens `relay.sqlite` in `folder`, with the relay's schema and settings, but at most
+    /// `group_max` writes in a group.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+    pub async fn open(folder: &Path, group_max: usize) -> Result<Self, OpenError> {
         let options = SqliteOptions {
             data: folder.into(),
             bytes_max: 0,
             checkpoint_after: Duration::from_secs(3_600),
+            group_max,
             exclusive: true,
         };
         let keys = AtRest::new(&Secret::new([7; 32]));

@@ -23,7 +23,7 @@ use crate::listener::{self, Visitors};
 use crate::mailbox::{self, Grants, Mailboxes};
 use crate::rendezvous::Rendezvous;
 use crate::retention;
-use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
+use crate::storage::sqlite::{GROUP_WRITES_MAX, SqliteOptions, SqliteStorage};
 use crate::storage::{OpenError, Storage};
 use crate::tls::{self, Tls, TlsError};
 
@@ -203,6 +203,7 @@ pub(crate) async fn open_storage(
         data: config.data.clone(),
         bytes_max: config.limits.database_bytes,
         checkpoint_after: Duration::from_millis(config.limits.checkpoint_after_ms),
+        group_max: GROUP_WRITES_MAX,
         exclusive,
     };
     Ok(SqliteStorage::open(options, AtRest::new(&key_file.at_rest), clock.clone()).await?)

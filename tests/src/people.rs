@@ -122,8 +122,13 @@ impl Person {
             _ => None,
         };
         assert_eq!(
-            ours.wait_for("its pictures", PATIENCE, pictures).await.unwrap(),
-            theirs.wait_for("our pictures", PATIENCE, pictures).await.unwrap()
+            ours.wait_for("its pictures", PATIENCE, pictures)
+                .await
+                .unwrap(),
+            theirs
+                .wait_for("our pictures", PATIENCE, pictures)
+                .await
+                .unwrap()
         );
         let yes = Command::AnswerPairing { accept: true };
         self.device.command(yes).await.unwrap();
@@ -298,10 +303,15 @@ pub async fn all_is_confirmed(people: &[&Person]) {
 pub async fn assert_nothing_was_unreadable(people: &[&Person]) {
     for person in people {
         let counters = person.device.with(Engine::counters).await.unwrap();
+        let why = person.happened(|event| match event {
+            Event::Unreadable { reason, .. } => Some(reason.clone()),
+            Event::Refused { sentence, .. } => Some(sentence.clone()),
+            _ => None,
+        });
         assert_eq!(
             counters.unreadable + counters.refused + counters.gaps,
             0,
-            "{}: {counters:?}",
+            "{}: {counters:?}: {why:?}",
             person.name
         );
     }

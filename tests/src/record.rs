@@ -59,7 +59,10 @@ impl WireRecord {
     /// Envelopes that this mailbox was sent and the relay said ok to.
     #[must_use]
     pub fn answered_for(&self, mailbox: MailboxId) -> usize {
-        self.answered.iter().filter(|(to, _)| *to == mailbox).count()
+        self.answered
+            .iter()
+            .filter(|(to, _)| *to == mailbox)
+            .count()
     }
 
     /// Judges; call it when everything is delivered as far as the devices know.

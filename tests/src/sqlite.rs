@@ -38,7 +38,10 @@ pub fn rows(database: &Path) -> BTreeMap<String, i64> {
             })
             .unwrap()
     };
-    names.iter().map(|name| (name.clone(), count(name))).collect()
+    names
+        .iter()
+        .map(|name| (name.clone(), count(name)))
+        .collect()
 }
 
 /// Forgets every write since the last checkpoint: what a relay would have on disk that says ok
@@ -121,7 +124,11 @@ mod tests {
         // A copy is what a killed process would leave.
         let dead = folder.path().join("dead");
         std::fs::copy(&live, &dead).unwrap();
-        std::fs::copy(folder.path().join("live-wal"), folder.path().join("dead-wal")).unwrap();
+        std::fs::copy(
+            folder.path().join("live-wal"),
+            folder.path().join("dead-wal"),
+        )
+        .unwrap();
         drop_last_transaction(&dead);
         let left = Connection::open(&dead).unwrap();
         let last: i64 = left

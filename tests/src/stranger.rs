@@ -148,6 +148,22 @@ impl Stranger {
         assert!(self.next().await.is_none(), "the connection goes on");
     }
 
+    /// As [`Self::is_turned_away`], but the error may be lost on its way: who goes on sending
+    /// what nobody reads has its connection reset.
+    ///
+    /// # Panics
+    /// When the relay says anything else, or goes on.
+    pub async fn is_turned_away_or_dropped(&mut self, code: ErrorCode) {
+        match self.next().await {
+            None => {}
+            Some((_, Say::Error(error))) => {
+                assert_eq!(error.code(), code, "{}", error.sentence);
+                self.is_dropped().await;
+            }
+            other => panic!("{code:?} was expected, not {other:?}"),
+        }
+    }
+
     /// The connection ends without another word.
     ///
     /// # Panics

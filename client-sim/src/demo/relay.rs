@@ -21,7 +21,11 @@ struct Launch {
     arguments: Vec<OsString>,
     folder: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    /// Where its log goes.
     log: PathBuf,
+    /// Where it says on which address it listens. Told to whoever starts it, it is no part of
+    /// what it stores, and whoever steals that finds no address at all.
+    said: PathBuf,
 }
 
 /// A relay: ours, or one that runs already.
@@ -77,6 +81,7 @@ impl RelayProcess {
             folder: None,
             environment: vec![],
             log: loot.join("relay.log"),
+            said: home.join("relay-started.txt"),
         };
         let (child, address) = launch.start().await?;
         let mut relay = Self {
@@ -214,24 +219,21 @@ impl Drop for RelayProcess {
 
 impl Launch {
     async fn start(&self) -> Result<(Child, RelayAddress), Obstacle> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .map_err(|error| Obstacle::file(&self.log, &error))?;
-        let before = log
+        let append = |path: &Path| {
+            let file = File::options().create(true).append(true).open(path);
+            file.map_err(|error| Obstacle::file(path, &error))
+        };
+        let (log, said) = (append(&self.log)?, append(&self.said)?);
+        let before = said
             .metadata()
-            .map_err(|error| Obstacle::file(&self.log, &error))?
+            .map_err(|error| Obstacle::file(&self.said, &error))?
             .len();
-        let errors = log
-            .try_clone()
-            .map_err(|error| Obstacle::file(&self.log, &error))?;
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
             .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors);
+            .stdout(said)
+            .stderr(log);
         if let Some(folder) = &self.folder {
             command
                 .current_dir(folder)
@@ -243,7 +245,7 @@ impl Launch {
             .map_err(|error| Obstacle(format!("the relay could not be started: {error}")))?;
         let began = Instant::now();
         while began.elapsed() < START_WITHIN {
-            if let Some(address) = self.address_in_log(before) {
+            if let Some(address) = self.announced(before) {
                 return Ok((child, address));
             }
             if let Ok(Some(status)) = child.try_wait() {
@@ -260,8 +262,8 @@ impl Launch {
         Err(Obstacle("the relay did not say that it listens".into()))
     }
 
-    fn address_in_log(&self, after: u64) -> Option<RelayAddress> {
-        let said = std::fs::read(&self.log).ok()?;
+    fn announced(&self, after: u64) -> Option<RelayAddress> {
+        let said = std::fs::read(&self.said).ok()?;
         let new = said.get(usize::try_from(after).ok()?..)?;
         let text = String::from_utf8_lossy(new);
         let line = text
@@ -318,6 +320,7 @@ fn found(pid: u32, home: &Path) -> Result<Launch, Obstacle> {
         folder: Some(std::fs::read_link(process.join("cwd")).map_err(unreadable)?),
         environment,
         log: home.join("relay-restarted.log"),
+        said: home.join("relay-restarted.txt"),
     })
 }
 

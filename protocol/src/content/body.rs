@@ -110,7 +110,11 @@ pub enum BodyError {
 
 fn bounded(what: &'static str, text: &str, max: usize) -> Result<(), BodyError> {
     if text.len() > max {
-        return Err(BodyError::TooLong { what, max, unit: "bytes" });
+        return Err(BodyError::TooLong {
+            what,
+            max,
+            unit: "bytes",
+        });
     }
     Ok(())
 }
@@ -120,7 +124,11 @@ fn text_bounded(text: &str) -> Result<(), BodyError> {
         return Err(BodyError::Empty);
     }
     if text.chars().count() > limits::TEXT_CHARACTERS_MAX {
-        return Err(BodyError::TooLong { what: "the text", max: limits::TEXT_CHARACTERS_MAX, unit: "characters" });
+        return Err(BodyError::TooLong {
+            what: "the text",
+            max: limits::TEXT_CHARACTERS_MAX,
+            unit: "characters",
+        });
     }
     Ok(())
 }
@@ -152,7 +160,11 @@ impl Body {
             }
             Self::Voice(voice) => {
                 if voice.waveform.len() > WAVEFORM_BARS_MAX {
-                    return Err(BodyError::TooLong { what: "the waveform", max: WAVEFORM_BARS_MAX, unit: "bars" });
+                    return Err(BodyError::TooLong {
+                        what: "the waveform",
+                        max: WAVEFORM_BARS_MAX,
+                        unit: "bars",
+                    });
                 }
                 Ok(())
             }
@@ -173,9 +185,17 @@ impl Body {
         match self.clone() {
             Self::Text { text } => WireBody::Text(wire::Text { text }),
             Self::Sticker { pack, name } => WireBody::Sticker(wire::Sticker { pack, name }),
-            Self::Reaction { target, emoji } => WireBody::Reaction(wire::Reaction { target: target.to_bytes(), emoji }),
-            Self::Edit { target, text } => WireBody::Edit(wire::Edit { target: target.to_bytes(), text }),
-            Self::Delete { target } => WireBody::Delete(wire::Delete { target: target.to_bytes() }),
+            Self::Reaction { target, emoji } => WireBody::Reaction(wire::Reaction {
+                target: target.to_bytes(),
+                emoji,
+            }),
+            Self::Edit { target, text } => WireBody::Edit(wire::Edit {
+                target: target.to_bytes(),
+                text,
+            }),
+            Self::Delete { target } => WireBody::Delete(wire::Delete {
+                target: target.to_bytes(),
+            }),
             Self::Photo(photo) => WireBody::Photo(wire::Photo {
                 blob: Some(photo.blob.to_wire()),
                 width: photo.width,
@@ -194,12 +214,21 @@ impl Body {
     pub(crate) fn from_wire(body: Option<WireBody>) -> Result<Self, BodyError> {
         let body = match body.ok_or(BodyError::Unknown)? {
             WireBody::Text(text) => Self::Text { text: text.text },
-            WireBody::Sticker(sticker) => Self::Sticker { pack: sticker.pack, name: sticker.name },
-            WireBody::Reaction(reaction) => {
-                Self::Reaction { target: ContentId::try_from(&reaction.target)?, emoji: reaction.emoji }
-            }
-            WireBody::Edit(edit) => Self::Edit { target: ContentId::try_from(&edit.target)?, text: edit.text },
-            WireBody::Delete(delete) => Self::Delete { target: ContentId::try_from(&delete.target)? },
+            WireBody::Sticker(sticker) => Self::Sticker {
+                pack: sticker.pack,
+                name: sticker.name,
+            },
+            WireBody::Reaction(reaction) => Self::Reaction {
+                target: ContentId::try_from(&reaction.target)?,
+                emoji: reaction.emoji,
+            },
+            WireBody::Edit(edit) => Self::Edit {
+                target: ContentId::try_from(&edit.target)?,
+                text: edit.text,
+            },
+            WireBody::Delete(delete) => Self::Delete {
+                target: ContentId::try_from(&delete.target)?,
+            },
             WireBody::Photo(photo) => Self::Photo(Photo {
                 blob: Pointer::try_from(&photo.blob.unwrap_or_default())?,
                 width: photo.width,

@@ -11,6 +11,9 @@ use crate::limits;
 use crate::primitives::sign::{PublicKey, SecretKey, SignatureError};
 use crate::wire;
 
+/// Nobody says so much: 2^63 contents. Numbers after it can be counted without overflow.
+const SEQUENCE_MAX: u64 = u64::MAX / 2;
+
 /// One content with all that is said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
@@ -52,8 +55,8 @@ pub enum ContentError {
     /// A kind or size that is refused.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// Sequence numbers start at 1.
-    #[error("the message has no number")]
+    /// Sequence numbers start at 1 and never come near the end of theirs.
+    #[error("the message has no number, or one that can't be")]
     Sequence,
 }
 
@@ -95,7 +98,11 @@ impl Content {
     pub fn sign(&self, key: &SecretKey) -> Vec<u8> {
         let content = self.encode();
         let signature = key.sign(labels::SIGN_CONTENT, &content);
-        wire::SignedContent { content: content.into(), signature: signature.to_vec().into() }.encode_to_vec()
+        wire::SignedContent {
+            content: content.into(),
+            signature: signature.to_vec().into(),
+        }
+        .encode_to_vec()
     }
 
     /// The bytes that are signed.
@@ -121,7 +128,7 @@ impl Content {
     /// [`ContentError`] but for the signature.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
         let content = wire::Content::decode(bytes)?;
-        if content.sequence == 0 {
+        if content.sequence == 0 || content.sequence > SEQUENCE_MAX {
             return Err(ContentError::Sequence);
         }
         Ok(Self {
@@ -132,7 +139,11 @@ impl Content {
             sent_at: Timestamp(content.sent_at_ms),
             keep_until: Day(content.keep_until_day),
             disappear_seconds: content.disappear_seconds,
-            reply_to: if content.reply_to.is_empty() { None } else { Some(ContentId::try_from(&content.reply_to)?) },
+            reply_to: if content.reply_to.is_empty() {
+                None
+            } else {
+                Some(ContentId::try_from(&content.reply_to)?)
+            },
             body: Body::from_wire(content.body)?,
         })
     }
@@ -168,7 +179,10 @@ mod tests {
     fn round_trip_and_every_changed_byte_is_refused() {
         let key = SecretKey::from_seed(&[7; 32]);
         let signed = content("hi 👋 שלום").sign(&key);
-        assert_eq!(ContentIn::parse(&signed).unwrap().verify(&key.public()), Ok(content("hi 👋 שלום")));
+        assert_eq!(
+            ContentIn::parse(&signed).unwrap().verify(&key.public()),
+            Ok(content("hi 👋 שלום"))
+        );
         for at in 0..signed.len() {
             let mut bad = signed.clone();
             bad[at] ^= 1;
@@ -181,14 +195,23 @@ mod tests {
     fn texts_are_bounded_in_characters() {
         let long = "é".repeat(limits::TEXT_CHARACTERS_MAX);
         assert!(content(&long).body.check().is_ok());
-        assert!(matches!(content(&(long + "é")).body.check(), Err(BodyError::TooLong { .. })));
+        assert!(matches!(
+            content(&(long + "é")).body.check(),
+            Err(BodyError::TooLong { .. })
+        ));
         assert_eq!(content("").body.check(), Err(BodyError::Empty));
     }
 
     #[test]
-    fn a_content_without_number_is_refused() {
-        let bytes = Content { sequence: 0, ..content("x") }.encode();
-        assert_eq!(Content::decode(&bytes), Err(ContentError::Sequence));
+    fn a_content_without_a_possible_number_is_refused() {
+        for sequence in [0, u64::MAX / 2 + 1, u64::MAX] {
+            let bytes = Content {
+                sequence,
+                ..content("x")
+            }
+            .encode();
+            assert_eq!(Content::decode(&bytes), Err(ContentError::Sequence));
+        }
     }
 
     proptest! {

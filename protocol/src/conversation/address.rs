@@ -63,7 +63,8 @@ impl Address {
         Ok(Self {
             mailbox,
             grant,
-            sealing_key: Secret::from_slice(&address.sealing_key).ok_or(AddressError::SealingKey)?,
+            sealing_key: Secret::from_slice(&address.sealing_key)
+                .ok_or(AddressError::SealingKey)?,
             number: address.number,
         })
     }
@@ -98,11 +99,23 @@ impl OwnAddress {
             last_day: today.plus(limits::GRANT_DAYS),
             revocation_hash: revocation_hash(secret.expose()),
         };
-        let own = Self { number, sealing_key: Secret::random(rng), last_day: grant.last_day };
+        let own = Self {
+            number,
+            sealing_key: Secret::random(rng),
+            last_day: grant.last_day,
+        };
         let sealing_key = own.sealing_key.clone();
         // A grant that was just signed has the right length and version.
         let grant = GrantIn::from_signed(grant.sign(grant_key));
-        (own, Address { mailbox, grant, sealing_key, number })
+        (
+            own,
+            Address {
+                mailbox,
+                grant,
+                sealing_key,
+                number,
+            },
+        )
     }
 
     pub(crate) fn to_wire(&self) -> wire::OwnAddress {

@@ -78,12 +78,35 @@ pub enum Refusal {
     Size,
 }
 
-/// Judges a change against the family's log; returns the log after it.
+/// Judges a change against the family's log; returns the log that is known after it.
 ///
 /// # Errors
 /// [`Refusal`]; the caller's state must then be exactly as before.
-pub fn judge(change: &Change<'_>, log: &FamilyLog) -> Result<FamilyLog, Refusal> {
-    let committer = log.certificate(&change.committer).ok_or(Refusal::Committer)?;
+pub fn judge(change: &Change<'_>, known: &FamilyLog) -> Result<FamilyLog, Refusal> {
+    let base;
+    let log = match change.before.kind {
+        // The log may be known further than this conversation's past: a room's welcome brings
+        // one. What counts is the log that all members share in this epoch.
+        ConversationKind::Family if change.before.head != *known.head() => {
+            base = known.up_to(&change.before.head).ok_or(Refusal::Head)?;
+            &base
+        }
+        ConversationKind::Family | ConversationKind::Room => known,
+    };
+    let after = judge_change(change, log)?;
+    if known.contains_head(after.head()) {
+        return Ok(known.clone());
+    }
+    if after.contains_head(known.head()) {
+        return Ok(after);
+    }
+    Err(LogError::Fork.into())
+}
+
+fn judge_change(change: &Change<'_>, log: &FamilyLog) -> Result<FamilyLog, Refusal> {
+    let committer = log
+        .certificate(&change.committer)
+        .ok_or(Refusal::Committer)?;
     if change.foreign_proposals {
         return Err(Refusal::Proposal);
     }
@@ -134,7 +157,10 @@ fn judge_context(change: &Change<'_>, log: &FamilyLog) -> Result<FamilyLog, Refu
 }
 
 fn judge_leaf(leaf: &NewLeaf, log: &FamilyLog) -> Result<(), Refusal> {
-    let certificate = leaf.device.and_then(|device| log.certificate(&device)).ok_or(Refusal::Stranger)?;
+    let certificate = leaf
+        .device
+        .and_then(|device| log.certificate(&device))
+        .ok_or(Refusal::Stranger)?;
     if certificate.signature_key != leaf.signature_key {
         return Err(Refusal::Key);
     }
@@ -144,9 +170,16 @@ fn judge_leaf(leaf: &NewLeaf, log: &FamilyLog) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn judge_removal(device: DeviceId, committer: &Certificate, log: &FamilyLog, after: &FamilyLog) -> Result<(), Refusal> {
+fn judge_removal(
+    device: DeviceId,
+    committer: &Certificate,
+    log: &FamilyLog,
+    after: &FamilyLog,
+) -> Result<(), Refusal> {
     let removed_by_log = after.certificate(&device).is_none();
-    let own = log.certificate(&device).is_some_and(|certificate| certificate.member == committer.member);
+    let own = log
+        .certificate(&device)
+        .is_some_and(|certificate| certificate.member == committer.member);
     if removed_by_log || own || committer.role == Role::Guardian {
         return Ok(());
     }
@@ -191,7 +224,11 @@ mod tests {
             Day(1),
             &mut ChaCha20Rng::from_seed([n; 32]),
         );
-        NewLeaf { device: Some(DeviceId::new([n; 16])), signature_key: key(n).public(), address: Some(address) }
+        NewLeaf {
+            device: Some(DeviceId::new([n; 16])),
+            signature_key: key(n).public(),
+            address: Some(address),
+        }
     }
 
     /// A guardian (member 1, device 11) and a child (member 2, device 22).
@@ -203,12 +240,22 @@ mod tests {
             name: "g".into(),
             identity_key: Some(key(100).public()),
         };
-        let child =
-            AddedMember { member: MemberId::new([2; 16]), role: Role::Child, name: "c".into(), identity_key: None };
+        let child = AddedMember {
+            member: MemberId::new([2; 16]),
+            role: Role::Child,
+            name: "c".into(),
+            identity_key: None,
+        };
         let mut log = FamilyLog::found("F", guardian, device(11, 1), Day(1), &mut rng).unwrap();
-        for statement in
-            log.propose(vec![Decision::AddMember(child), Decision::AddDevice(device(22, 2))], &key(100), Day(1), &mut rng)
-        {
+        for statement in log.propose(
+            vec![
+                Decision::AddMember(child),
+                Decision::AddDevice(device(22, 2)),
+            ],
+            &key(100),
+            Day(1),
+            &mut rng,
+        ) {
             log.append(&statement).unwrap();
         }
         log
@@ -223,15 +270,28 @@ mod tests {
             &mut ChaCha20Rng::from_seed([4; 32]),
         );
         let mut next = log.clone();
-        let head = if next.append(&statements[0]).is_ok() { *next.head() } else { [0; 32] };
+        let head = if next.append(&statements[0]).is_ok() {
+            *next.head()
+        } else {
+            [0; 32]
+        };
         (log, statements, head)
     }
 
     fn context(head: [u8; 32], kind: ConversationKind) -> ConversationContext {
-        ConversationContext { family: family().family(), head, kind, title: "F".into() }
+        ConversationContext {
+            family: family().family(),
+            head,
+            kind,
+            title: "F".into(),
+        }
     }
 
-    fn change<'a>(before: &'a ConversationContext, after: &'a ConversationContext, by: u8) -> Change<'a> {
+    fn change<'a>(
+        before: &'a ConversationContext,
+        after: &'a ConversationContext,
+        by: u8,
+    ) -> Change<'a> {
         Change {
             committer: DeviceId::new([by; 16]),
             added: vec![],
@@ -250,18 +310,43 @@ mod tests {
         let (log, statements, head) = adding(33, 2, 100);
         let before = context(*log.head(), ConversationKind::Family);
         let after = context(head, ConversationKind::Family);
-        let good = Change { added: vec![leaf(33)], statements: &statements, ..change(&before, &after, 11) };
+        let good = Change {
+            added: vec![leaf(33)],
+            statements: &statements,
+            ..change(&before, &after, 11)
+        };
         assert_eq!(*judge(&good, &log).unwrap().head(), head);
 
-        let unsigned = Change { added: vec![leaf(33)], ..change(&before, &before, 11) };
+        let unsigned = Change {
+            added: vec![leaf(33)],
+            ..change(&before, &before, 11)
+        };
         assert_eq!(judge(&unsigned, &log), Err(Refusal::Stranger));
-        let wrong_head = Change { added: vec![leaf(33)], statements: &statements, ..change(&before, &before, 11) };
+        let wrong_head = Change {
+            added: vec![leaf(33)],
+            statements: &statements,
+            ..change(&before, &before, 11)
+        };
         assert_eq!(judge(&wrong_head, &log), Err(Refusal::Head));
-        let wrong_key = NewLeaf { signature_key: key(99).public(), ..leaf(33) };
-        let stolen_name = Change { added: vec![wrong_key], statements: &statements, ..change(&before, &after, 11) };
+        let wrong_key = NewLeaf {
+            signature_key: key(99).public(),
+            ..leaf(33)
+        };
+        let stolen_name = Change {
+            added: vec![wrong_key],
+            statements: &statements,
+            ..change(&before, &after, 11)
+        };
         assert_eq!(judge(&stolen_name, &log), Err(Refusal::Key));
-        let unreachable = NewLeaf { address: None, ..leaf(33) };
-        let mute = Change { added: vec![unreachable], statements: &statements, ..change(&before, &after, 11) };
+        let unreachable = NewLeaf {
+            address: None,
+            ..leaf(33)
+        };
+        let mute = Change {
+            added: vec![unreachable],
+            statements: &statements,
+            ..change(&before, &after, 11)
+        };
         assert_eq!(judge(&mute, &log), Err(Refusal::Address));
     }
 
@@ -270,7 +355,11 @@ mod tests {
         let (log, statements, _) = adding(33, 2, 22);
         let before = context(*log.head(), ConversationKind::Family);
         let after = context([9; 32], ConversationKind::Family);
-        let forged = Change { added: vec![leaf(33)], statements: &statements, ..change(&before, &after, 22) };
+        let forged = Change {
+            added: vec![leaf(33)],
+            statements: &statements,
+            ..change(&before, &after, 22)
+        };
         assert!(matches!(judge(&forged, &log), Err(Refusal::Log(_))));
     }
 
@@ -278,12 +367,27 @@ mod tests {
     fn strangers_foreign_proposals_and_other_contexts_are_refused() {
         let log = family();
         let before = context(*log.head(), ConversationKind::Room);
-        assert_eq!(judge(&change(&before, &before, 77), &log), Err(Refusal::Committer));
-        let foreign = Change { foreign_proposals: true, ..change(&before, &before, 11) };
+        assert_eq!(
+            judge(&change(&before, &before, 77), &log),
+            Err(Refusal::Committer)
+        );
+        let foreign = Change {
+            foreign_proposals: true,
+            ..change(&before, &before, 11)
+        };
         assert_eq!(judge(&foreign, &log), Err(Refusal::Proposal));
-        let renamed = ConversationContext { title: "G".into(), ..before.clone() };
-        assert_eq!(judge(&change(&before, &renamed, 11), &log), Err(Refusal::Context));
-        let large = Change { leaves_after: 33, ..change(&before, &before, 11) };
+        let renamed = ConversationContext {
+            title: "G".into(),
+            ..before.clone()
+        };
+        assert_eq!(
+            judge(&change(&before, &renamed, 11), &log),
+            Err(Refusal::Context)
+        );
+        let large = Change {
+            leaves_after: 33,
+            ..change(&before, &before, 11)
+        };
         assert_eq!(judge(&large, &log), Err(Refusal::Size));
     }
 
@@ -291,7 +395,10 @@ mod tests {
     fn a_child_removes_its_own_devices_only_a_guardian_any() {
         let log = family();
         let before = context(*log.head(), ConversationKind::Room);
-        let removing = |by, whom| Change { removed: vec![DeviceId::new([whom; 16])], ..change(&before, &before, by) };
+        let removing = |by, whom| Change {
+            removed: vec![DeviceId::new([whom; 16])],
+            ..change(&before, &before, by)
+        };
         assert!(judge(&removing(22, 22), &log).is_ok());
         assert!(judge(&removing(11, 22), &log).is_ok());
         assert_eq!(judge(&removing(22, 11), &log), Err(Refusal::Removal));
@@ -301,7 +408,10 @@ mod tests {
     fn a_renewed_leaf_stays_its_device() {
         let log = family();
         let before = context(*log.head(), ConversationKind::Room);
-        let updated = |n| Change { updated: Some(leaf(n)), ..change(&before, &before, 22) };
+        let updated = |n| Change {
+            updated: Some(leaf(n)),
+            ..change(&before, &before, 22)
+        };
         assert!(judge(&updated(22), &log).is_ok());
         assert_eq!(judge(&updated(11), &log), Err(Refusal::Key));
     }

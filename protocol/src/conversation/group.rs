@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use openmls::prelude::{
-    GroupId, LeafNodeParameters, MlsGroup, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage,
-    Sender, StagedCommit, StagedWelcome, Proposal, LeafNode,
+    GroupId, LeafNode, LeafNodeParameters, MlsGroup, MlsMessageBodyIn, MlsMessageIn,
+    ProcessedMessageContent, Proposal, ProtocolMessage, Sender, StagedCommit, StagedWelcome,
     tls_codec::{Deserialize, Serialize},
 };
 use openmls_memory_storage::MemoryStorage;
@@ -59,8 +59,13 @@ pub enum ConversationError {
     Offerer,
 }
 
-fn mls_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> ConversationError {
-    move |source| ConversationError::Mls { what, source: Box::new(source) }
+fn mls_error<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+) -> impl FnOnce(E) -> ConversationError {
+    move |source| ConversationError::Mls {
+        what,
+        source: Box::new(source),
+    }
 }
 
 /// One device in the conversation.
@@ -121,7 +126,10 @@ pub struct Conversation {
 
 impl core::fmt::Debug for Conversation {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Conversation").field("id", &self.id).field("epoch", &self.epoch()).finish_non_exhaustive()
+        f.debug_struct("Conversation")
+            .field("id", &self.id)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,7 +152,10 @@ pub(crate) fn entries_of(storage: &MemoryStorage) -> StorageEntries {
 }
 
 fn provider_of(crypto: &Crypto, entries: StorageEntries) -> Provider {
-    let provider = Provider { crypto: crypto.clone(), storage: MemoryStorage::default() };
+    let provider = Provider {
+        crypto: crypto.clone(),
+        storage: MemoryStorage::default(),
+    };
     replace_values(&provider.storage, entries.into_iter().collect());
     provider
 }
@@ -162,7 +173,8 @@ impl Conversation {
         address: &Address,
     ) -> Result<Self, ConversationError> {
         let provider = provider_of(crypto, StorageEntries::new());
-        let config = mls::create_config(context, address).map_err(mls_error("the conversation could not be formed"))?;
+        let config = mls::create_config(context, address)
+            .map_err(mls_error("the conversation could not be formed"))?;
         let group = MlsGroup::new_with_group_id(
             &provider,
             signer,
@@ -171,18 +183,32 @@ impl Conversation {
             signer.credential(),
         )
         .map_err(mls_error("the conversation could not be formed"))?;
-        Ok(Self { id, provider, group, persisted: HashMap::new() })
+        Ok(Self {
+            id,
+            provider,
+            group,
+            persisted: HashMap::new(),
+        })
     }
 
     /// Takes up a conversation from its persisted state.
     ///
     /// # Errors
     /// [`ConversationError::State`].
-    pub fn load(crypto: &Crypto, id: ConversationId, entries: StorageEntries) -> Result<Self, ConversationError> {
+    pub fn load(
+        crypto: &Crypto,
+        id: ConversationId,
+        entries: StorageEntries,
+    ) -> Result<Self, ConversationError> {
         let provider = provider_of(crypto, entries);
         let group = load_group(&provider, id)?;
         let persisted = values(&provider.storage);
-        Ok(Self { id, provider, group, persisted })
+        Ok(Self {
+            id,
+            provider,
+            group,
+            persisted,
+        })
     }
 
     /// Joins by a welcome for a key package of ours; `admit` looks at context and leaves
@@ -207,13 +233,20 @@ impl Conversation {
             .skip_lifetime_validation()
             .build()
             .map_err(mls_error(WHAT))?;
-        let sender = mls::leaf_device(staged.welcome_sender().map_err(mls_error(WHAT))?).ok_or(Refusal::Stranger)?;
+        let sender = mls::leaf_device(staged.welcome_sender().map_err(mls_error(WHAT))?)
+            .ok_or(Refusal::Stranger)?;
         let group = staged.into_group(&provider).map_err(mls_error(WHAT))?;
-        let id = ConversationId::try_from(group.group_id().as_slice()).map_err(|_| ConversationError::Group)?;
+        let id = ConversationId::try_from(group.group_id().as_slice())
+            .map_err(|_| ConversationError::Group)?;
         if group.ciphersuite() != mls::CIPHERSUITE {
             return Err(ConversationError::Kind("another cipher suite"));
         }
-        let conversation = Self { id, provider, group, persisted: HashMap::new() };
+        let conversation = Self {
+            id,
+            provider,
+            group,
+            persisted: HashMap::new(),
+        };
         let leaves = conversation.leaves();
         if leaves.len() != conversation.group.members().count() {
             return Err(Refusal::Address.into());
@@ -245,13 +278,30 @@ impl Conversation {
     /// All leaves with a usable address.
     #[must_use]
     pub fn leaves(&self) -> Vec<Leaf> {
-        self.group.treesync().full_leaves().filter_map(|(_, leaf)| leaf_of(leaf)).collect()
+        self.group
+            .treesync()
+            .full_leaves()
+            .filter_map(|(_, leaf)| leaf_of(leaf))
+            .collect()
     }
 
-    /// The leaf of a device.
+    /// The leaf of a device; reads no other.
     #[must_use]
     pub fn leaf(&self, device: DeviceId) -> Option<Leaf> {
-        self.leaves().into_iter().find(|leaf| leaf.device == device)
+        let mut leaves = self.group.treesync().full_leaves();
+        leaves
+            .find(|(_, leaf)| mls::leaf_device(leaf) == Some(device))
+            .and_then(|(_, leaf)| leaf_of(leaf))
+    }
+
+    /// The devices in it, without reading more of their leaves.
+    #[must_use]
+    pub fn devices(&self) -> Vec<DeviceId> {
+        self.group
+            .treesync()
+            .full_leaves()
+            .filter_map(|(_, leaf)| mls::leaf_device(leaf))
+            .collect()
     }
 
     /// Token of the slot of the commit that ends this epoch.
@@ -268,7 +318,8 @@ impl Conversation {
     /// # Errors
     /// As [`Self::slot_token`].
     pub fn commit_key(&self) -> Result<Secret<32>, ConversationError> {
-        Secret::from_slice(&self.export(labels::EXPORT_COMMIT_KEY, 32)?).ok_or(ConversationError::State)
+        Secret::from_slice(&self.export(labels::EXPORT_COMMIT_KEY, 32)?)
+            .ok_or(ConversationError::State)
     }
 
     /// Key of ephemeral signals of this epoch.
@@ -276,7 +327,8 @@ impl Conversation {
     /// # Errors
     /// As [`Self::slot_token`].
     pub fn signal_key(&self) -> Result<Secret<32>, ConversationError> {
-        Secret::from_slice(&self.export(labels::EXPORT_SIGNAL_KEY, 32)?).ok_or(ConversationError::State)
+        Secret::from_slice(&self.export(labels::EXPORT_SIGNAL_KEY, 32)?)
+            .ok_or(ConversationError::State)
     }
 
     fn export(&self, label: &str, length: usize) -> Result<Vec<u8>, ConversationError> {
@@ -301,7 +353,11 @@ impl Conversation {
     ///
     /// # Errors
     /// [`ConversationError::Mls`].
-    pub fn encrypt(&mut self, signer: &DeviceSigner, bytes: &[u8]) -> Result<Vec<u8>, ConversationError> {
+    pub fn encrypt(
+        &mut self,
+        signer: &DeviceSigner,
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, ConversationError> {
         const WHAT: &str = "the message could not be encrypted";
         self.transaction(|conversation| {
             conversation
@@ -318,7 +374,10 @@ impl Conversation {
     /// # Errors
     /// [`ConversationError`]; a message of any other kind is refused: commits come through
     /// slots, and nobody from outside has a say.
-    pub fn decrypt(&mut self, bytes: &[u8]) -> Result<(DeviceId, PublicKey, Vec<u8>), ConversationError> {
+    pub fn decrypt(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<(DeviceId, PublicKey, Vec<u8>), ConversationError> {
         let message = self.private_message(bytes)?;
         self.transaction(|conversation| {
             let processed = conversation
@@ -330,7 +389,11 @@ impl Conversation {
             };
             match processed.into_content() {
                 ProcessedMessageContent::ApplicationMessage(message) => {
-                    let leaf = conversation.group.public_group().leaf(index).and_then(leaf_of);
+                    let leaf = conversation
+                        .group
+                        .public_group()
+                        .leaf(index)
+                        .and_then(leaf_of);
                     let leaf = leaf.ok_or(ConversationError::NoLeaf)?;
                     Ok((leaf.device, leaf.signature_key, message.into_bytes()))
                 }
@@ -362,7 +425,10 @@ impl Conversation {
                     .map(|(index, _)| index);
                 removals.push(found.ok_or(ConversationError::NoLeaf)?);
             }
-            let data = wire::CommitData { statements: change.statements.clone() }.encode_to_vec();
+            let data = wire::CommitData {
+                statements: change.statements.clone(),
+            }
+            .encode_to_vec();
             conversation.group.set_aad(data);
             let mut parameters = LeafNodeParameters::builder();
             if let Some(address) = &change.address {
@@ -379,22 +445,34 @@ impl Conversation {
                 .propose_removals(removals);
             if let Some(context) = &change.context {
                 let extensions = mls::context_extensions(context).map_err(mls_error(WHAT))?;
-                builder = builder.propose_group_context_extensions(extensions).map_err(mls_error(WHAT))?;
+                builder = builder
+                    .propose_group_context_extensions(extensions)
+                    .map_err(mls_error(WHAT))?;
             }
             let bundle = builder
                 .load_psks(&conversation.provider.storage)
                 .map_err(mls_error(WHAT))?
-                .build(conversation.provider.crypto.as_ref(), conversation.provider.crypto.as_ref(), signer, |_| true)
+                .build(
+                    conversation.provider.crypto.as_ref(),
+                    conversation.provider.crypto.as_ref(),
+                    signer,
+                    |_| true,
+                )
                 .map_err(mls_error(WHAT))?
                 .stage_commit(&conversation.provider)
                 .map_err(mls_error(WHAT))?;
             let (commit, welcome, _) = bundle.into_messages();
-            let pending = conversation.group.pending_commit().ok_or(ConversationError::State)?;
+            let pending = conversation
+                .group
+                .pending_commit()
+                .ok_or(ConversationError::State)?;
             conversation.judge_staged(pending, signer.device, &change.statements, log)?;
             Ok(ProposedCommit {
                 commit: commit.to_bytes().map_err(mls_error(WHAT))?,
                 welcome: match welcome {
-                    Some(welcome) => Some(welcome.tls_serialize_detached().map_err(mls_error(WHAT))?),
+                    Some(welcome) => {
+                        Some(welcome.tls_serialize_detached().map_err(mls_error(WHAT))?)
+                    }
                     None => None,
                 },
             })
@@ -412,7 +490,10 @@ impl Conversation {
         log: &FamilyLog,
     ) -> Result<Incoming, ConversationError> {
         self.transaction(|conversation| {
-            let pending = conversation.group.pending_commit().ok_or(ConversationError::State)?;
+            let pending = conversation
+                .group
+                .pending_commit()
+                .ok_or(ConversationError::State)?;
             let incoming = conversation.judge_staged(pending, own, statements, log)?;
             conversation
                 .group
@@ -452,12 +533,18 @@ impl Conversation {
             let Sender::Member(index) = *processed.sender() else {
                 return Err(ConversationError::Kind("from outside"));
             };
-            let committer = conversation.group.public_group().leaf(index).and_then(mls::leaf_device);
+            let committer = conversation
+                .group
+                .public_group()
+                .leaf(index)
+                .and_then(mls::leaf_device);
             if committer != Some(offerer) {
                 return Err(ConversationError::Offerer);
             }
-            let data = wire::CommitData::decode(processed.aad()).map_err(mls_error("the commit's data is damaged"))?;
-            let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
+            let data = wire::CommitData::decode(processed.aad())
+                .map_err(mls_error("the commit's data is damaged"))?;
+            let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content()
+            else {
                 return Err(ConversationError::Kind("not a commit"));
             };
             let incoming = conversation.judge_staged(&staged, offerer, &data.statements, log)?;
@@ -478,7 +565,11 @@ impl Conversation {
                 changes.push((name.clone(), Some(value.clone())));
             }
         }
-        for name in self.persisted.keys().filter(|name| !now.contains_key(*name)) {
+        for name in self
+            .persisted
+            .keys()
+            .filter(|name| !now.contains_key(*name))
+        {
             changes.push((name.clone(), None));
         }
         self.persisted = now;
@@ -507,6 +598,9 @@ impl Conversation {
     ) -> Result<Incoming, ConversationError> {
         let before = self.context()?;
         let after = context_of(staged.group_context().extensions()).ok_or(Refusal::Context)?;
+        if !same_but_context(self.group.extensions(), staged.group_context().extensions()) {
+            return Err(Refusal::Context.into());
+        }
         let mut added = Vec::new();
         for proposal in staged.add_proposals() {
             added.push(new_leaf(proposal.add_proposal().key_package().leaf_node())?);
@@ -514,7 +608,11 @@ impl Conversation {
         let mut removed = Vec::new();
         for proposal in staged.remove_proposals() {
             let index = proposal.remove_proposal().removed();
-            let leaf = self.group.public_group().leaf(index).ok_or(ConversationError::NoLeaf)?;
+            let leaf = self
+                .group
+                .public_group()
+                .leaf(index)
+                .ok_or(ConversationError::NoLeaf)?;
             removed.push(mls::leaf_device(leaf).ok_or(Refusal::Stranger)?);
         }
         let foreign_proposals = staged.queued_proposals().any(|queued| {
@@ -530,7 +628,8 @@ impl Conversation {
         };
         let change = Change {
             committer,
-            leaves_after: (self.group.members().count() + added.len()).saturating_sub(removed.len()),
+            leaves_after: (self.group.members().count() + added.len())
+                .saturating_sub(removed.len()),
             added,
             removed,
             updated,
@@ -576,6 +675,17 @@ fn context_of(
     ConversationContext::decode(&extensions.unknown(mls::CONTEXT_EXTENSION)?.0)
 }
 
+/// A change of the context extensions replaces the whole list: everything but ours has to stay,
+/// or a member could let strangers propose.
+fn same_but_context(
+    before: &openmls::prelude::Extensions<openmls::prelude::GroupContext>,
+    after: &openmls::prelude::Extensions<openmls::prelude::GroupContext>,
+) -> bool {
+    let ours = openmls::prelude::ExtensionType::Unknown(mls::CONTEXT_EXTENSION);
+    let others = |extension: &&openmls::prelude::Extension| extension.extension_type() != ours;
+    before.iter().filter(others).eq(after.iter().filter(others))
+}
+
 fn leaf_of(leaf: &LeafNode) -> Option<Leaf> {
     Some(Leaf {
         device: mls::leaf_device(leaf)?,
@@ -587,7 +697,8 @@ fn leaf_of(leaf: &LeafNode) -> Option<Leaf> {
 fn new_leaf(leaf: &LeafNode) -> Result<NewLeaf, Refusal> {
     Ok(NewLeaf {
         device: mls::leaf_device(leaf),
-        signature_key: PublicKey::from_slice(leaf.signature_key().as_slice()).ok_or(Refusal::Key)?,
+        signature_key: PublicKey::from_slice(leaf.signature_key().as_slice())
+            .ok_or(Refusal::Key)?,
         address: mls::leaf_address(leaf).ok(),
     })
 }

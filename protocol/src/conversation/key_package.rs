@@ -1,7 +1,8 @@
 //! Key packages: made for one peer each, handed over where people meet, never stored by the relay.
 
 use openmls::prelude::{
-    KeyPackage, KeyPackageIn, ProtocolVersion, tls_codec::{Deserialize, Serialize},
+    KeyPackage, KeyPackageIn, ProtocolVersion,
+    tls_codec::{Deserialize, Serialize},
 };
 use openmls_memory_storage::MemoryStorage;
 
@@ -51,7 +52,10 @@ pub fn make_key_package(
     own: OwnAddress,
     address: &Address,
 ) -> Result<OwnKeyPackage, KeyPackageError> {
-    let provider = Provider { crypto: crypto.clone(), storage: MemoryStorage::default() };
+    let provider = Provider {
+        crypto: crypto.clone(),
+        storage: MemoryStorage::default(),
+    };
     let damaged = |error: &dyn core::fmt::Display| KeyPackageError::Damaged(error.to_string());
     let bundle = KeyPackage::builder()
         .key_package_lifetime(mls::lifetime())
@@ -59,9 +63,16 @@ pub fn make_key_package(
         .leaf_node_extensions(mls::address_extensions(address).map_err(|e| damaged(&e))?)
         .build(mls::CIPHERSUITE, &provider, signer, signer.credential())
         .map_err(|e| damaged(&e))?;
-    let public = bundle.key_package().tls_serialize_detached().map_err(|e| damaged(&e))?;
+    let public = bundle
+        .key_package()
+        .tls_serialize_detached()
+        .map_err(|e| damaged(&e))?;
     let storage = super::group::entries_of(&provider.storage);
-    Ok(OwnKeyPackage { public, address: own, storage })
+    Ok(OwnKeyPackage {
+        public,
+        address: own,
+        storage,
+    })
 }
 
 /// A key package whose signatures, suite and address hold. Whose device it is, is the gate's to judge.
@@ -80,7 +91,10 @@ pub struct CheckedKeyPackage {
 ///
 /// # Errors
 /// [`KeyPackageError`].
-pub fn check_key_package(crypto: &Crypto, bytes: &[u8]) -> Result<CheckedKeyPackage, KeyPackageError> {
+pub fn check_key_package(
+    crypto: &Crypto,
+    bytes: &[u8],
+) -> Result<CheckedKeyPackage, KeyPackageError> {
     if bytes.len() > KEY_PACKAGE_BYTES_MAX {
         return Err(KeyPackageError::TooLarge);
     }
@@ -94,7 +108,13 @@ pub fn check_key_package(crypto: &Crypto, bytes: &[u8]) -> Result<CheckedKeyPack
     }
     let leaf = key_package.leaf_node();
     let device = mls::leaf_device(leaf).ok_or(KeyPackageError::Credential)?;
-    let signature_key = PublicKey::from_slice(leaf.signature_key().as_slice()).ok_or(KeyPackageError::Credential)?;
+    let signature_key = PublicKey::from_slice(leaf.signature_key().as_slice())
+        .ok_or(KeyPackageError::Credential)?;
     let address = mls::leaf_address(leaf)?;
-    Ok(CheckedKeyPackage { key_package, device, signature_key, address })
+    Ok(CheckedKeyPackage {
+        key_package,
+        device,
+        signature_key,
+        address,
+    })
 }

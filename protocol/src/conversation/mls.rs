@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use openmls::prelude::{
-    Capabilities, Ciphersuite, CredentialType, CredentialWithKey, BasicCredential, Extension, ExtensionType, Extensions,
-    LeafNode, Lifetime, MlsGroupCreateConfig, MlsGroupJoinConfig, ProtocolVersion, SenderRatchetConfiguration,
-    SignatureScheme, UnknownExtension, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, GroupContext, RequiredCapabilitiesExtension,
+    BasicCredential, Capabilities, Ciphersuite, CredentialType, CredentialWithKey, Extension,
+    ExtensionType, Extensions, GroupContext, LeafNode, Lifetime, MlsGroupCreateConfig,
+    MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProtocolVersion,
+    RequiredCapabilitiesExtension, SenderRatchetConfiguration, SignatureScheme, UnknownExtension,
 };
 use openmls_libcrux_crypto::CryptoProvider;
 use openmls_memory_storage::MemoryStorage;
@@ -18,7 +19,8 @@ use crate::ids::DeviceId;
 use crate::primitives::sign::SecretKey;
 
 /// X25519 + ML-KEM-768 (X-Wing): what is recorded today stays closed to a quantum computer.
-pub(crate) const CIPHERSUITE: Ciphersuite = Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519;
+pub(crate) const CIPHERSUITE: Ciphersuite =
+    Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519;
 /// Leaf extension: [`Address`].
 pub(crate) const ADDRESS_EXTENSION: u16 = 0xF0A1;
 /// Group context extension: [`ConversationContext`].
@@ -144,11 +146,17 @@ pub(crate) fn context_extensions(
 ) -> Result<Extensions<GroupContext>, openmls::prelude::InvalidExtensionError> {
     Extensions::from_vec(vec![
         Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
-            &[ExtensionType::Unknown(ADDRESS_EXTENSION), ExtensionType::Unknown(CONTEXT_EXTENSION)],
+            &[
+                ExtensionType::Unknown(ADDRESS_EXTENSION),
+                ExtensionType::Unknown(CONTEXT_EXTENSION),
+            ],
             &[],
             &[CredentialType::Basic],
         )),
-        Extension::Unknown(CONTEXT_EXTENSION, UnknownExtension(context.to_wire().encode_to_vec())),
+        Extension::Unknown(
+            CONTEXT_EXTENSION,
+            UnknownExtension(context.to_wire().encode_to_vec()),
+        ),
     ])
 }
 
@@ -162,7 +170,10 @@ pub(crate) fn address_extensions(
 }
 
 pub(crate) fn leaf_address(leaf: &LeafNode) -> Result<Address, AddressError> {
-    let extension = leaf.extensions().unknown(ADDRESS_EXTENSION).ok_or(AddressError::Missing)?;
+    let extension = leaf
+        .extensions()
+        .unknown(ADDRESS_EXTENSION)
+        .ok_or(AddressError::Missing)?;
     Address::decode(&extension.0)
 }
 

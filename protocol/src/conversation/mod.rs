@@ -18,8 +18,11 @@ pub use address::{Address, AddressError, OwnAddress};
 pub use context::{ConversationContext, ConversationKind};
 pub use gate::{Change, NewLeaf, Refusal, judge};
 pub use group::{
-    Conversation, ConversationError, Incoming, Leaf, ProposedCommit, ProposedChange, StorageEntries, message_epoch,
+    Conversation, ConversationError, Incoming, Leaf, ProposedChange, ProposedCommit,
+    StorageEntries, message_epoch,
 };
-pub use key_package::{CheckedKeyPackage, KeyPackageError, OwnKeyPackage, check_key_package, make_key_package};
+pub use key_package::{
+    CheckedKeyPackage, KeyPackageError, OwnKeyPackage, check_key_package, make_key_package,
+};
 pub use mls::{Crypto, DeviceSigner};
 pub use slot::{SlotError, open_commit, seal_commit};

@@ -60,7 +60,10 @@ pub fn seal_commit(
     let content = wire::SlotContent {
         commit: commit.to_vec().into(),
         device: device.to_bytes(),
-        signature: signer.sign(labels::SIGN_COMMIT, &signed(token, commit)).to_vec().into(),
+        signature: signer
+            .sign(labels::SIGN_COMMIT, &signed(token, commit))
+            .to_vec()
+            .into(),
     }
     .encode_to_vec();
     let length = u32::try_from(content.len()).map_err(|_| SlotError::TooLarge)?;
@@ -95,7 +98,11 @@ pub fn open_commit(
     let content = wire::SlotContent::decode(content).map_err(|_| SlotError::Malformed)?;
     let device = DeviceId::try_from(&content.device)?;
     let leaf_key = key_of(device).ok_or(SlotError::Stranger)?;
-    leaf_key.verify(labels::SIGN_COMMIT, &signed(token, &content.commit), &content.signature)?;
+    leaf_key.verify(
+        labels::SIGN_COMMIT,
+        &signed(token, &content.commit),
+        &content.signature,
+    )?;
     Ok((device, content.commit.to_vec()))
 }
 
@@ -114,16 +121,34 @@ mod tests {
     #[test]
     fn opens_for_its_token_key_and_signer_only() {
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
-        let (token, key, device) = (SlotToken::new([2; 16]), Secret::new([3; 32]), DeviceId::new([4; 16]));
+        let (token, key, device) = (
+            SlotToken::new([2; 16]),
+            Secret::new([3; 32]),
+            DeviceId::new([4; 16]),
+        );
         let signer = SecretKey::from_seed(&[5; 32]);
         let sealed = seal_commit(b"commit", &token, &key, device, &signer, &mut rng).unwrap();
         assert!(padme::is_class(sealed.len() as u64));
-        let open = |token: &SlotToken, key: &Secret<32>, public| open_commit(&sealed, token, key, |_| public);
-        assert_eq!(open(&token, &key, Some(signer.public())), Ok((device, b"commit".to_vec())));
-        assert!(matches!(open(&SlotToken::new([9; 16]), &key, None), Err(SlotError::Sealed(_))));
-        assert!(matches!(open(&token, &Secret::new([9; 32]), None), Err(SlotError::Sealed(_))));
+        let open = |token: &SlotToken, key: &Secret<32>, public| {
+            open_commit(&sealed, token, key, |_| public)
+        };
+        assert_eq!(
+            open(&token, &key, Some(signer.public())),
+            Ok((device, b"commit".to_vec()))
+        );
+        assert!(matches!(
+            open(&SlotToken::new([9; 16]), &key, None),
+            Err(SlotError::Sealed(_))
+        ));
+        assert!(matches!(
+            open(&token, &Secret::new([9; 32]), None),
+            Err(SlotError::Sealed(_))
+        ));
         assert_eq!(open(&token, &key, None), Err(SlotError::Stranger));
         let other = SecretKey::from_seed(&[6; 32]).public();
-        assert!(matches!(open(&token, &key, Some(other)), Err(SlotError::Signature(_))));
+        assert!(matches!(
+            open(&token, &key, Some(other)),
+            Err(SlotError::Signature(_))
+        ));
     }
 }

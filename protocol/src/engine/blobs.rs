@@ -2,203 +2,307 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
+use super::contents::ContentKey;
 use super::device::Engine;
-use super::io::{BlobHandle, Event, Upload, UploadOutcome, UploadSource};
+use super::io::{BlobHandle, Upload, UploadOutcome, UploadSource};
+use super::outbox::ANSWER_MS;
 use super::records;
 use super::session::Request;
 use super::state::Cx;
 use crate::blob::{owner_hash, read_hash};
-use crate::ids::{ContentId, ConversationId, DeviceId};
+use crate::day::Timestamp;
+use crate::ids::{ConversationId, DeviceId};
 use crate::secrets::Secret;
 use crate::wire::{self, client_frame::Body as ClientBody};
 
+/// Blobs remembered for deletion; the relay deletes what is forgotten after a month anyway.
+const GARBAGE_MAX: usize = 2_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Nothing was done on this connection.
+    Open,
     /// Room was asked for, or bytes are on their way.
     UnderWay,
-    /// Failed: again at the next retry.
-    Later,
-}
-
-/// Uploads that were begun on this connection.
-#[derive(Debug, Default)]
-pub(super) struct Transfers {
-    stages: BTreeMap<BlobHandle, Stage>,
-}
-
-impl Transfers {
-    pub(super) fn restart(&mut self) {
-        self.stages.clear();
-    }
-
-    pub(super) fn retry(&mut self) {
-        self.stages.retain(|_, stage| *stage != Stage::Later);
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.stages.is_empty()
-    }
+    /// Failed: again then.
+    Later(Timestamp),
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Owner {
-    Content(ConversationId, u64),
+    Content(ContentKey),
     Send(u64),
+}
+
+/// What has to be uploaded, and how far each has come on this connection.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    uploads: BTreeMap<BlobHandle, (Owner, Stage)>,
+}
+
+impl Transfers {
+    fn open(&mut self, upload: Option<&wire::BlobUploadRecord>, owner: Owner) {
+        if let Some(handle) = upload.filter(|upload| !upload.done).and_then(handle_of) {
+            self.uploads.insert(handle, (owner, Stage::Open));
+        }
+    }
+
+    pub(super) fn open_content(&mut self, key: ContentKey, outgoing: &wire::OutgoingRecord) {
+        self.open(outgoing.attachment.as_ref(), Owner::Content(key));
+    }
+
+    pub(super) fn open_send(&mut self, number: u64, send: &wire::PendingSendRecord) {
+        self.open(send.overflow.as_ref(), Owner::Send(number));
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        for (_, stage) in self.uploads.values_mut() {
+            *stage = Stage::Open;
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        for (_, stage) in self.uploads.values_mut() {
+            if matches!(stage, Stage::Later(at) if *at <= now) {
+                *stage = Stage::Open;
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let later = self.uploads.values().filter_map(|(_, stage)| match stage {
+            Stage::Later(at) => Some(*at),
+            Stage::Open | Stage::UnderWay => None,
+        });
+        later.min()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.uploads.is_empty()
+    }
 }
 
 fn handle_of(upload: &wire::BlobUploadRecord) -> Option<BlobHandle> {
     upload.handle.as_ref().try_into().ok()
 }
 
+/// A blob to be deleted, and since when its recipients may have it.
+#[derive(Debug, Clone)]
+pub(super) struct Garbage {
+    pub(super) record: wire::GarbageRecord,
+    /// Zero after a restart: then since this connection has caught up.
+    pub(super) since: Timestamp,
+}
+
 impl Engine {
-    fn open_uploads(&self) -> Vec<(Owner, wire::BlobUploadRecord)> {
-        let attachments = self
-            .outbox
-            .iter()
-            .filter_map(|((id, sequence), outgoing)| Some((Owner::Content(*id, *sequence), outgoing.attachment.clone()?)));
-        let overflows =
-            self.sends.iter().filter_map(|(number, send)| Some((Owner::Send(*number), send.overflow.clone()?)));
-        attachments.chain(overflows).filter(|(_, upload)| !upload.done).collect()
+    /// The record of an upload, while its owner still wants it.
+    fn upload(&self, handle: &BlobHandle) -> Option<(Owner, &wire::BlobUploadRecord)> {
+        let (owner, _) = *self.transfers.uploads.get(handle)?;
+        let record = match owner {
+            Owner::Content(key) => self.outbox.get(&key)?.attachment.as_ref(),
+            Owner::Send(number) => self.sends.get(&number)?.overflow.as_ref(),
+        };
+        let record = record.filter(|upload| !upload.done && upload.handle.as_ref() == handle)?;
+        Some((owner, record))
     }
 
     pub(super) fn flush_transfers(&mut self, cx: &mut Cx<'_>) {
         if !self.session.is_attached() {
             return;
         }
-        for (_, upload) in self.open_uploads() {
-            let Some(handle) = handle_of(&upload) else { continue };
-            if self.transfers.stages.contains_key(&handle) {
+        let open = self
+            .transfers
+            .uploads
+            .iter()
+            .filter(|(_, (_, stage))| *stage == Stage::Open);
+        let handles: Vec<BlobHandle> = open.map(|(handle, _)| *handle).collect();
+        for handle in handles {
+            let Some((owner, upload)) = self.upload(&handle) else {
+                self.transfers.uploads.remove(&handle);
                 continue;
-            }
-            self.transfers.stages.insert(handle, Stage::UnderWay);
+            };
             let create = wire::CreateBlob {
                 read_hash: read_hash(&upload.read_secret).to_vec().into(),
                 owner_hash: owner_hash(&upload.owner_secret).to_vec().into(),
                 size: upload.size,
             };
-            self.request(Request::CreateBlob(handle), ClientBody::CreateBlob(create), cx);
+            self.transfers
+                .uploads
+                .insert(handle, (owner, Stage::UnderWay));
+            self.request(
+                Request::CreateBlob(handle),
+                ClientBody::CreateBlob(create),
+                cx,
+            );
         }
     }
 
     pub(super) fn blob_created(&mut self, handle: BlobHandle, offset: u64, cx: &mut Cx<'_>) {
-        let found = self.open_uploads().into_iter().find(|(_, upload)| handle_of(upload) == Some(handle));
-        let Some((_, upload)) = found else { return };
-        if offset >= upload.size {
-            self.uploaded(handle, UploadOutcome::Done, cx);
+        let Some((_, upload)) = self.upload(&handle) else {
             return;
+        };
+        let size = upload.size;
+        if offset > size {
+            return self.blob_refused(handle, 0, cx);
         }
-        let Some(owner_secret) = Secret::from_slice(&upload.owner_secret) else { return };
-        let source =
-            if upload.inline.is_empty() { UploadSource::File } else { UploadSource::Bytes(upload.inline.clone()) };
-        cx.out.uploads.push(Upload { handle, owner_secret, offset, size: upload.size, source });
+        if offset == size {
+            return self.uploaded(handle, UploadOutcome::Done, cx);
+        }
+        let Some(owner_secret) = Secret::from_slice(&upload.owner_secret) else {
+            return;
+        };
+        let source = if upload.inline.is_empty() {
+            UploadSource::File
+        } else {
+            UploadSource::Bytes(upload.inline.clone())
+        };
+        cx.out.uploads.push(Upload {
+            handle,
+            owner_secret,
+            offset,
+            size,
+            source,
+        });
     }
 
-    pub(super) fn blob_refused(&mut self, handle: BlobHandle, after_ms: u64, cx: &mut Cx<'_>) {
-        self.transfers.stages.insert(handle, Stage::Later);
-        self.retry_later(after_ms, cx);
+    pub(super) fn blob_refused(&mut self, handle: BlobHandle, after_ms: u64, cx: &Cx<'_>) {
+        if let Some((_, stage)) = self.transfers.uploads.get_mut(&handle) {
+            *stage = Stage::Later(self.session.retry_at(cx.now, after_ms));
+        }
     }
 
     pub(super) fn uploaded(&mut self, handle: BlobHandle, outcome: UploadOutcome, cx: &mut Cx<'_>) {
-        let found = self.open_uploads().into_iter().find(|(_, upload)| handle_of(upload) == Some(handle));
-        let Some((owner, _)) = found else {
-            self.transfers.stages.remove(&handle);
-            return;
-        };
         match outcome {
             UploadOutcome::Unreachable => self.blob_refused(handle, 0, cx),
+            UploadOutcome::Lost => self.upload_lost(handle, cx),
             UploadOutcome::Done => {
-                self.transfers.stages.remove(&handle);
-                self.mark_uploaded(owner, cx);
-            }
-            UploadOutcome::Lost => {
-                self.transfers.stages.remove(&handle);
-                self.lose(owner, cx);
-            }
-        }
-    }
-
-    fn mark_uploaded(&mut self, owner: Owner, cx: &mut Cx<'_>) {
-        match owner {
-            Owner::Content(id, sequence) => {
-                if let Some(mut outgoing) = self.outbox.remove(&(id, sequence)) {
-                    if let Some(upload) = outgoing.attachment.as_mut() {
-                        upload.done = true;
+                self.session.succeeded();
+                let owner = self.upload(&handle).map(|(owner, _)| owner);
+                self.transfers.uploads.remove(&handle);
+                match owner {
+                    Some(Owner::Content(key)) => {
+                        if let Some(mut outgoing) = self.outbox.remove(&key) {
+                            if let Some(upload) = outgoing.attachment.as_mut() {
+                                upload.done = true;
+                            }
+                            self.put_back(key, outgoing, cx);
+                        }
                     }
-                    self.put_back(id, outgoing, cx);
-                }
-            }
-            Owner::Send(number) => {
-                if let Some(send) = self.sends.get_mut(&number) {
-                    if let Some(upload) = send.overflow.as_mut() {
-                        upload.done = true;
-                        upload.inline = bytes::Bytes::new();
+                    Some(Owner::Send(number)) => {
+                        if let Some(send) = self.sends.get_mut(&number) {
+                            if let Some(upload) = send.overflow.as_mut() {
+                                upload.done = true;
+                                upload.inline = Bytes::new();
+                            }
+                            cx.put_message(records::number(records::SEND, number), &*send);
+                        }
                     }
-                    cx.put_message(records::number(records::SEND, number), &*send);
+                    None => {}
                 }
             }
         }
     }
 
-    /// The shell no longer has an attachment's bytes: its content can't be sent.
-    fn lose(&mut self, owner: Owner, cx: &mut Cx<'_>) {
-        let Owner::Content(id, sequence) = owner else { return };
-        let Some(mut outgoing) = self.outbox.remove(&(id, sequence)) else { return };
-        for peer in &mut outgoing.peers {
-            peer.set_state(wire::OutgoingState::Failed);
-            let ids = ContentId::try_from(&outgoing.content_id).ok().zip(DeviceId::try_from(&peer.device).ok());
-            if let Some((content, device)) = ids {
-                let sentence = "its attachment is gone from this device".to_owned();
-                cx.event(Event::Undelivered { content, device, sentence });
+    /// The bytes of an attachment are gone, or the relay will never take them. Overflows are
+    /// kept with their send and can't be lost.
+    pub(super) fn upload_lost(&mut self, handle: BlobHandle, cx: &mut Cx<'_>) {
+        match self.upload(&handle).map(|(owner, _)| owner) {
+            Some(Owner::Content(key)) => {
+                self.transfers.uploads.remove(&handle);
+                self.take_back(key, cx);
+            }
+            Some(Owner::Send(_)) => self.blob_refused(handle, 0, cx),
+            None => {
+                self.transfers.uploads.remove(&handle);
             }
         }
-        self.put_back(id, outgoing, cx);
     }
 
     // ---- deleting what everyone has
 
     pub(super) fn delete_blob(&mut self, upload: &wire::BlobUploadRecord, cx: &mut Cx<'_>) {
+        if let Some(handle) = handle_of(upload) {
+            self.transfers.uploads.remove(&handle);
+        }
         if let Some(secret) = Secret::from_slice(&upload.owner_secret) {
             cx.out.blob_deletions.push(secret);
-        }
-    }
-
-    pub(super) fn discard_overflow(&mut self, send: &wire::PendingSendRecord, cx: &mut Cx<'_>) {
-        if let Some(upload) = &send.overflow {
-            self.delete_blob(upload, cx);
         }
     }
 
     /// The relay has the pointers: the blob goes when the recipients have it.
     pub(super) fn retire_overflow(&mut self, send: &wire::PendingSendRecord, cx: &mut Cx<'_>) {
         let Some(upload) = &send.overflow else { return };
-        let devices: &[bytes::Bytes] = if send.content_id.is_empty() { &send.devices } else { &[] };
-        let garbage = wire::GarbageRecord {
+        let content = !send.content_id.is_empty();
+        if content && self.outbox.find(&send.content_id).is_none() {
+            // Confirmed by all before the relay had said that it took it.
+            return self.delete_blob(upload, cx);
+        }
+        if self.garbage.len() >= GARBAGE_MAX {
+            return;
+        }
+        let record = wire::GarbageRecord {
             owner_secret: upload.owner_secret.clone(),
             content_id: send.content_id.clone(),
             // A welcome comes last in its send: its joiner is the last recipient.
-            device: devices.last().cloned().unwrap_or_default(),
+            device: if content {
+                Bytes::new()
+            } else {
+                send.devices.last().cloned().unwrap_or_default()
+            },
             fetched: false,
         };
-        let id = cx.random16().to_vec();
-        cx.put_message(records::state(records::GARBAGE, &[&id]), &garbage);
-        self.garbage.insert(id, garbage);
+        let id = [send.conversation.as_ref(), &cx.random16()].concat();
+        cx.put_message(records::state(records::GARBAGE, &[&id]), &record);
+        self.garbage.insert(
+            id,
+            Garbage {
+                record,
+                since: cx.now,
+            },
+        );
     }
 
-    pub(super) fn collect_content(&mut self, content: &bytes::Bytes, cx: &mut Cx<'_>) {
-        self.collect(|garbage| !content.is_empty() && garbage.content_id == *content, cx);
+    pub(super) fn collect_content(&mut self, content: &Bytes, cx: &mut Cx<'_>) {
+        self.collect(
+            |_, garbage| !content.is_empty() && garbage.record.content_id == *content,
+            cx,
+        );
     }
 
-    pub(super) fn collect_device(&mut self, device: DeviceId, cx: &mut Cx<'_>) {
-        self.collect(|garbage| garbage.device.as_ref() == device.as_bytes(), cx);
+    /// A device speaks in a conversation: what was put into its mailbox long enough before, it has.
+    pub(super) fn collect_device(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        let Some(caught_up_at) = self.session.caught_up_at else {
+            return;
+        };
+        let now = cx.now;
+        let has = |name: &[u8], garbage: &Garbage| {
+            garbage.record.device.as_ref() == device.as_bytes()
+                && name.starts_with(id.as_bytes())
+                && garbage.since.max(caught_up_at).plus_ms(ANSWER_MS) <= now
+        };
+        self.collect(has, cx);
     }
 
-    fn collect(&mut self, done: impl Fn(&wire::GarbageRecord) -> bool, cx: &mut Cx<'_>) {
-        let ready: Vec<Vec<u8>> =
-            self.garbage.iter().filter(|(_, garbage)| done(garbage)).map(|(id, _)| id.clone()).collect();
-        for id in ready {
-            if let Some(garbage) = self.garbage.remove(&id) {
-                cx.erase(records::state(records::GARBAGE, &[&id]));
-                if let Some(secret) = Secret::from_slice(&garbage.owner_secret) {
+    /// A device left a conversation: it fetches nothing of it any more.
+    pub(super) fn collect_left(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        let left = |name: &[u8], garbage: &Garbage| {
+            garbage.record.device.as_ref() == device.as_bytes() && name.starts_with(id.as_bytes())
+        };
+        self.collect(left, cx);
+    }
+
+    fn collect(&mut self, done: impl Fn(&[u8], &Garbage) -> bool, cx: &mut Cx<'_>) {
+        let found = self
+            .garbage
+            .iter()
+            .filter(|(name, garbage)| done(name, garbage));
+        let ready: Vec<Vec<u8>> = found.map(|(name, _)| name.clone()).collect();
+        for name in ready {
+            if let Some(garbage) = self.garbage.remove(&name) {
+                cx.erase(records::state(records::GARBAGE, &[&name]));
+                if let Some(secret) = Secret::from_slice(&garbage.record.owner_secret) {
                     cx.out.blob_deletions.push(secret);
                 }
             }

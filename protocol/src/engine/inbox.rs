@@ -4,15 +4,15 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use prost::Message;
 
 use super::device::Engine;
 use super::io::{Event, Fetch, FetchOutcome};
-use super::records;
+use super::receive::Hint;
 use super::session::Request;
-use super::state::Cx;
+use super::state::{Cx, Stuck};
 use crate::attachment::{Pointer, decrypt_bytes};
 use crate::conversation::message_epoch;
+use crate::day::Timestamp;
 use crate::envelope::{self, Kind, Payload};
 use crate::ids::{ConversationId, DeviceId, MessageId};
 use crate::limits;
@@ -33,11 +33,17 @@ struct Delivery {
     envelope: Bytes,
     /// Opened already, and fetched.
     opened: Option<(Lock, Kind, Vec<u8>)>,
+    /// For its sake the slot after this epoch was looked at, and was empty.
+    walked: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Wait {
-    Blob { pointer: Box<Pointer>, lock: Lock, kind: Kind },
+    Blob {
+        pointer: Box<Pointer>,
+        lock: Lock,
+        kind: Kind,
+    },
     /// A slot is being walked.
     Slot(ConversationId),
 }
@@ -49,8 +55,8 @@ pub(super) struct Inbox {
     wait: Option<Wait>,
     processed: u64,
     acknowledged: u64,
-    /// A blob could not be fetched: ask again at the next retry.
-    refetch: bool,
+    /// A blob could not be fetched: ask again then.
+    refetch_at: Option<Timestamp>,
 }
 
 impl Inbox {
@@ -58,8 +64,19 @@ impl Inbox {
         self.queue.is_empty() && self.wait.is_none()
     }
 
-    pub(super) const fn waits_for_slot(&self) -> bool {
-        matches!(self.wait, Some(Wait::Slot(_)))
+    pub(super) fn waits_for_slot(&self, id: ConversationId) -> bool {
+        self.wait == Some(Wait::Slot(id))
+    }
+
+    /// The slot after this epoch was empty: the envelope that spoke of a newer one is taken as it is.
+    pub(super) fn walked_in_vain(&mut self, epoch: u64) {
+        if let Some(front) = self.queue.front_mut() {
+            front.walked = Some(epoch);
+        }
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Timestamp> {
+        self.refetch_at
     }
 }
 
@@ -71,19 +88,26 @@ enum Step {
 
 impl Engine {
     pub(super) fn delivered(&mut self, deliver: wire::Deliver, cx: &mut Cx<'_>) {
-        let last = self.inbox.queue.back().map_or(self.inbox.processed, |delivery| delivery.number);
+        if !self.session.is_attached() {
+            return self.hang_up(cx);
+        }
+        let last = self
+            .inbox
+            .queue
+            .back()
+            .map_or(self.inbox.processed, |delivery| delivery.number);
         let expected = last.saturating_add(1);
         let too_many = self.inbox.queue.len() >= limits::DELIVERY_WINDOW_MAX as usize;
         if deliver.number != expected || too_many {
             // The relay miscounts: nothing on this connection can be acknowledged safely any more.
-            cx.out.close = true;
-            return;
+            return self.hang_up(cx);
         }
         self.inbox.queue.push_back(Delivery {
             number: deliver.number,
             message_id: deliver.message_id,
             envelope: deliver.envelope,
             opened: None,
+            walked: None,
         });
     }
 
@@ -91,8 +115,10 @@ impl Engine {
     pub(super) fn acknowledge(&mut self, cx: &mut Cx<'_>) {
         if self.inbox.processed > self.inbox.acknowledged && !cx.out.close {
             self.inbox.acknowledged = self.inbox.processed;
-            let acknowledge =
-                wire::Acknowledge { through: self.inbox.processed, generation: self.generation };
+            let acknowledge = wire::Acknowledge {
+                through: self.inbox.processed,
+                generation: self.generation,
+            };
             cx.out.frames.push(wire::ClientFrame {
                 request_id: 0,
                 critical: vec![],
@@ -102,21 +128,23 @@ impl Engine {
     }
 
     pub(super) fn work_inbox(&mut self, cx: &mut Cx<'_>) {
-        if self.inbox.refetch && self.retry_at.is_none() {
-            self.inbox.refetch = false;
-            self.fetch_again(cx);
-        }
         while self.inbox.wait.is_none() {
-            let Some(delivery) = self.inbox.queue.front().cloned() else { break };
+            let Some(delivery) = self.inbox.queue.front().cloned() else {
+                break;
+            };
             match self.step(delivery, cx) {
                 Step::Wait => break,
                 Step::Done => {
-                    if let Some(done) = self.inbox.queue.pop_front() {
-                        self.inbox.processed = done.number;
-                        self.session.waiting = self.session.waiting.saturating_sub(1);
-                    }
+                    self.pop_front(cx);
                 }
             }
+        }
+    }
+
+    fn pop_front(&mut self, cx: &Cx<'_>) {
+        if let Some(done) = self.inbox.queue.pop_front() {
+            self.inbox.processed = done.number;
+            self.session.processed(cx.now);
         }
     }
 
@@ -128,9 +156,16 @@ impl Engine {
                     self.unreadable("no key of this device opens it", cx);
                     return Step::Done;
                 };
+                if opened.kind == Kind::Welcome && matches!(lock, Lock::Conversation(_)) {
+                    // Followed already: its sender had died before it knew that the relay has it.
+                    self.counters.duplicates += 1;
+                    return Step::Done;
+                }
                 match opened.payload {
                     Payload::Inline(bytes) => (lock, opened.kind, bytes),
-                    Payload::Pointer(pointer) => return self.fetch(&pointer, lock, opened.kind, cx),
+                    Payload::Pointer(pointer) => {
+                        return self.fetch(&pointer, lock, opened.kind, cx);
+                    }
                 }
             }
         };
@@ -138,8 +173,15 @@ impl Engine {
             (Kind::Application, Lock::Conversation(id)) => self.application(*id, &payload, cx),
             (Kind::Look, Lock::Conversation(id)) => self.look(*id, &payload, cx),
             (Kind::Direct, Lock::Conversation(id)) => {
-                self.direct(*id, &payload, cx);
-                Step::Done
+                // Of a device that is not known here: it may have come in with a commit that
+                // was not walked yet.
+                let next = self.next_epoch_if_stranger(*id, &payload);
+                if next.is_some_and(|epoch| self.walk_to(*id, epoch, cx)) {
+                    Step::Wait
+                } else {
+                    self.direct(*id, &payload, cx);
+                    Step::Done
+                }
             }
             (Kind::Welcome, Lock::KeyPackage(key_package)) => {
                 self.welcomed(key_package.clone(), &payload, cx);
@@ -161,7 +203,9 @@ impl Engine {
     /// Tries the sealing keys of all conversations and key packages: no hint stands outside.
     fn unseal(&self, delivery: &Delivery) -> Option<(Lock, envelope::Opened)> {
         let message = MessageId::try_from(&delivery.message_id).ok()?;
-        let open = |key: &Secret<32>| envelope::open(key, &self.mailbox, &message, &delivery.envelope).ok();
+        let open = |key: &Secret<32>| {
+            envelope::open(key, &self.mailbox, &message, &delivery.envelope).ok()
+        };
         for (id, room) in &self.rooms {
             for address in room.addresses.iter().rev() {
                 if let Some(opened) = open(&address.sealing_key) {
@@ -175,11 +219,24 @@ impl Engine {
         })
     }
 
-    fn fetch(&mut self, pointer: &wire::BlobPointer, lock: Lock, kind: Kind, cx: &mut Cx<'_>) -> Step {
+    fn fetch(
+        &mut self,
+        pointer: &wire::BlobPointer,
+        lock: Lock,
+        kind: Kind,
+        cx: &mut Cx<'_>,
+    ) -> Step {
         match Pointer::try_from(pointer) {
             Ok(pointer) if pointer.size <= limits::OVERFLOW_BYTES_MAX => {
-                cx.out.fetches.push(Fetch { read_secret: pointer.read_secret.clone(), size: pointer.size });
-                self.inbox.wait = Some(Wait::Blob { pointer: Box::new(pointer), lock, kind });
+                cx.out.fetches.push(Fetch {
+                    read_secret: pointer.read_secret.clone(),
+                    size: pointer.size,
+                });
+                self.inbox.wait = Some(Wait::Blob {
+                    pointer: Box::new(pointer),
+                    lock,
+                    kind,
+                });
                 Step::Wait
             }
             _ => {
@@ -189,54 +246,69 @@ impl Engine {
         }
     }
 
-    fn fetch_again(&mut self, cx: &mut Cx<'_>) {
+    /// Asks again for a blob that could not be reached, when it is time.
+    pub(super) fn fetch_again(&mut self, cx: &mut Cx<'_>) {
+        if self.inbox.refetch_at.is_none_or(|at| at > cx.now) {
+            return;
+        }
+        self.inbox.refetch_at = None;
         if let Some(Wait::Blob { pointer, .. }) = &self.inbox.wait {
-            cx.out.fetches.push(Fetch { read_secret: pointer.read_secret.clone(), size: pointer.size });
+            cx.out.fetches.push(Fetch {
+                read_secret: pointer.read_secret.clone(),
+                size: pointer.size,
+            });
         }
     }
 
-    pub(super) fn fetched(&mut self, read_secret: &Secret<32>, outcome: FetchOutcome, cx: &mut Cx<'_>) {
-        let Some(Wait::Blob { pointer, lock, kind }) = &self.inbox.wait else { return };
+    pub(super) fn fetched(
+        &mut self,
+        read_secret: &Secret<32>,
+        outcome: FetchOutcome,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(Wait::Blob {
+            pointer,
+            lock,
+            kind,
+        }) = &self.inbox.wait
+        else {
+            return;
+        };
         if pointer.read_secret != *read_secret {
             return;
         }
         let opened = match outcome {
             FetchOutcome::Unreachable => {
-                self.inbox.refetch = true;
-                self.retry_later(0, cx);
+                self.inbox.refetch_at = Some(self.session.retry_at(cx.now, 0));
                 return;
             }
             FetchOutcome::NotFound => None,
-            FetchOutcome::Got(bytes) => decrypt_bytes(pointer, &bytes).ok().map(|plain| (lock.clone(), *kind, plain)),
+            FetchOutcome::Got(bytes) => decrypt_bytes(pointer, &bytes)
+                .ok()
+                .map(|plain| (lock.clone(), *kind, plain)),
         };
         self.inbox.wait = None;
         match (opened, self.inbox.queue.front_mut()) {
             (Some(opened), Some(front)) => front.opened = Some(opened),
             (None, Some(_)) => {
                 self.unreadable("its overflow is gone or damaged", cx);
-                if let Some(done) = self.inbox.queue.pop_front() {
-                    self.inbox.processed = done.number;
-                    self.session.waiting = self.session.waiting.saturating_sub(1);
-                }
+                self.pop_front(cx);
             }
             (_, None) => {}
         }
     }
 
     fn application(&mut self, id: ConversationId, payload: &[u8], cx: &mut Cx<'_>) -> Step {
-        let Some((sender, sequence, message)) = application_parts(payload) else {
+        let parts = application_parts(payload)
+            .and_then(|(hint, message)| Some((hint, message, message_epoch(message)?)));
+        let Some((hint, message, epoch)) = parts else {
             self.unreadable("it is damaged", cx);
             return Step::Done;
         };
-        let Some(epoch) = message_epoch(message) else {
-            self.unreadable("it is damaged", cx);
-            return Step::Done;
-        };
-        let Some(room) = self.rooms.get_mut(&id) else { return Step::Done };
-        if epoch > room.conversation.epoch() && room.conversation.is_active() && self.walk(id, cx) {
+        if self.walk_to(id, epoch, cx) {
             return Step::Wait;
         }
-        self.open_content(id, sender, sequence, message, cx);
+        self.open_content(id, hint, message, cx);
         Step::Done
     }
 
@@ -245,39 +317,65 @@ impl Engine {
             self.unreadable("it is damaged", cx);
             return Step::Done;
         };
-        let Some(room) = self.rooms.get_mut(&id) else { return Step::Done };
-        if epoch > room.conversation.epoch() && room.conversation.is_active() && self.walk(id, cx) {
-            return Step::Wait;
+        if self.walk_to(id, epoch, cx) {
+            Step::Wait
+        } else {
+            Step::Done
         }
-        Step::Done
     }
 
-    /// Asks for the slot that ends the conversation's epoch; false when it was just seen empty.
-    fn walk(&mut self, id: ConversationId, cx: &mut Cx<'_>) -> bool {
-        let Some(room) = self.rooms.get_mut(&id) else { return false };
-        if room.walked_in_vain == Some(room.conversation.epoch()) {
+    /// Asks for the slot that ends the conversation's epoch, when a newer one is needed and
+    /// the slot may say something new.
+    fn walk_to(&mut self, id: ConversationId, epoch: u64, cx: &mut Cx<'_>) -> bool {
+        let Some(room) = self.rooms.get(&id) else {
+            return false;
+        };
+        let here = room.conversation.epoch();
+        if epoch <= here || !room.conversation.is_active() || room.stuck() == Some(Stuck::Refused) {
             return false;
         }
-        self.fetch_slot(id, cx);
+        if self
+            .inbox
+            .queue
+            .front()
+            .is_some_and(|front| front.walked == Some(here))
+        {
+            return false;
+        }
         self.inbox.wait = Some(Wait::Slot(id));
+        self.ask_slots(cx);
         true
     }
 
+    /// Asks for the slot that the inbox waits for, unless the relay wants to be left alone.
+    pub(super) fn ask_slots(&mut self, cx: &mut Cx<'_>) {
+        if let Some(Wait::Slot(id)) = self.inbox.wait {
+            self.fetch_slot(id, cx);
+        }
+    }
+
     pub(super) fn fetch_slot(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        let Some(room) = self.rooms.get(&id) else { return };
-        let epoch = room.conversation.epoch();
-        let request = Request::FetchCommit(id, epoch);
-        if self.session.is_asking(&request) {
+        let Some(room) = self.rooms.get(&id) else {
+            return;
+        };
+        let request = Request::FetchCommit(id, room.conversation.epoch());
+        if self.session.slots_after.is_some() || self.session.is_asking(&request) {
             return;
         }
         if let Ok(token) = room.conversation.slot_token() {
-            self.request(request, ClientBody::FetchCommit(wire::FetchCommit { token: token.to_bytes() }), cx);
+            self.request(
+                request,
+                ClientBody::FetchCommit(wire::FetchCommit {
+                    token: token.to_bytes(),
+                }),
+                cx,
+            );
         }
     }
 
     /// A slot was walked or seen empty: go on with the envelope that needed it.
     pub(super) fn slot_walked(&mut self, id: ConversationId) {
-        if self.inbox.wait == Some(Wait::Slot(id)) {
+        if self.inbox.waits_for_slot(id) {
             self.inbox.wait = None;
         }
     }
@@ -285,25 +383,39 @@ impl Engine {
     pub(super) fn unreadable(&mut self, reason: &str, cx: &mut Cx<'_>) {
         self.counters.unreadable += 1;
         let total = self.counters.unreadable;
-        cx.event(Event::Unreadable { reason: reason.to_owned(), total });
-    }
-
-    /// Room for the records of a content that is held back by a gap.
-    pub(super) fn hold(&mut self, id: ConversationId, sender: DeviceId, sequence: u64, signed: Vec<u8>, cx: &mut Cx<'_>) {
-        let record = wire::HeldContentRecord { signed_content: signed.clone().into() };
-        cx.put(records::held(id, sender, sequence), record.encode_to_vec());
-        self.held.insert((id, sender, sequence), record.encode_to_vec());
+        cx.event(Event::Unreadable {
+            reason: reason.to_owned(),
+            total,
+        });
     }
 }
 
-/// `sender device 16 ‖ sequence 8 BE ‖ MLS message`: the hint names what to ask for again
-/// when the message does not open.
-pub(super) fn application_payload(sender: DeviceId, sequence: u64, message: &[u8]) -> Vec<u8> {
-    [sender.as_bytes().as_slice(), &sequence.to_be_bytes(), message].concat()
+/// `sender device 16 ‖ sequence 8 BE ‖ start 8 BE ‖ MLS message`. Sender and sequence name
+/// what to ask for again when the message does not open; `start` is the first sequence that
+/// the recipient gets of this sender, or 0 once it knows.
+pub(super) fn application_payload(
+    sender: DeviceId,
+    sequence: u64,
+    start: u64,
+    message: &[u8],
+) -> Vec<u8> {
+    [
+        sender.as_bytes().as_slice(),
+        &sequence.to_be_bytes(),
+        &start.to_be_bytes(),
+        message,
+    ]
+    .concat()
 }
 
-fn application_parts(payload: &[u8]) -> Option<(DeviceId, u64, &[u8])> {
+fn application_parts(payload: &[u8]) -> Option<(Hint, &[u8])> {
     let (sender, rest) = payload.split_first_chunk::<16>()?;
-    let (sequence, message) = rest.split_first_chunk::<8>()?;
-    Some((DeviceId::new(*sender), u64::from_be_bytes(*sequence), message))
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let (start, message) = rest.split_first_chunk::<8>()?;
+    let hint = Hint {
+        sender: DeviceId::new(*sender),
+        sequence: u64::from_be_bytes(*sequence),
+        start: u64::from_be_bytes(*start),
+    };
+    Some((hint, message))
 }

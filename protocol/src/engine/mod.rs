@@ -1,25 +1,41 @@
 //! The sans-IO engine of a device: commands, frames and time go in; changes to persist,
 //! frames to send and events to show come out (see [`io`]).
 //!
-//! The [`Engine`] owns all state of a device. Each of its jobs has a file: `session`
-//! attaches, `inbox` opens what is delivered, `outbox` encrypts and repeats until
-//! confirmed, `commits` takes changes through their slots, `direct` speaks one to one,
-//! `blobs` moves what is larger than an envelope, `pairing` lets devices in.
+//! The [`Engine`] owns all state of a device. Each of its jobs has a file: `load` takes it
+//! up from its records, `session` attaches; `inbox` opens what is delivered, `receive` puts
+//! contents into order, `history` shows them; `outbox` keeps what is written until it is
+//! confirmed (`contents`), `sends` repeats sealed envelopes until the relay has them,
+//! `blobs` moves what is larger; `commits` makes changes of conversations, `slots` follows
+//! them; `direct` speaks one to one, `packages` hands out key packages, `signals` types;
+//! `pairing` and `join` let devices in, `family` founds.
 
 pub mod io;
 pub mod view;
 
 mod blobs;
 mod commits;
+mod contents;
 mod device;
 mod direct;
+mod errors;
+mod family;
+mod history;
 mod inbox;
 mod join;
+mod load;
 mod outbox;
+mod packages;
 mod pairing;
 mod receive;
 mod records;
+mod sends;
 mod session;
+mod signals;
+mod slots;
 mod state;
+mod summary;
 
-pub use device::{CommandError, ConversationSummary, Counters, Engine, LoadError, MemberSummary, Setup};
+pub use device::{Counters, Engine};
+pub use errors::{CommandError, LoadError};
+pub use load::Setup;
+pub use summary::{ConversationSummary, MemberSummary};

@@ -1,171 +1,420 @@
 //! Contents that arrive: opened, checked, put into their sender's order, shown once.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::device::Engine;
 use super::io::Event;
 use super::records;
 use super::state::Cx;
-use crate::content::{Body, Content, ContentIn};
+use crate::content::{Content, ContentIn};
 use crate::day::Timestamp;
-use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
-use crate::limits;
-use crate::wire;
+use crate::ids::{ConversationId, DeviceId};
+use crate::wire::{self, SequenceRange};
 
-/// Contents of one sender that a gap may hold back.
+/// Contents of one sender that gaps may hold back.
 const HELD_MAX: usize = 2_000;
-/// Wait before missing contents are asked for again.
-const RESEND_AGAIN_MS: u64 = 30_000;
+/// Bytes that gaps may hold back in all: a hundred of the longest texts.
+const HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Holes that one request names.
+const HOLES_MAX: usize = 8;
+/// A number that stands outside the seal of MLS is believed at most so far ahead.
+const HINT_AHEAD_MAX: u64 = 10_000;
+/// Wait before missing contents are asked for again, doubled each time.
+const ASK_AGAIN_MS: u64 = 5_000;
+/// The longest such wait: ten minutes.
+const ASK_AGAIN_MS_MAX: u64 = 600_000;
+
+/// A sender that is asked for what is missing of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    at: Timestamp,
+    wait_ms: u64,
+    /// The first missing when it was last asked.
+    from: u64,
+}
+
+impl Ask {
+    pub(super) const fn new() -> Self {
+        Self {
+            at: Timestamp(0),
+            wait_ms: ASK_AGAIN_MS,
+            from: 0,
+        }
+    }
+
+    /// A new connection: at once.
+    pub(super) const fn again(&mut self) {
+        *self = Self::new();
+    }
+
+    pub(super) const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn asked(&mut self, now: Timestamp, from: u64) {
+        self.at = now.plus_ms(self.wait_ms);
+        self.wait_ms = self.wait_ms.saturating_mul(2).min(ASK_AGAIN_MS_MAX);
+        self.from = from;
+    }
+}
+
+/// A content that a gap holds back.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// Since when; zero after a restart: then since the gap is known.
+    pub(super) since: Timestamp,
+    pub(super) signed: Bytes,
+}
+
+/// What the envelope says about the message in it; it is not authenticated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hint {
+    pub(super) sender: DeviceId,
+    pub(super) sequence: u64,
+    /// The first content that this device gets of the sender; 0: not told.
+    pub(super) start: u64,
+}
 
 impl Engine {
-    /// Opens one MLS message; `sender` and `sequence` are the envelope's hint.
-    pub(super) fn open_content(&mut self, id: ConversationId, sender: DeviceId, sequence: u64, message: &[u8], cx: &mut Cx<'_>) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
+    /// Opens one MLS message.
+    pub(super) fn open_content(
+        &mut self,
+        id: ConversationId,
+        hint: Hint,
+        message: &[u8],
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
         room.dirty = true;
-        let opened = room.conversation.decrypt(message);
-        let (device, key, signed) = match opened {
+        let (device, key, signed) = match room.conversation.decrypt(message) {
             Ok(opened) => opened,
             Err(error) => {
-                let known = room.peers.get(&sender).is_some_and(|peer| sequence <= peer.delivered_through);
-                if known {
+                let had = room
+                    .peers
+                    .get(&hint.sender)
+                    .is_some_and(|peer| hint.sequence <= peer.delivered_through)
+                    || self.held.contains_key(&(id, hint.sender, hint.sequence));
+                if had {
                     self.counters.duplicates += 1;
-                    return;
+                } else {
+                    self.unreadable(&error.to_string(), cx);
+                    self.missed(id, hint, cx);
                 }
-                self.unreadable(&error.to_string(), cx);
-                self.ask_again(id, sender, sequence, cx);
                 return;
             }
         };
         let content = ContentIn::parse(&signed).and_then(|content| content.verify(&key));
         match content {
-            Ok(content) if content.sender == device && content.conversation == id && device != self.signer.device => {
-                self.arrived(id, content, signed, cx);
+            Ok(content)
+                if content.sender == device
+                    && content.conversation == id
+                    && device != self.signer.device =>
+            {
+                self.arrived(id, &content, hint.start, signed, cx);
+                self.heard(id, device, cx);
             }
-            Ok(_) => self.unreadable("it names another sender or conversation than it came from", cx),
+            Ok(_) => self.unreadable(
+                "it names another sender or conversation than it came from",
+                cx,
+            ),
             Err(error) => self.unreadable(&error.to_string(), cx),
         }
     }
 
-    fn arrived(&mut self, id: ConversationId, content: Content, signed: Vec<u8>, cx: &mut Cx<'_>) {
+    fn arrived(
+        &mut self,
+        id: ConversationId,
+        content: &Content,
+        start: u64,
+        signed: Vec<u8>,
+        cx: &mut Cx<'_>,
+    ) {
         let sender = content.sender;
-        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let sequence = content.sequence;
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
         let peer = room.peer(sender);
         if peer.first_sequence_seen == 0 {
-            // The sender learns from our confirmation where we began, and repeats what came before.
-            peer.first_sequence_seen = content.sequence;
-            peer.delivered_through = content.sequence.saturating_sub(1);
+            // It was there before this device: its first content for us is not its first.
+            let start = if (1..=sequence).contains(&start) {
+                start
+            } else {
+                sequence
+            };
+            peer.first_sequence_seen = start;
+            peer.delivered_through = start.saturating_sub(1);
         }
         let next = peer.delivered_through.saturating_add(1);
-        if content.sequence < next || self.held.contains_key(&(id, sender, content.sequence)) {
+        if sequence < next || self.held.contains_key(&(id, sender, sequence)) {
+            // Its sender does not know that we have it.
             self.counters.duplicates += 1;
             self.confirm(id, sender, cx);
-            return;
-        }
-        if content.sequence > next {
-            let held = self.held.range((id, sender, 0)..=(id, sender, u64::MAX)).count();
-            if held >= HELD_MAX {
-                self.unreadable("too much of its sender is held back by a gap", cx);
-                return;
+        } else if sequence > next {
+            if self.hold(id, content, signed.into(), cx) {
+                self.ask(id, sender, cx);
             }
-            let sequence = content.sequence;
-            self.hold(id, sender, sequence, signed, cx);
-            self.ask_again(id, sender, next, cx);
-            return;
+        } else {
+            self.show(id, content, &signed, cx);
+            self.release(id, sender, cx);
         }
-        self.show(id, &content, &signed, cx);
-        self.release(id, sender, cx);
+    }
+
+    /// Keeps a content until what comes before it is there; false when too much is kept.
+    fn hold(
+        &mut self,
+        id: ConversationId,
+        content: &Content,
+        signed: Bytes,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let sender = content.sender;
+        let of_sender = || {
+            self.held
+                .range((id, sender, 0)..=(id, sender, u64::MAX))
+                .count()
+        };
+        let many = self.held.len() >= HELD_MAX && of_sender() >= HELD_MAX;
+        if many || self.held_bytes.saturating_add(signed.len()) > HELD_BYTES_MAX {
+            // Not lost: it is not confirmed, so its sender repeats it.
+            self.unreadable("too much is held back by gaps", cx);
+            return false;
+        }
+        let record = wire::HeldContentRecord {
+            signed_content: signed.clone(),
+        };
+        cx.put_message(records::held(id, sender, content.sequence), &record);
+        self.held_bytes += signed.len();
+        self.held.insert(
+            (id, sender, content.sequence),
+            Held {
+                since: cx.now,
+                signed,
+            },
+        );
+        true
+    }
+
+    fn take_held(
+        &mut self,
+        id: ConversationId,
+        sender: DeviceId,
+        sequence: u64,
+        cx: &mut Cx<'_>,
+    ) -> Option<Held> {
+        let held = self.held.remove(&(id, sender, sequence))?;
+        self.held_bytes = self.held_bytes.saturating_sub(held.signed.len());
+        cx.erase(records::held(id, sender, sequence));
+        Some(held)
+    }
+
+    fn first_held(&self, id: ConversationId, sender: DeviceId) -> Option<(u64, Timestamp)> {
+        let first = self
+            .held
+            .range((id, sender, 0)..=(id, sender, u64::MAX))
+            .next();
+        first.map(|((_, _, sequence), held)| (*sequence, held.since))
     }
 
     /// Shows what a filled gap held back.
     fn release(&mut self, id: ConversationId, sender: DeviceId, cx: &mut Cx<'_>) {
         loop {
-            let Some(room) = self.rooms.get_mut(&id) else { return };
-            let peer = room.peer(sender);
-            let next = peer.delivered_through.saturating_add(1);
-            let Some(held) = self.held.remove(&(id, sender, next)) else {
-                let more = self.held.range((id, sender, 0)..=(id, sender, u64::MAX)).next().is_some();
-                if !more {
-                    peer.gap_since_ms = 0;
-                }
+            let Some(room) = self.rooms.get_mut(&id) else {
+                return;
+            };
+            let next = room.peer(sender).delivered_through.saturating_add(1);
+            let Some(held) = self.take_held(id, sender, next, cx) else {
                 break;
             };
-            cx.erase(records::held(id, sender, next));
-            let signed = wire::HeldContentRecord::decode(held.as_slice()).unwrap_or_default().signed_content;
-            let content = wire::SignedContent::decode(signed.clone()).ok().and_then(|s| Content::decode(&s.content).ok());
+            let content = wire::SignedContent::decode(held.signed.clone())
+                .ok()
+                .and_then(|s| Content::decode(&s.content).ok());
             match content {
-                Some(content) => self.show(id, &content, &signed, cx),
+                Some(content) => self.show(id, &content, &held.signed, cx),
                 // It was checked before it was held; count it as had, or the gap never closes.
                 None => self.advance(id, sender, next),
             }
         }
+        let held = self.first_held(id, sender);
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let peer = room.peer(sender);
+        match held {
+            // The next gap is as old as what it holds back.
+            Some((_, since)) => peer.gap_since_ms = peer.gap_since_ms.max(since.0).max(1),
+            None if peer.missing_through <= peer.delivered_through => {
+                peer.gap_since_ms = 0;
+                self.asks.remove(&(id, sender));
+            }
+            None => {}
+        }
         self.confirm(id, sender, cx);
     }
 
-    fn advance(&mut self, id: ConversationId, sender: DeviceId, sequence: u64) {
+    pub(super) fn advance(&mut self, id: ConversationId, sender: DeviceId, sequence: u64) {
         if let Some(room) = self.rooms.get_mut(&id) {
             room.peer(sender).delivered_through = sequence;
         }
     }
 
-    /// Remembers since when something is missing, and asks its sender for it.
-    fn ask_again(&mut self, id: ConversationId, sender: DeviceId, sequence: u64, cx: &mut Cx<'_>) {
-        let now = cx.now;
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        if room.conversation.leaf(sender).is_none() {
+    // ---- gaps
+
+    /// A message did not open. Its number is only a hint: it is asked for, never skipped over.
+    fn missed(&mut self, id: ConversationId, hint: Hint, cx: &mut Cx<'_>) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        if room.conversation.leaf(hint.sender).is_none() {
             return;
         }
-        let peer = room.peer(sender);
-        if peer.gap_since_ms == 0 {
-            peer.gap_since_ms = now.0;
+        let peer = room.peer(hint.sender);
+        if hint.sequence > peer.delivered_through.saturating_add(HINT_AHEAD_MAX) {
+            return;
         }
-        if peer.missing_through < sequence {
-            peer.missing_through = sequence;
-        }
-        self.resend_wanted.insert((id, sender), now);
-        self.confirm(id, sender, cx);
-        self.retry_later(RESEND_AGAIN_MS, cx);
+        peer.missing_through = peer.missing_through.max(hint.sequence);
+        self.ask(id, hint.sender, cx);
     }
 
-    /// What is missing of a sender: from the first missing to the one before the first held.
-    pub(super) fn missing(&self, id: ConversationId, sender: DeviceId) -> Option<wire::SequenceRange> {
-        let peer = self.rooms.get(&id)?.peers.get(&sender)?;
+    /// Remembers since when something is missing, and has its sender asked for it.
+    fn ask(&mut self, id: ConversationId, sender: DeviceId, cx: &Cx<'_>) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let peer = room.peer(sender);
         if peer.gap_since_ms == 0 {
-            return None;
+            peer.gap_since_ms = cx.now.0.max(1);
         }
         let from = peer.delivered_through.saturating_add(1);
-        let held = self.held.range((id, sender, 0)..=(id, sender, u64::MAX)).next();
-        let through = match held {
-            Some(((_, _, first), _)) => first.saturating_sub(1),
-            None => peer.missing_through,
+        let ask = self.asks.entry((id, sender)).or_insert(Ask {
+            at: cx.now,
+            ..Ask::new()
+        });
+        if from > ask.from && ask.from > 0 {
+            // Another gap than the one that was asked for.
+            *ask = Ask {
+                at: cx.now,
+                ..Ask::new()
+            };
+        }
+        if ask.at <= cx.now {
+            self.confirm(id, sender, cx);
+        }
+    }
+
+    /// What to ask a sender for now: nothing before it is time to ask again.
+    pub(super) fn holes_to_ask(
+        &mut self,
+        id: ConversationId,
+        sender: DeviceId,
+        now: Timestamp,
+    ) -> Vec<SequenceRange> {
+        if self.asks.get(&(id, sender)).is_none_or(|ask| ask.at > now) {
+            return vec![];
+        }
+        let holes = self.holes(id, sender);
+        match (holes.first(), self.asks.get_mut(&(id, sender))) {
+            (Some(first), Some(ask)) => ask.asked(now, first.from),
+            _ => {
+                self.asks.remove(&(id, sender));
+            }
+        }
+        holes
+    }
+
+    /// What is missing of a sender, the first of it.
+    fn holes(&self, id: ConversationId, sender: DeviceId) -> Vec<SequenceRange> {
+        let Some(peer) = self.rooms.get(&id).and_then(|room| room.peers.get(&sender)) else {
+            return vec![];
         };
-        (from <= through).then_some(wire::SequenceRange { from, through })
+        let mut holes = Vec::new();
+        let mut from = peer.delivered_through.saturating_add(1);
+        for ((_, _, held), _) in self.held.range((id, sender, from)..=(id, sender, u64::MAX)) {
+            if from < *held {
+                holes.push(SequenceRange {
+                    from,
+                    through: held.saturating_sub(1),
+                });
+            }
+            from = held.saturating_add(1);
+            if holes.len() >= HOLES_MAX {
+                return holes;
+            }
+        }
+        if from <= peer.missing_through {
+            holes.push(SequenceRange {
+                from,
+                through: peer.missing_through,
+            });
+        }
+        holes
     }
 
     /// Gaps hold back what follows for an hour while attached, then show as a gap.
     pub(super) fn give_up_gaps(&mut self, cx: &mut Cx<'_>) {
-        if !self.session.is_attached() {
-            return;
-        }
         let mut over = Vec::new();
         for (id, room) in &self.rooms {
-            for (device, peer) in &room.peers {
-                let since = Timestamp(peer.gap_since_ms);
-                if peer.gap_since_ms > 0 && since.plus_ms(limits::GAP_HOLD_MS) <= cx.now {
-                    over.push((*id, *device));
-                }
-            }
+            let devices = room
+                .peers
+                .keys()
+                .filter(|device| self.is_gap_over(*id, **device, cx.now));
+            over.extend(devices.map(|device| (*id, *device)));
         }
         for (id, device) in over {
-            if let Some(range) = self.missing(id, device) {
-                self.counters.gaps += 1;
-                cx.event(Event::Gap { conversation: id, device, from: range.from, through: range.through });
-                self.advance(id, device, range.through);
+            while self.is_gap_over(id, device, cx.now) {
+                self.give_up_gap(id, device, cx);
             }
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.peer(device).gap_since_ms = 0;
-            }
-            self.release(id, device, cx);
         }
+    }
+
+    fn is_gap_over(&self, id: ConversationId, device: DeviceId, now: Timestamp) -> bool {
+        let peer = self.rooms.get(&id).and_then(|room| room.peers.get(&device));
+        peer.and_then(|peer| self.gap_over(peer.gap_since_ms))
+            .is_some_and(|at| at <= now)
+    }
+
+    fn give_up_gap(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        let held = self.first_held(id, device);
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let peer = room.peer(device);
+        peer.gap_since_ms = 0;
+        self.asks.remove(&(id, device));
+        match held {
+            // Signed contents after it prove that something is missing.
+            Some((first, _)) => {
+                let (from, through) = (
+                    peer.delivered_through.saturating_add(1),
+                    first.saturating_sub(1),
+                );
+                self.counters.gaps += 1;
+                cx.event(Event::Gap {
+                    conversation: id,
+                    device,
+                    from,
+                    through,
+                });
+                self.advance(id, device, through);
+                self.release(id, device, cx);
+                if self.first_held(id, device).is_some() {
+                    self.asks.insert((id, device), Ask::new());
+                }
+            }
+            // Nothing but a hint said so.
+            None => peer.missing_through = 0,
+        }
+    }
+
+    /// A device is gone and will not be asked any more: what it said is shown as far as it is here.
+    pub(super) fn give_up_device(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        while self.first_held(id, device).is_some() {
+            self.give_up_gap(id, device, cx);
+        }
+        self.asks.remove(&(id, device));
     }
 
     fn show(&mut self, id: ConversationId, content: &Content, signed: &[u8], cx: &mut Cx<'_>) {
@@ -179,132 +428,5 @@ impl Engine {
             return;
         }
         self.apply(id, content, member, signed, false, cx);
-    }
-
-    /// Puts a content, received or own, into the history.
-    pub(super) fn apply(
-        &mut self,
-        id: ConversationId,
-        content: &Content,
-        member: MemberId,
-        signed: &[u8],
-        mine: bool,
-        cx: &mut Cx<'_>,
-    ) {
-        match &content.body {
-            Body::Text { .. } | Body::Sticker { .. } | Body::Photo(_) | Body::Voice(_) => {
-                self.remember(id, content, member, signed, mine, cx);
-            }
-            Body::Reaction { target, emoji } => {
-                if !self.is_target(id, *target) {
-                    return;
-                }
-                let key = records::reaction(id, *target, member);
-                if emoji.is_empty() {
-                    cx.erase(key);
-                } else {
-                    cx.put(key, emoji.clone().into_bytes());
-                }
-            }
-            Body::Edit { target, text } => {
-                if !self.is_author(id, *target, member) {
-                    self.unreadable("it changes somebody else's message", cx);
-                    return;
-                }
-                cx.put(records::edit(id, *target), text.clone().into_bytes());
-            }
-            Body::Delete { target } => {
-                if !self.is_author(id, *target, member) {
-                    self.unreadable("it takes somebody else's message back", cx);
-                    return;
-                }
-                self.strip(id, *target, cx);
-            }
-        }
-        cx.event(Event::Message { conversation: id, content: content.id, sender: member, mine, body: content.body.clone() });
-    }
-
-    pub(super) fn is_target(&self, id: ConversationId, target: ContentId) -> bool {
-        self.index.get(&target).is_some_and(|entry| entry.conversation.as_ref() == id.as_bytes())
-    }
-
-    pub(super) fn is_author(&self, id: ConversationId, target: ContentId, member: MemberId) -> bool {
-        self.is_target(id, target)
-            && self.index.get(&target).is_some_and(|entry| entry.sender_member.as_ref() == member.as_bytes())
-    }
-
-    fn remember(&mut self, id: ConversationId, content: &Content, member: MemberId, signed: &[u8], mine: bool, cx: &mut Cx<'_>) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let order = room.next_order;
-        room.next_order += 1;
-        room.dirty = true;
-        let disappears = match content.disappear_seconds {
-            0 => 0,
-            seconds => cx.now.plus_ms(u64::from(seconds) * 1_000).0,
-        };
-        if disappears > 0 {
-            self.disappearing.insert((Timestamp(disappears), content.id));
-        }
-        let parts = wire::SignedContent::decode(signed).unwrap_or_default();
-        let stored = wire::StoredMessageRecord {
-            content: parts.content,
-            signature: parts.signature,
-            sender_member: member.to_bytes(),
-            order,
-            shown_at_ms: cx.now.0,
-            disappears_at_ms: disappears,
-            mine,
-            content_id: content.id.to_bytes(),
-            ..wire::StoredMessageRecord::default()
-        };
-        cx.put_message(records::message(id, order), &stored);
-        let entry = wire::IndexRecord {
-            conversation: id.to_bytes(),
-            order,
-            sender_member: member.to_bytes(),
-            disappears_at_ms: disappears,
-            sender_device: content.sender.to_bytes(),
-            sequence: content.sequence,
-            mine,
-        };
-        cx.put_message(records::state(records::INDEX, &[content.id.as_bytes()]), &entry);
-        self.index.insert(content.id, entry);
-    }
-
-    /// Erases what was said, and leaves that something was.
-    fn strip(&mut self, id: ConversationId, target: ContentId, cx: &mut Cx<'_>) {
-        let Some(entry) = self.index.get(&target) else { return };
-        let stored = wire::StoredMessageRecord {
-            sender_member: entry.sender_member.clone(),
-            order: entry.order,
-            deleted: true,
-            mine: entry.mine,
-            content_id: target.to_bytes(),
-            shown_at_ms: cx.now.0,
-            ..wire::StoredMessageRecord::default()
-        };
-        cx.put_message(records::message(id, entry.order), &stored);
-        cx.erase(records::edit(id, target));
-        let members: Vec<MemberId> =
-            self.log.as_ref().map(|log| log.members().keys().copied().collect()).unwrap_or_default();
-        for member in members {
-            cx.erase(records::reaction(id, target, member));
-        }
-    }
-
-    pub(super) fn disappear(&mut self, cx: &mut Cx<'_>) {
-        while let Some((at, content)) = self.disappearing.first().copied() {
-            if at > cx.now {
-                break;
-            }
-            self.disappearing.pop_first();
-            let Some(entry) = self.index.get(&content).cloned() else { continue };
-            let Ok(id) = ConversationId::try_from(&entry.conversation) else { continue };
-            self.strip(id, content, cx);
-            let entry = wire::IndexRecord { disappears_at_ms: 0, ..entry };
-            cx.put_message(records::state(records::INDEX, &[content.as_bytes()]), &entry);
-            self.index.insert(content, entry);
-            cx.event(Event::Disappeared { conversation: id, content });
-        }
     }
 }

@@ -20,6 +20,8 @@ pub(super) const OPERATION: &[u8] = b"q/";
 pub(super) const HELD: &[u8] = b"h/";
 pub(super) const INDEX: &[u8] = b"i/";
 pub(super) const GARBAGE: &[u8] = b"x/";
+/// An attachment that was fetched, until its sender is told: by conversation, sender and content.
+pub(super) const FETCHED: &[u8] = b"f/";
 
 /// History: a shown content, by conversation and order of showing.
 pub(super) const MESSAGE: &[u8] = b"m/";
@@ -54,22 +56,69 @@ pub(super) fn message(conversation: ConversationId, order: u64) -> RecordKey {
     history(MESSAGE, &[conversation.as_bytes(), &order.to_be_bytes()])
 }
 
-pub(super) fn reaction(conversation: ConversationId, target: ContentId, member: MemberId) -> RecordKey {
-    history(REACTION, &[conversation.as_bytes(), target.as_bytes(), member.as_bytes()])
+pub(super) fn reaction(
+    conversation: ConversationId,
+    target: ContentId,
+    member: MemberId,
+) -> RecordKey {
+    history(
+        REACTION,
+        &[
+            conversation.as_bytes(),
+            target.as_bytes(),
+            member.as_bytes(),
+        ],
+    )
 }
 
 pub(super) fn edit(conversation: ConversationId, target: ContentId) -> RecordKey {
     history(EDIT, &[conversation.as_bytes(), target.as_bytes()])
 }
 
-pub(super) fn receipt(conversation: ConversationId, content: ContentId, device: DeviceId) -> RecordKey {
-    history(RECEIPT, &[conversation.as_bytes(), content.as_bytes(), device.as_bytes()])
+pub(super) fn receipt(
+    conversation: ConversationId,
+    content: ContentId,
+    device: DeviceId,
+) -> RecordKey {
+    history(
+        RECEIPT,
+        &[
+            conversation.as_bytes(),
+            content.as_bytes(),
+            device.as_bytes(),
+        ],
+    )
 }
 
 pub(super) fn outgoing(conversation: ConversationId, sequence: u64) -> RecordKey {
-    state(OUTGOING, &[conversation.as_bytes(), &sequence.to_be_bytes()])
+    state(
+        OUTGOING,
+        &[conversation.as_bytes(), &sequence.to_be_bytes()],
+    )
+}
+
+pub(super) fn fetched(
+    conversation: ConversationId,
+    device: DeviceId,
+    content: ContentId,
+) -> RecordKey {
+    state(
+        FETCHED,
+        &[
+            conversation.as_bytes(),
+            device.as_bytes(),
+            content.as_bytes(),
+        ],
+    )
 }
 
 pub(super) fn held(conversation: ConversationId, device: DeviceId, sequence: u64) -> RecordKey {
-    state(HELD, &[conversation.as_bytes(), device.as_bytes(), &sequence.to_be_bytes()])
+    state(
+        HELD,
+        &[
+            conversation.as_bytes(),
+            device.as_bytes(),
+            &sequence.to_be_bytes(),
+        ],
+    )
 }

@@ -2,21 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::device::Engine;
 use super::io::Event;
+use super::sends::Rests;
 use super::state::Cx;
 use crate::attach::{self, Challenge, MailboxKeys, NONCE_BYTES};
 use crate::day::Timestamp;
 use crate::ids::ConversationId;
 use crate::limits;
 use crate::wire::{
-    self, ClientFrame, ErrorCode, Hello, ServerFrame, client_frame::Body as ClientBody, server_frame::Body as ServerBody,
+    self, ClientFrame, ErrorCode, Hello, ServerFrame, client_frame::Body as ClientBody,
+    server_frame::Body as ServerBody,
 };
 
 /// Deliveries this device lets the relay have in flight.
 const WINDOW: u32 = 64;
-/// Wait before something that failed is tried again.
+/// Wait before something that failed is tried again; doubled with each failure in a row.
 const RETRY_MS: u64 = 2_000;
+/// Doublings: 2 s, 4 s, … 256 s.
+const RETRY_DOUBLINGS_MAX: u32 = 7;
+/// What the relay said to wait is taken as read when it delivers nothing for so long: it may
+/// have counted envelopes that expired before their turn.
+const DRAIN_MS: u64 = 30_000;
+/// Old contents and addresses are looked through so often.
+const UPKEEP_MS: u64 = 3_600_000;
+/// A gap is not given up sooner after catching up: first its sender is asked.
+const GAP_AFTER_CATCHING_UP_MS: u64 = 120_000;
 
 /// Who waits for an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +51,9 @@ enum Phase {
     Opening,
     Attaching,
     Attached,
-    /// The relay has seen a newer store: nothing more is said on this connection.
-    Refused,
+    /// The relay miscounted, or has seen a newer store: nothing more is said or heard on
+    /// this connection.
+    Over,
 }
 
 /// What lasts as long as a connection.
@@ -48,15 +62,25 @@ pub(super) struct Session {
     phase: Phase,
     nonce: Vec<u8>,
     next_request: u64,
-    pub(super) requests: BTreeMap<u64, Request>,
+    requests: BTreeMap<u64, Request>,
     /// Envelopes that waited at the attach and are not processed yet.
-    pub(super) waiting: u64,
-    /// Everything that waited is processed and every slot was seen empty.
-    pub(super) caught_up: bool,
-    /// Sends on their way on this connection.
-    pub(super) sent: std::collections::BTreeSet<u64>,
-    /// Sends that the relay asked to repeat later.
-    pub(super) delayed: std::collections::BTreeSet<u64>,
+    waiting: u64,
+    drain_by: Option<Timestamp>,
+    /// Since when everything that waited is processed and every slot was seen empty.
+    pub(super) caught_up_at: Option<Timestamp>,
+    /// Sends on their way on this connection: the message ids in each, in order.
+    pub(super) sent: BTreeMap<u64, Vec<Bytes>>,
+    /// Sends that failed as a whole, and when they are tried again.
+    pub(super) delayed: BTreeMap<u64, Timestamp>,
+    /// Mailboxes that took nothing lately.
+    pub(super) rests: Rests,
+    /// The relay did not want to tell a slot: not before this.
+    pub(super) slots_after: Option<Timestamp>,
+    upkeep_at: Option<Timestamp>,
+    /// Requests refused in a row.
+    failures: u32,
+    /// Family devices without a key package here have been asked for one.
+    pub(super) packages_asked: bool,
 }
 
 impl Session {
@@ -64,12 +88,58 @@ impl Session {
         matches!(self.phase, Phase::Attached)
     }
 
-    pub(super) fn retry(&mut self) {
-        self.delayed.clear();
+    pub(super) const fn is_caught_up(&self) -> bool {
+        self.caught_up_at.is_some()
+    }
+
+    pub(super) const fn is_drained(&self) -> bool {
+        self.waiting == 0
     }
 
     pub(super) fn is_asking(&self, request: &Request) -> bool {
         self.requests.values().any(|asked| asked == request)
+    }
+
+    /// One more of what waited is processed.
+    pub(super) fn processed(&mut self, now: Timestamp) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.drain_by = (self.waiting > 0).then(|| now.plus_ms(DRAIN_MS));
+    }
+
+    pub(super) const fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// When to try again what was just refused.
+    pub(super) fn retry_at(&mut self, now: Timestamp, asked_ms: u64) -> Timestamp {
+        let wait = RETRY_MS << self.failures.min(RETRY_DOUBLINGS_MAX);
+        self.failures = self.failures.saturating_add(1);
+        now.plus_ms(wait.max(asked_ms))
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let delayed = self.delayed.values().min().copied();
+        let upkeep = self.upkeep_at.filter(|_| self.is_caught_up());
+        [
+            self.drain_by,
+            self.slots_after,
+            upkeep,
+            delayed,
+            self.rests.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Lets go of every wait that is over.
+    fn tick(&mut self, now: Timestamp) {
+        if self.drain_by.is_some_and(|at| at <= now) {
+            self.waiting = 0;
+            self.drain_by = None;
+        }
+        self.slots_after = self.slots_after.filter(|at| *at > now);
+        self.delayed.retain(|_, at| *at > now);
     }
 }
 
@@ -78,13 +148,11 @@ impl Engine {
         self.session.next_request += 1;
         let request_id = self.session.next_request;
         self.session.requests.insert(request_id, request);
-        cx.out.frames.push(ClientFrame { request_id, critical: vec![], body: Some(body) });
-    }
-
-    /// Tries again in a moment.
-    pub(super) fn retry_later(&mut self, after_ms: u64, cx: &Cx<'_>) {
-        let at = cx.now.plus_ms(after_ms.max(RETRY_MS));
-        self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
+        cx.out.frames.push(ClientFrame {
+            request_id,
+            critical: vec![],
+            body: Some(body),
+        });
     }
 
     pub(super) fn connected(&mut self, hello: Hello, cx: &mut Cx<'_>) {
@@ -93,9 +161,10 @@ impl Engine {
         if hello.server_name != name || hello.nonce.len() != NONCE_BYTES {
             cx.event(Event::RelayError {
                 code: ErrorCode::Denied,
-                sentence: "the relay calls itself something else than the address that was dialled".into(),
+                sentence: "the relay calls itself something else than the address that was dialled"
+                    .into(),
             });
-            cx.out.close = true;
+            self.hang_up(cx);
             return;
         }
         self.session.nonce = hello.nonce.to_vec();
@@ -115,8 +184,17 @@ impl Engine {
             close: Self::secret_key(&self.record.close_seed).public(),
         };
         let name = self.relay.server_name();
-        let challenge = Challenge { server_name: &name, nonce: &self.session.nonce };
-        let signature = attach::sign_open(&authentication, &challenge, &self.mailbox, &keys, self.generation);
+        let challenge = Challenge {
+            server_name: &name,
+            nonce: &self.session.nonce,
+        };
+        let signature = attach::sign_open(
+            &authentication,
+            &challenge,
+            &self.mailbox,
+            &keys,
+            self.generation,
+        );
         let open = wire::OpenMailbox {
             mailbox: self.mailbox.to_bytes(),
             authentication_key: keys.authentication.as_bytes().to_vec().into(),
@@ -132,10 +210,14 @@ impl Engine {
     fn attach(&mut self, cx: &mut Cx<'_>) {
         self.session.phase = Phase::Attaching;
         let name = self.relay.server_name();
-        let challenge = Challenge { server_name: &name, nonce: &self.session.nonce };
+        let challenge = Challenge {
+            server_name: &name,
+            nonce: &self.session.nonce,
+        };
         let window = WINDOW.min(limits::DELIVERY_WINDOW_MAX);
         let key = Self::secret_key(&self.record.authentication_seed);
-        let signature = attach::sign_attach(&key, &challenge, &self.mailbox, self.generation, window);
+        let signature =
+            attach::sign_attach(&key, &challenge, &self.mailbox, self.generation, window);
         let attach = wire::Attach {
             mailbox: self.mailbox.to_bytes(),
             generation: self.generation,
@@ -147,21 +229,45 @@ impl Engine {
 
     pub(super) fn disconnected(&mut self, cx: &mut Cx<'_>) {
         let next_request = self.session.next_request;
-        self.session = Session { next_request, ..Session::default() };
+        self.session = Session {
+            next_request,
+            ..Session::default()
+        };
         self.inbox = super::inbox::Inbox::default();
-        self.transfers.restart();
+        self.transfers.disconnected();
         for room in self.rooms.values_mut() {
-            room.synced = false;
+            room.disconnected();
         }
-        self.retry_at = None;
+        for ask in self.asks.values_mut() {
+            ask.again();
+        }
         self.abandon_pairing(cx);
     }
 
+    /// Closes the connection, and hears nothing more of it.
+    pub(super) fn hang_up(&mut self, cx: &mut Cx<'_>) {
+        self.session.phase = Phase::Over;
+        cx.out.close = true;
+    }
+
     pub(super) fn frame(&mut self, frame: ServerFrame, cx: &mut Cx<'_>) {
-        let request = self.session.requests.remove(&frame.request_id);
         let Some(body) = frame.body else { return };
-        match (body, request) {
-            (ServerBody::Deliver(deliver), _) => self.delivered(deliver, cx),
+        if matches!(self.session.phase, Phase::Offline | Phase::Over) {
+            return;
+        }
+        match body {
+            ServerBody::Deliver(deliver) => self.delivered(deliver, cx),
+            ServerBody::SignalDelivered(signal) => self.signal(&signal.body, cx),
+            ServerBody::RendezvousGot(got) => self.rendezvous_got(&got, cx),
+            answer => {
+                let request = self.session.requests.remove(&frame.request_id);
+                self.answer(request, answer, cx);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Option<Request>, answer: ServerBody, cx: &mut Cx<'_>) {
+        match (answer, request) {
             (ServerBody::Error(error), request) => self.refused(request, error, cx),
             (ServerBody::MailboxOpened(_), Some(Request::OpenMailbox)) => {
                 self.record.mailbox_open = true;
@@ -172,19 +278,24 @@ impl Engine {
             (ServerBody::Attached(attached), Some(Request::Attach)) => {
                 self.session.phase = Phase::Attached;
                 self.session.waiting = attached.waiting;
-                cx.event(Event::Attached { waiting: attached.waiting });
+                self.session.drain_by = (attached.waiting > 0).then(|| cx.now.plus_ms(DRAIN_MS));
+                self.resume_confirmations();
+                cx.event(Event::Attached {
+                    waiting: attached.waiting,
+                });
                 self.join_rendezvous(cx);
             }
-            (ServerBody::SendResult(result), Some(Request::Send(number))) => self.send_answered(number, result, cx),
+            (ServerBody::SendResult(result), Some(Request::Send(number))) => {
+                self.send_answered(number, result, cx)
+            }
             (ServerBody::CommitSlot(slot), Some(Request::FetchCommit(conversation, epoch))) => {
-                self.slot_answered(conversation, epoch, slot, cx);
+                self.slot_answered(conversation, epoch, &slot, cx);
             }
             (ServerBody::BlobCreated(created), Some(Request::CreateBlob(handle))) => {
                 self.blob_created(handle, created.offset, cx);
             }
-            (ServerBody::SignalDelivered(signal), _) => self.signal(&signal.body, cx),
+            // The opener hears of the joiner unasked.
             (ServerBody::RendezvousReady(ready), _) => self.rendezvous_ready(&ready, cx),
-            (ServerBody::RendezvousGot(got), _) => self.rendezvous_got(&got, cx),
             // Answers that change nothing, and answers to nobody: a relay may say them, we need not listen.
             _ => {}
         }
@@ -194,29 +305,88 @@ impl Engine {
         let code = error.code();
         let after = u64::from(error.retry_after_ms);
         match (&request, code) {
-            (Some(Request::Attach), ErrorCode::StaleGeneration) => {
-                self.session.phase = Phase::Refused;
-                cx.event(Event::StaleStore);
-            }
-            (Some(Request::Send(number)), _) => {
-                self.session.sent.remove(number);
-                self.session.delayed.insert(*number);
-                self.retry_later(after, cx);
+            (Some(Request::Attach), ErrorCode::StaleGeneration) => cx.event(Event::StaleStore),
+            (Some(Request::Send(number)), _) => self.send_refused(*number, after, cx),
+            (Some(Request::CreateBlob(handle)), ErrorCode::TooLarge) => {
+                self.upload_lost(*handle, cx)
             }
             (Some(Request::CreateBlob(handle)), _) => self.blob_refused(*handle, after, cx),
-            (Some(Request::FetchCommit(..)), _) => self.retry_later(after, cx),
-            (Some(Request::Rendezvous), _) => self.pairing_failed("the relay refused the pairing code's meeting point", cx),
+            (Some(Request::FetchCommit(..)), _) => {
+                let at = self.session.retry_at(cx.now, after);
+                self.session.slots_after = Some(at);
+            }
+            (Some(Request::Rendezvous), _) => {
+                self.pairing_failed("the relay refused the pairing code's meeting point", cx)
+            }
             _ => {}
         }
-        cx.event(Event::RelayError { code, sentence: error.sentence });
+        cx.event(Event::RelayError {
+            code,
+            sentence: error.sentence,
+        });
         if error.closing || matches!(request, Some(Request::Attach | Request::OpenMailbox)) {
-            cx.out.close = true;
+            self.hang_up(cx);
         }
     }
 
-    /// When gaps are given up.
-    pub(super) fn gap_deadline(&self) -> Option<Timestamp> {
-        let since = self.rooms.values().flat_map(|room| room.peers.values()).map(|peer| peer.gap_since_ms);
-        since.filter(|since| *since > 0).min().map(|since| Timestamp(since).plus_ms(limits::GAP_HOLD_MS))
+    // ---- time
+
+    /// When the session wants a tick, if it stands.
+    pub(super) fn session_deadline(&self) -> Option<Timestamp> {
+        if !self.session.is_attached() {
+            return None;
+        }
+        let transfers = [
+            self.session.deadline(),
+            self.transfers.deadline(),
+            self.inbox.deadline(),
+        ];
+        let caught_up = [
+            self.confirm_at,
+            self.gap_deadline(),
+            self.asks.values().map(super::receive::Ask::at).min(),
+        ];
+        let caught_up = caught_up
+            .into_iter()
+            .filter(|_| self.session.is_caught_up());
+        transfers.into_iter().chain(caught_up).flatten().min()
+    }
+
+    pub(super) fn session_tick(&mut self, cx: &mut Cx<'_>) {
+        if !self.session.is_attached() {
+            return;
+        }
+        self.session.tick(cx.now);
+        self.transfers.tick(cx.now);
+        if self.session.rests.tick(cx.now) {
+            // A confirmation that was held back may be what finds out.
+            self.confirm_at = Some(cx.now);
+        }
+        self.fetch_again(cx);
+        if self.session.upkeep_at.is_some_and(|at| at <= cx.now) {
+            self.upkeep(cx);
+        }
+    }
+
+    /// What has to be looked after now and then, and when a device has caught up.
+    pub(super) fn upkeep(&mut self, cx: &mut Cx<'_>) {
+        self.session.upkeep_at = Some(cx.now.plus_ms(UPKEEP_MS));
+        self.expire_outbox(cx);
+        self.renew_addresses(cx);
+        self.retry_void_slots();
+    }
+
+    /// When a gap that began at `since` is given up: after an hour, and not before its sender
+    /// could be asked on this connection.
+    pub(super) fn gap_over(&self, since: u64) -> Option<Timestamp> {
+        let asked = self.session.caught_up_at?.plus_ms(GAP_AFTER_CATCHING_UP_MS);
+        (since > 0).then(|| Timestamp(since).plus_ms(limits::GAP_HOLD_MS).max(asked))
+    }
+
+    fn gap_deadline(&self) -> Option<Timestamp> {
+        let peers = self.rooms.values().flat_map(|room| room.peers.values());
+        peers
+            .filter_map(|peer| self.gap_over(peer.gap_since_ms))
+            .min()
     }
 }

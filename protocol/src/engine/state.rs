@@ -45,25 +45,42 @@ impl Cx<'_> {
     }
 }
 
+/// Why no change can be made in an epoch any more. Volatile: looked at again on every connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuck {
+    /// The slot is said to hold something that no member can have meant; the relay may lie.
+    Void,
+    /// The slot holds a member's commit that the gate refused: no other will ever hold it.
+    Refused,
+}
+
 /// A conversation as a device keeps it.
 pub(super) struct Room {
     pub(super) conversation: Conversation,
     pub(super) kind: ConversationKind,
     pub(super) title: String,
+    /// Oldest first. One past the leaf's own is of a change that waits for its slot.
     pub(super) addresses: Vec<OwnAddress>,
     pub(super) next_sequence: u64,
     pub(super) next_order: u64,
     pub(super) peers: BTreeMap<DeviceId, wire::PeerState>,
     /// State differs from what was last persisted.
     pub(super) dirty: bool,
-    /// Volatile: on this connection its slot was seen empty.
+    /// Volatile: on this connection its slot was seen empty, or as far as it can be read.
     pub(super) synced: bool,
-    /// Volatile: an envelope spoke of a newer epoch, but the slot of this one was empty.
-    pub(super) walked_in_vain: Option<u64>,
+    /// Volatile: the epoch whose slot can't be followed, and why.
+    stuck: Option<(u64, Stuck)>,
+    /// Volatile: messages of this epoch that not all members were sent.
+    pub(super) partial_generations: u64,
 }
 
 impl Room {
-    pub(super) fn new(conversation: Conversation, kind: ConversationKind, title: String, address: OwnAddress) -> Self {
+    pub(super) fn new(
+        conversation: Conversation,
+        kind: ConversationKind,
+        title: String,
+        address: OwnAddress,
+    ) -> Self {
         Self {
             conversation,
             kind,
@@ -74,7 +91,8 @@ impl Room {
             peers: BTreeMap::new(),
             dirty: true,
             synced: false,
-            walked_in_vain: None,
+            stuck: None,
+            partial_generations: 0,
         }
     }
 
@@ -93,19 +111,42 @@ impl Room {
         })
     }
 
-    pub(super) fn add_address(&mut self, address: OwnAddress) {
-        self.addresses.push(address);
-        if self.addresses.len() > OWN_ADDRESSES_MAX {
-            self.addresses.remove(0);
-        }
-        self.dirty = true;
+    pub(super) fn stuck(&self) -> Option<Stuck> {
+        self.stuck
+            .filter(|(epoch, _)| *epoch == self.conversation.epoch())
+            .map(|(_, why)| why)
+    }
+
+    pub(super) fn set_stuck(&mut self, why: Stuck) {
+        self.stuck = Some((self.conversation.epoch(), why));
+    }
+
+    /// What lasts as long as a connection.
+    pub(super) const fn disconnected(&mut self) {
+        self.synced = false;
+        self.stuck = None;
+    }
+
+    /// While no change of ours waits: forgets addresses that never came into the tree, and
+    /// those that are too old to be written to. The one in the tree always stays.
+    pub(super) fn prune_addresses(&mut self, own: DeviceId) {
+        let Some(current) = self.conversation.leaf(own).map(|leaf| leaf.address.number) else {
+            return;
+        };
+        let before = self.addresses.len();
+        self.addresses.retain(|address| address.number <= current);
+        let old = self.addresses.len().saturating_sub(OWN_ADDRESSES_MAX);
+        self.addresses.drain(..old);
+        self.dirty |= self.addresses.len() != before;
     }
 
     /// Writes what changed.
     pub(super) fn save(&mut self, changes: &mut Changes) {
         let id = self.id();
         for (name, value) in self.conversation.take_changes() {
-            changes.records.insert(records::state(records::MLS, &[id.as_bytes(), &name]), value);
+            changes
+                .records
+                .insert(records::state(records::MLS, &[id.as_bytes(), &name]), value);
         }
         let record = wire::ConversationRecord {
             conversation: id.to_bytes(),
@@ -121,13 +162,17 @@ impl Room {
             peers: self.peers.values().cloned().collect(),
             next_order: self.next_order,
         };
-        changes
-            .records
-            .insert(records::state(records::CONVERSATION, &[id.as_bytes()]), Some(record.encode_to_vec()));
+        changes.records.insert(
+            records::state(records::CONVERSATION, &[id.as_bytes()]),
+            Some(record.encode_to_vec()),
+        );
         self.dirty = false;
     }
 
-    pub(super) fn restore(conversation: Conversation, record: &wire::ConversationRecord) -> Option<Self> {
+    pub(super) fn restore(
+        conversation: Conversation,
+        record: &wire::ConversationRecord,
+    ) -> Option<Self> {
         let mut peers = BTreeMap::new();
         for peer in &record.peers {
             peers.insert(DeviceId::try_from(&peer.device).ok()?, peer.clone());
@@ -140,13 +185,18 @@ impl Room {
                 wire::ConversationKind::Unspecified => return None,
             },
             title: record.title.clone(),
-            addresses: record.addresses.iter().map(OwnAddress::from_wire).collect::<Option<_>>()?,
+            addresses: record
+                .addresses
+                .iter()
+                .map(OwnAddress::from_wire)
+                .collect::<Option<_>>()?,
             next_sequence: record.next_sequence,
             next_order: record.next_order,
             peers,
             dirty: false,
             synced: false,
-            walked_in_vain: None,
+            stuck: None,
+            partial_generations: 0,
         })
     }
 }

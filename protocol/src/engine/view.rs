@@ -63,16 +63,24 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
     let mut receipts = Vec::new();
     for (name, value) in history {
         if name.starts_with(records::MESSAGE) {
-            if let Some(view) = wire::StoredMessageRecord::decode(value.as_slice()).ok().and_then(|r| view(&name, &r)) {
+            if let Some(view) = wire::StoredMessageRecord::decode(value.as_slice())
+                .ok()
+                .and_then(|r| view(&name, &r))
+            {
                 views.insert(view.content, view);
             }
-        } else if let Some((target, _)) = target_of(&name, records::EDIT) {
-            edits.insert(target, String::from_utf8_lossy(&value).into_owned());
-        } else if let Some((target, rest)) = target_of(&name, records::REACTION) {
+        } else if let Some((of, target, _)) = target_of(&name, records::EDIT) {
+            edits.insert((of, target), String::from_utf8_lossy(&value).into_owned());
+        } else if let Some((of, target, rest)) = target_of(&name, records::REACTION) {
             if let Ok(member) = MemberId::try_from(rest) {
-                reactions.push((target, member, String::from_utf8_lossy(&value).into_owned()));
+                reactions.push((
+                    of,
+                    target,
+                    member,
+                    String::from_utf8_lossy(&value).into_owned(),
+                ));
             }
-        } else if let Some((target, rest)) = target_of(&name, records::RECEIPT)
+        } else if let Some((_, target, rest)) = target_of(&name, records::RECEIPT)
             && let Ok(device) = DeviceId::try_from(rest)
         {
             let receipt = match value.first() {
@@ -83,13 +91,19 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
             receipts.push((target, device, receipt));
         }
     }
-    for (target, text) in edits {
-        if let Some(view) = views.get_mut(&target).filter(|view| view.body.is_some()) {
+    for ((of, target), text) in edits {
+        if let Some(view) = views
+            .get_mut(&target)
+            .filter(|view| view.body.is_some() && view.conversation == of)
+        {
             view.edited = Some(text);
         }
     }
-    for (target, member, emoji) in reactions {
-        if let Some(view) = views.get_mut(&target).filter(|view| view.body.is_some()) {
+    for (of, target, member, emoji) in reactions {
+        if let Some(view) = views
+            .get_mut(&target)
+            .filter(|view| view.body.is_some() && view.conversation == of)
+        {
             view.reactions.insert(member, emoji);
         }
     }
@@ -103,17 +117,25 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
     views
 }
 
-fn target_of<'a>(name: &'a [u8], prefix: &[u8]) -> Option<(ContentId, &'a [u8])> {
+fn target_of<'a>(name: &'a [u8], prefix: &[u8]) -> Option<(ConversationId, ContentId, &'a [u8])> {
     let rest = name.strip_prefix(prefix)?;
-    let (_, rest) = rest.split_at_checked(ConversationId::LEN)?;
+    let (conversation, rest) = rest.split_at_checked(ConversationId::LEN)?;
     let (target, rest) = rest.split_at_checked(ContentId::LEN)?;
-    Some((ContentId::try_from(target).ok()?, rest))
+    Some((
+        ConversationId::try_from(conversation).ok()?,
+        ContentId::try_from(target).ok()?,
+        rest,
+    ))
 }
 
 fn view(name: &[u8], record: &wire::StoredMessageRecord) -> Option<MessageView> {
     let rest = name.strip_prefix(records::MESSAGE)?;
     let (conversation, _) = rest.split_at_checked(ConversationId::LEN)?;
-    let content = if record.deleted { None } else { Some(Content::decode(&record.content).ok()?) };
+    let content = if record.deleted {
+        None
+    } else {
+        Some(Content::decode(&record.content).ok()?)
+    };
     Some(MessageView {
         conversation: ConversationId::try_from(conversation).ok()?,
         order: record.order,

@@ -146,11 +146,23 @@ impl FamilyLog {
     pub fn from_statements(statements: &[wire::SignedStatement]) -> Result<Self, LogError> {
         let (first, rest) = statements.split_first().ok_or(LogError::Empty)?;
         let statement = Statement::decode(&first.statement)?;
-        let Decision::Found { root_key, family_name, guardian, device } = statement.decision else {
-            return Err(LogError::Hole { expected: 0, found: statement.index });
+        let Decision::Found {
+            root_key,
+            family_name,
+            guardian,
+            device,
+        } = statement.decision
+        else {
+            return Err(LogError::Hole {
+                expected: 0,
+                found: statement.index,
+            });
         };
         if statement.index != 0 || statement.previous_head.is_some() {
-            return Err(LogError::Hole { expected: 0, found: statement.index });
+            return Err(LogError::Hole {
+                expected: 0,
+                found: statement.index,
+            });
         }
         if statement.family != statement::family_id(&root_key) {
             return Err(LogError::Family);
@@ -191,23 +203,35 @@ impl FamilyLog {
         }
         let expected = self.statements.len() as u64;
         if statement.index != expected {
-            return Err(LogError::Hole { expected, found: statement.index });
+            return Err(LogError::Hole {
+                expected,
+                found: statement.index,
+            });
         }
         if statement.previous_head != Some(self.head) {
             return Err(LogError::Fork);
         }
-        let guardian_signed =
-            self.members.values().filter_map(|member| member.identity_key.as_ref()).any(|key| signed_by(signed, key));
+        let guardian_signed = self
+            .members
+            .values()
+            .filter_map(|member| member.identity_key.as_ref())
+            .any(|key| signed_by(signed, key));
         if !guardian_signed {
             return Err(LogError::Signature);
         }
         match statement.decision {
-            Decision::Found { .. } => return Err(LogError::Contradiction("a family is founded once")),
+            Decision::Found { .. } => {
+                return Err(LogError::Contradiction("a family is founded once"));
+            }
             Decision::AddMember(member) => self.add_member(member)?,
             Decision::AddDevice(device) => self.add_device(device)?,
             Decision::RemoveDevice(device) => match self.devices.get_mut(&device) {
                 Some(entry) if !entry.removed => entry.removed = true,
-                _ => return Err(LogError::Contradiction("the removed device is not in the family")),
+                _ => {
+                    return Err(LogError::Contradiction(
+                        "the removed device is not in the family",
+                    ));
+                }
             },
         }
         self.head = statement::next_head(Some(&self.head), &signed.statement);
@@ -230,8 +254,14 @@ impl FamilyLog {
         for decision in decisions {
             let mut salt = [0; 16];
             rng.fill_bytes(&mut salt);
-            let statement =
-                Statement { family: self.family, index, previous_head: Some(head), day, salt, decision };
+            let statement = Statement {
+                family: self.family,
+                index,
+                previous_head: Some(head),
+                day,
+                salt,
+                decision,
+            };
             let signed = sign_statement(&statement, &[key]);
             head = statement::next_head(Some(&head), &signed.statement);
             index = index.saturating_add(1);
@@ -251,6 +281,19 @@ impl FamilyLog {
         })
     }
 
+    /// This log as it was when `wanted` was its head; `None` when it never was.
+    #[must_use]
+    pub fn up_to(&self, wanted: &[u8; 32]) -> Option<Self> {
+        let mut head = None;
+        let at = self.statements.iter().position(|signed| {
+            let next = statement::next_head(head.as_ref(), &signed.statement);
+            head = Some(next);
+            next == *wanted
+        })?;
+        // They were checked before, so this finds them good again.
+        Self::from_statements(self.statements.get(..=at)?).ok()
+    }
+
     /// The certificate of a device that belongs to the family now.
     #[must_use]
     pub fn certificate(&self, device: &DeviceId) -> Option<Certificate> {
@@ -267,7 +310,9 @@ impl FamilyLog {
 
     /// Certificates of all devices that belong to the family now.
     pub fn certificates(&self) -> impl Iterator<Item = Certificate> {
-        self.devices.keys().filter_map(|device| self.certificate(device))
+        self.devices
+            .keys()
+            .filter_map(|device| self.certificate(device))
     }
 
     /// Members by id.
@@ -302,33 +347,59 @@ impl FamilyLog {
 
     fn add_member(&mut self, member: AddedMember) -> Result<(), LogError> {
         if self.members.contains_key(&member.member) {
-            return Err(LogError::Contradiction("the added member is in the family already"));
+            return Err(LogError::Contradiction(
+                "the added member is in the family already",
+            ));
         }
         self.members.insert(
             member.member,
-            Member { role: member.role, name: member.name, identity_key: member.identity_key },
+            Member {
+                role: member.role,
+                name: member.name,
+                identity_key: member.identity_key,
+            },
         );
         Ok(())
     }
 
     fn add_device(&mut self, device: AddedDevice) -> Result<(), LogError> {
         if !self.members.contains_key(&device.member) {
-            return Err(LogError::Contradiction("the added device belongs to nobody in the family"));
+            return Err(LogError::Contradiction(
+                "the added device belongs to nobody in the family",
+            ));
         }
         let taken = |entry: &DeviceEntry| entry.device.signature_key == device.signature_key;
         if self.devices.contains_key(&device.device) || self.devices.values().any(taken) {
-            return Err(LogError::Contradiction("the added device was in the family before"));
+            return Err(LogError::Contradiction(
+                "the added device was in the family before",
+            ));
         }
-        self.devices.insert(device.device, DeviceEntry { device, removed: false });
+        self.devices.insert(
+            device.device,
+            DeviceEntry {
+                device,
+                removed: false,
+            },
+        );
         Ok(())
     }
 }
 
 fn signed_by(signed: &wire::SignedStatement, key: &PublicKey) -> bool {
-    signed.signatures.iter().take(limits::CONVERSATION_LEAVES_MAX).any(|signature| {
-        signature.key.as_ref() == key.as_bytes()
-            && key.verify(labels::SIGN_STATEMENT, &signed.statement, &signature.signature).is_ok()
-    })
+    signed
+        .signatures
+        .iter()
+        .take(limits::CONVERSATION_LEAVES_MAX)
+        .any(|signature| {
+            signature.key.as_ref() == key.as_bytes()
+                && key
+                    .verify(
+                        labels::SIGN_STATEMENT,
+                        &signed.statement,
+                        &signature.signature,
+                    )
+                    .is_ok()
+        })
 }
 
 #[cfg(test)]
@@ -350,7 +421,11 @@ mod tests {
     fn member(n: u8, identity: Option<&SecretKey>) -> AddedMember {
         AddedMember {
             member: MemberId::new([n; 16]),
-            role: if identity.is_some() { Role::Guardian } else { Role::Child },
+            role: if identity.is_some() {
+                Role::Guardian
+            } else {
+                Role::Child
+            },
             name: format!("member {n}"),
             identity_key: identity.map(SecretKey::public),
         }
@@ -367,14 +442,27 @@ mod tests {
 
     fn family() -> (FamilyLog, SecretKey) {
         let identity = SecretKey::from_seed(&[100; 32]);
-        (FamilyLog::found("Family", member(1, Some(&identity)), device(11, 1), Day(1), &mut rng()).unwrap(), identity)
+        (
+            FamilyLog::found(
+                "Family",
+                member(1, Some(&identity)),
+                device(11, 1),
+                Day(1),
+                &mut rng(),
+            )
+            .unwrap(),
+            identity,
+        )
     }
 
     #[test]
     fn a_family_grows_and_its_log_reads_back() {
         let (mut log, identity) = family();
         let statements = log.propose(
-            vec![Decision::AddMember(member(2, None)), Decision::AddDevice(device(22, 2))],
+            vec![
+                Decision::AddMember(member(2, None)),
+                Decision::AddDevice(device(22, 2)),
+            ],
             &identity,
             Day(2),
             &mut rng(),
@@ -384,9 +472,15 @@ mod tests {
             log.append(statement).unwrap();
         }
         let certificate = log.certificate(&DeviceId::new([22; 16])).unwrap();
-        assert_eq!((certificate.member, certificate.role), (MemberId::new([2; 16]), Role::Child));
+        assert_eq!(
+            (certificate.member, certificate.role),
+            (MemberId::new([2; 16]), Role::Child)
+        );
         assert_eq!(FamilyLog::from_statements(log.statements()).unwrap(), log);
         assert!(log.contains_head(&before) && !log.contains_head(&[0; 32]));
+        assert_eq!(log.up_to(&before).unwrap(), family().0);
+        assert_eq!(log.up_to(log.head()).unwrap(), log);
+        assert!(log.up_to(&[0; 32]).is_none());
     }
 
     #[test]
@@ -394,7 +488,12 @@ mod tests {
         let (mut log, _) = family();
         let before = log.clone();
         let stranger = SecretKey::from_seed(&[101; 32]);
-        let statement = log.propose(vec![Decision::AddMember(member(2, None))], &stranger, Day(2), &mut rng());
+        let statement = log.propose(
+            vec![Decision::AddMember(member(2, None))],
+            &stranger,
+            Day(2),
+            &mut rng(),
+        );
         assert_eq!(log.append(&statement[0]), Err(LogError::Signature));
         assert_eq!(log, before);
     }
@@ -403,27 +502,52 @@ mod tests {
     fn holes_forks_and_contradictions_are_refused() {
         let (mut log, identity) = family();
         let two = log.propose(
-            vec![Decision::AddMember(member(2, None)), Decision::AddMember(member(3, None))],
+            vec![
+                Decision::AddMember(member(2, None)),
+                Decision::AddMember(member(3, None)),
+            ],
             &identity,
             Day(2),
             &mut rng(),
         );
-        assert!(matches!(log.append(&two[1]), Err(LogError::Hole { expected: 1, found: 2 })));
-        let other = log.propose(vec![Decision::AddMember(member(4, None))], &identity, Day(2), &mut rng());
+        assert!(matches!(
+            log.append(&two[1]),
+            Err(LogError::Hole {
+                expected: 1,
+                found: 2
+            })
+        ));
+        let other = log.propose(
+            vec![Decision::AddMember(member(4, None))],
+            &identity,
+            Day(2),
+            &mut rng(),
+        );
         log.append(&two[0]).unwrap();
         assert!(matches!(log.append(&other[0]), Err(LogError::Hole { .. })));
         let (mut fork, _) = family();
         fork.append(&other[0]).unwrap();
         assert_eq!(fork.append(&two[1]), Err(LogError::Fork));
-        let again = log.propose(vec![Decision::AddDevice(device(11, 1))], &identity, Day(2), &mut rng());
-        assert!(matches!(log.append(&again[0]), Err(LogError::Contradiction(_))));
+        let again = log.propose(
+            vec![Decision::AddDevice(device(11, 1))],
+            &identity,
+            Day(2),
+            &mut rng(),
+        );
+        assert!(matches!(
+            log.append(&again[0]),
+            Err(LogError::Contradiction(_))
+        ));
     }
 
     #[test]
     fn a_removed_device_has_no_certificate_and_does_not_come_back() {
         let (mut log, identity) = family();
         let statements = log.propose(
-            vec![Decision::RemoveDevice(DeviceId::new([11; 16])), Decision::AddDevice(device(11, 1))],
+            vec![
+                Decision::RemoveDevice(DeviceId::new([11; 16])),
+                Decision::AddDevice(device(11, 1)),
+            ],
             &identity,
             Day(2),
             &mut rng(),
@@ -436,12 +560,22 @@ mod tests {
     #[test]
     fn every_changed_byte_of_a_statement_is_refused() {
         let (log, identity) = family();
-        let statement = log.propose(vec![Decision::AddMember(member(2, None))], &identity, Day(2), &mut rng()).remove(0);
+        let statement = log
+            .propose(
+                vec![Decision::AddMember(member(2, None))],
+                &identity,
+                Day(2),
+                &mut rng(),
+            )
+            .remove(0);
         for at in 0..statement.statement.len() {
             let mut bytes = statement.statement.to_vec();
             bytes[at] ^= 1;
             let mut log = log.clone();
-            let bad = crate::wire::SignedStatement { statement: bytes.into(), ..statement.clone() };
+            let bad = crate::wire::SignedStatement {
+                statement: bytes.into(),
+                ..statement.clone()
+            };
             assert!(log.append(&bad).is_err(), "byte {at}");
         }
     }

@@ -87,11 +87,19 @@ impl Statement {
             version: VERSION,
             family: self.family.to_bytes(),
             index: self.index,
-            previous_head: self.previous_head.map(|head| head.to_vec().into()).unwrap_or_default(),
+            previous_head: self
+                .previous_head
+                .map(|head| head.to_vec().into())
+                .unwrap_or_default(),
             day: self.day.0,
             salt: self.salt.to_vec().into(),
             body: Some(match &self.decision {
-                Decision::Found { root_key, family_name, guardian, device } => WireBody::Found(wire::Found {
+                Decision::Found {
+                    root_key,
+                    family_name,
+                    guardian,
+                    device,
+                } => WireBody::Found(wire::Found {
                     root_key: root_key.as_bytes().to_vec().into(),
                     family_name: family_name.clone(),
                     guardian: Some(guardian.to_wire()),
@@ -99,9 +107,9 @@ impl Statement {
                 }),
                 Decision::AddMember(member) => WireBody::AddMember(member.to_wire()),
                 Decision::AddDevice(device) => WireBody::AddDevice(device.to_wire()),
-                Decision::RemoveDevice(device) => {
-                    WireBody::RemoveDevice(wire::RemoveDevice { device: device.to_bytes() })
-                }
+                Decision::RemoveDevice(device) => WireBody::RemoveDevice(wire::RemoveDevice {
+                    device: device.to_bytes(),
+                }),
             }),
         }
         .encode_to_vec()
@@ -115,24 +123,39 @@ impl Statement {
         let previous_head = if statement.previous_head.is_empty() {
             None
         } else {
-            Some(statement.previous_head.as_ref().try_into().map_err(|_| LogError::Field("previous head"))?)
+            Some(
+                statement
+                    .previous_head
+                    .as_ref()
+                    .try_into()
+                    .map_err(|_| LogError::Field("previous head"))?,
+            )
         };
         Ok(Self {
             family: FamilyId::try_from(&statement.family)?,
             index: statement.index,
             previous_head,
             day: Day(statement.day),
-            salt: statement.salt.as_ref().try_into().map_err(|_| LogError::Field("salt"))?,
+            salt: statement
+                .salt
+                .as_ref()
+                .try_into()
+                .map_err(|_| LogError::Field("salt"))?,
             decision: match statement.body.ok_or(LogError::UnknownDecision)? {
                 WireBody::Found(found) => Decision::Found {
-                    root_key: PublicKey::from_slice(&found.root_key).ok_or(LogError::Field("root key"))?,
+                    root_key: PublicKey::from_slice(&found.root_key)
+                        .ok_or(LogError::Field("root key"))?,
                     family_name: name(found.family_name)?,
-                    guardian: AddedMember::from_wire(found.guardian.ok_or(LogError::Field("guardian"))?)?,
+                    guardian: AddedMember::from_wire(
+                        found.guardian.ok_or(LogError::Field("guardian"))?,
+                    )?,
                     device: AddedDevice::from_wire(found.device.ok_or(LogError::Field("device"))?)?,
                 },
                 WireBody::AddMember(member) => Decision::AddMember(AddedMember::from_wire(member)?),
                 WireBody::AddDevice(device) => Decision::AddDevice(AddedDevice::from_wire(device)?),
-                WireBody::RemoveDevice(remove) => Decision::RemoveDevice(DeviceId::try_from(&remove.device)?),
+                WireBody::RemoveDevice(remove) => {
+                    Decision::RemoveDevice(DeviceId::try_from(&remove.device)?)
+                }
             },
         })
     }
@@ -155,7 +178,10 @@ impl AddedMember {
             }
             .into(),
             name: self.name.clone(),
-            identity_key: self.identity_key.map(|key| key.as_bytes().to_vec().into()).unwrap_or_default(),
+            identity_key: self
+                .identity_key
+                .map(|key| key.as_bytes().to_vec().into())
+                .unwrap_or_default(),
         }
     }
 
@@ -166,11 +192,19 @@ impl AddedMember {
             wire::Role::Unspecified => return Err(LogError::Field("role")),
         };
         let identity_key = match role {
-            Role::Guardian => Some(PublicKey::from_slice(&member.identity_key).ok_or(LogError::Field("identity key"))?),
+            Role::Guardian => Some(
+                PublicKey::from_slice(&member.identity_key)
+                    .ok_or(LogError::Field("identity key"))?,
+            ),
             Role::Child if member.identity_key.is_empty() => None,
             Role::Child => return Err(LogError::Field("identity key")),
         };
-        Ok(Self { member: MemberId::try_from(&member.member)?, role, name: name(member.name)?, identity_key })
+        Ok(Self {
+            member: MemberId::try_from(&member.member)?,
+            role,
+            name: name(member.name)?,
+            identity_key,
+        })
     }
 }
 
@@ -188,7 +222,8 @@ impl AddedDevice {
         Ok(Self {
             member: MemberId::try_from(&device.member)?,
             device: DeviceId::try_from(&device.device)?,
-            signature_key: PublicKey::from_slice(&device.signature_key).ok_or(LogError::Field("signature key"))?,
+            signature_key: PublicKey::from_slice(&device.signature_key)
+                .ok_or(LogError::Field("signature key"))?,
             name: name(device.name)?,
         })
     }
@@ -205,18 +240,26 @@ pub fn sign_statement(statement: &Statement, keys: &[&SecretKey]) -> wire::Signe
             signature: key.sign(labels::SIGN_STATEMENT, &bytes).to_vec().into(),
         })
         .collect();
-    wire::SignedStatement { statement: bytes.into(), signatures }
+    wire::SignedStatement {
+        statement: bytes.into(),
+        signatures,
+    }
 }
 
 /// The family's id: a hash of the root key that signed its first statement.
 pub(super) fn family_id(root_key: &PublicKey) -> FamilyId {
     let hash = hash::labelled(labels::HASH_FAMILY, &[root_key.as_bytes()]);
-    let (id, _) = hash.split_first_chunk::<16>().map_or(([0; 16], ()), |(id, _)| (*id, ()));
+    let (id, _) = hash
+        .split_first_chunk::<16>()
+        .map_or(([0; 16], ()), |(id, _)| (*id, ()));
     FamilyId::new(id)
 }
 
 /// The head after `statement`: `H(previous head, H(exact statement bytes))`; the salt is in the bytes.
 pub(super) fn next_head(previous: Option<&[u8; 32]>, statement: &[u8]) -> [u8; 32] {
     let statement = hash::labelled(labels::HASH_STATEMENT, &[statement]);
-    hash::labelled(labels::HASH_HEAD, &[previous.map_or(&[][..], |head| &head[..]), &statement])
+    hash::labelled(
+        labels::HASH_HEAD,
+        &[previous.map_or(&[][..], |head| &head[..]), &statement],
+    )
 }

@@ -9,5 +9,14 @@
     reason = "tests"
 )]
 
+mod catch_up;
+mod crash;
+mod fuzz;
+mod life;
+mod members;
+mod races;
+mod relay;
+mod relay_faults;
 mod stories;
+mod waiting;
 mod world;

@@ -15,13 +15,20 @@ fn a_family_forms_and_everyone_knows_everyone() {
         let conversations = world.device(name).engine.conversations();
         assert_eq!(conversations.len(), 1);
         assert_eq!(conversations[0].id, family);
-        let names: Vec<_> = conversations[0].members.iter().map(|member| member.name.as_str()).collect();
+        let names: Vec<_> = conversations[0]
+            .members
+            .iter()
+            .map(|member| member.name.as_str())
+            .collect();
         for expected in ["Anna", "Ben", "Mia"] {
             assert!(names.contains(&expected), "{name} sees {names:?}");
         }
     }
     let told = |event: &Event| matches!(event, Event::DeviceAdded { name, .. } if name == "Ben");
-    assert!(world.device("kid").events.iter().any(told), "the child's tablet is told of the second guardian");
+    assert!(
+        world.device("kid").events.iter().any(told),
+        "the child's tablet is told of the second guardian"
+    );
 }
 
 #[test]
@@ -37,16 +44,34 @@ fn texts_arrive_once_in_order_and_are_confirmed() {
         assert_eq!(texts.len(), 3, "{name}");
         assert!(texts.contains(&"שלום".to_owned()));
     }
-    world.command("kid", Command::MarkRead { conversation: family });
+    world.command(
+        "kid",
+        Command::MarkRead {
+            conversation: family,
+        },
+    );
     world.settle();
     let kid = world.device("kid").engine.device();
     let dad = world.device("dad").engine.device();
-    let mine = world.screen("mum").into_iter().find(|view| view.mine).unwrap();
+    let mine = world
+        .screen("mum")
+        .into_iter()
+        .find(|view| view.mine)
+        .unwrap();
     assert_eq!(mine.receipts[&kid], Receipt::Read);
     assert_eq!(mine.receipts[&dad], Receipt::Delivered);
     assert_eq!(world.device("mum").engine.counters().unconfirmed, 0);
-    assert!(world.relay.mailboxes.values().all(std::collections::VecDeque::is_empty));
-    assert!(world.relay.blobs.is_empty(), "overflow blobs are deleted when everyone has them");
+    assert!(
+        world
+            .relay
+            .mailboxes
+            .values()
+            .all(std::collections::VecDeque::is_empty)
+    );
+    assert!(
+        world.relay.blobs.is_empty(),
+        "overflow blobs are deleted when everyone has them"
+    );
 }
 
 #[test]
@@ -55,7 +80,11 @@ fn fifty_messages_wait_for_a_tablet_that_is_off() {
     let family = world.family();
     world.disconnect("kid");
     for n in 0..50 {
-        world.text(if n % 2 == 0 { "mum" } else { "dad" }, family, &format!("{n}"));
+        world.text(
+            if n % 2 == 0 { "mum" } else { "dad" },
+            family,
+            &format!("{n}"),
+        );
     }
     world.restart("kid");
     world.connect("kid");
@@ -63,7 +92,11 @@ fn fifty_messages_wait_for_a_tablet_that_is_off() {
     let texts = world.texts("kid");
     assert_eq!(texts.len(), 50);
     for sender in 0..2 {
-        let of: Vec<usize> = texts.iter().map(|t| t.parse().unwrap()).filter(|n| n % 2 == sender).collect();
+        let of: Vec<usize> = texts
+            .iter()
+            .map(|t| t.parse().unwrap())
+            .filter(|n| n % 2 == sender)
+            .collect();
         assert!(of.is_sorted());
     }
 }
@@ -77,7 +110,12 @@ fn written_offline_while_the_conversation_moves_on() {
     world.restart("dad");
     for n in 0..6 {
         let who = if n % 2 == 0 { "mum" } else { "kid" };
-        world.command(who, Command::SelfUpdate { conversation: family });
+        world.command(
+            who,
+            Command::SelfUpdate {
+                conversation: family,
+            },
+        );
         world.settle();
     }
     let before = world.device("dad").engine.conversations()[0].epoch;
@@ -99,14 +137,20 @@ fn two_commits_at_once_converge() {
         world.disconnect(name);
     }
     for name in ["mum", "dad", "kid"] {
-        world.command(name, Command::SelfUpdate { conversation: family });
+        world.command(
+            name,
+            Command::SelfUpdate {
+                conversation: family,
+            },
+        );
     }
     for name in ["mum", "dad", "kid"] {
         world.connect(name);
     }
     world.settle();
-    let epochs: Vec<u64> =
-        ["mum", "dad", "kid"].map(|name| world.device(name).engine.conversations()[0].epoch).to_vec();
+    let epochs: Vec<u64> = ["mum", "dad", "kid"]
+        .map(|name| world.device(name).engine.conversations()[0].epoch)
+        .to_vec();
     assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");
     world.text("kid", family, "still here");
     world.settle();
@@ -118,7 +162,12 @@ fn a_commit_whose_answer_was_lost_is_still_ours() {
     let mut world = World::new();
     let family = world.family();
     world.relay.answer_sends = false;
-    world.command("mum", Command::SelfUpdate { conversation: family });
+    world.command(
+        "mum",
+        Command::SelfUpdate {
+            conversation: family,
+        },
+    );
     world.restart("mum");
     world.relay.answer_sends = true;
     world.connect("mum");
@@ -147,13 +196,17 @@ fn what_the_relay_drops_is_asked_for_again() {
 fn a_full_mailbox_is_named_and_the_others_get_theirs() {
     let mut world = World::new();
     let family = world.family();
-    let mailbox = world.relay.mailboxes.keys().next().unwrap().clone();
+    let mailbox = world.mailbox("kid");
     world.relay.full = Some(mailbox);
     for name in ["mum", "dad", "kid"] {
         world.text(name, family, name);
     }
     let named = |event: &Event| matches!(event, Event::RecipientRefused { .. });
-    let refused = world.devices.values().filter(|device| device.events.iter().any(named)).count();
+    let refused = world
+        .devices
+        .values()
+        .filter(|device| device.events.iter().any(named))
+        .count();
     assert_eq!(refused, 2, "both others are told");
     world.relay.full = None;
     world.settle();
@@ -169,14 +222,30 @@ fn edits_deletions_and_reactions_by_their_authors_only() {
     world.text("mum", family, "dinner at six");
     world.settle();
     let target = world.screen("kid")[0].content;
-    let edit = |text: &str| Body::Edit { target, text: text.into() };
+    let edit = |text: &str| Body::Edit {
+        target,
+        text: text.into(),
+    };
     let denied = world.try_command(
         "kid",
-        Command::Send { conversation: family, body: edit("sweets at six"), reply_to: None, disappear_seconds: 0, blob: None },
+        Command::Send {
+            conversation: family,
+            body: edit("sweets at six"),
+            reply_to: None,
+            disappear_seconds: 0,
+            blob: None,
+        },
     );
     assert!(denied.is_err());
     world.say("mum", family, edit("dinner at seven"));
-    world.say("kid", family, Body::Reaction { target, emoji: "👍".into() });
+    world.say(
+        "kid",
+        family,
+        Body::Reaction {
+            target,
+            emoji: "👍".into(),
+        },
+    );
     world.settle();
     let view = &world.screen("dad")[0];
     assert_eq!(view.edited.as_deref(), Some("dinner at seven"));
@@ -185,7 +254,10 @@ fn edits_deletions_and_reactions_by_their_authors_only() {
     world.settle();
     for name in ["mum", "dad", "kid"] {
         let view = &world.screen(name)[0];
-        assert!(view.body.is_none() && view.edited.is_none() && view.reactions.is_empty(), "{name}");
+        assert!(
+            view.body.is_none() && view.edited.is_none() && view.reactions.is_empty(),
+            "{name}"
+        );
     }
 }
 
@@ -197,7 +269,9 @@ fn disappearing_messages_disappear_on_every_screen() {
         "kid",
         Command::Send {
             conversation: family,
-            body: Body::Text { text: "rosebud".into() },
+            body: Body::Text {
+                text: "rosebud".into(),
+            },
             reply_to: None,
             disappear_seconds: 600,
             blob: None,
@@ -210,7 +284,12 @@ fn disappearing_messages_disappear_on_every_screen() {
     for name in ["mum", "dad", "kid"] {
         assert!(world.texts(name).is_empty(), "{name}");
         let store = &world.device(name).store;
-        assert!(store.values().all(|value| !value.windows(7).any(|window| window == b"rosebud")), "{name}");
+        assert!(
+            store
+                .values()
+                .all(|value| !value.windows(7).any(|window| window == b"rosebud")),
+            "{name}"
+        );
     }
 }
 
@@ -219,9 +298,22 @@ fn a_room_of_two_and_nobody_else_reads_it() {
     let mut world = World::new();
     let family = world.family();
     let members = vec![world.device("kid").engine.member().unwrap()];
-    world.command("mum", Command::CreateConversation { title: "Surprise".into(), members });
+    world.command(
+        "mum",
+        Command::CreateConversation {
+            title: "Surprise".into(),
+            members,
+        },
+    );
     world.settle();
-    let room = world.device("kid").engine.conversations().into_iter().find(|c| c.title == "Surprise").unwrap().id;
+    let room = world
+        .device("kid")
+        .engine
+        .conversations()
+        .into_iter()
+        .find(|c| c.title == "Surprise")
+        .unwrap()
+        .id;
     assert_ne!(room, family);
     world.text("kid", room, "for dad's birthday");
     world.settle();
@@ -241,7 +333,13 @@ fn a_gap_is_shown_after_an_hour_not_before() {
     world.disconnect("mum");
     // What mum writes later is not there; only another of her messages shows that one is missing.
     world.connect("mum");
-    let has_gap = |world: &mut World| world.device("kid").events.iter().any(|e| matches!(e, Event::Gap { .. }));
+    let has_gap = |world: &mut World| {
+        world
+            .device("kid")
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::Gap { .. }))
+    };
     world.relay.drop_next = 0;
     world.text("mum", family, "three");
     world.disconnect("mum");
@@ -257,7 +355,12 @@ fn a_gap_is_shown_after_an_hour_not_before() {
 fn typing_is_seen_by_who_is_there() {
     let mut world = World::new();
     let family = world.family();
-    world.command("kid", Command::Typing { conversation: family });
+    world.command(
+        "kid",
+        Command::Typing {
+            conversation: family,
+        },
+    );
     let typing = |event: &Event| matches!(event, Event::Typing { .. });
     assert!(world.device("mum").events.iter().any(typing));
     assert!(world.device("dad").events.iter().any(typing));

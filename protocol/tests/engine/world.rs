@@ -1,4 +1,4 @@
-//! A relay and devices in one thread without sockets, files or clocks: what the engine
+//! Devices and a relay in one thread without sockets, files or clocks: what the engine
 //! needs to be told, and what it says, step by step.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -8,17 +8,17 @@ use kinline_protocol::blob::{owner_hash, read_hash};
 use kinline_protocol::content::Body;
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::io::{
-    Command, Event, FetchOutcome, Input, MemberRole, Output, RecordClass, RecordKey, UploadOutcome, UploadSource,
+    Command, Event, FetchOutcome, Input, MemberRole, Output, RecordClass, RecordKey, UploadOutcome,
+    UploadSource,
 };
 use kinline_protocol::engine::view::{self, MessageView};
-use kinline_protocol::engine::{Engine, Setup};
+use kinline_protocol::engine::{CommandError, Engine, Setup};
 use kinline_protocol::ids::ConversationId;
-use kinline_protocol::limits;
-use kinline_protocol::wire::{
-    self, ClientFrame, ServerFrame, client_frame::Body as C, server_frame::Body as S,
-};
+use kinline_protocol::wire;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
+
+use super::relay::Relay;
 
 pub(crate) type Name = &'static str;
 
@@ -28,23 +28,18 @@ pub(crate) struct Device {
     pub(crate) online: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) files: HashMap<[u8; 16], Bytes>,
-    pub(crate) mailbox: Option<Vec<u8>>,
-    /// Delivery numbers in flight: number -> message id.
-    in_flight: VecDeque<(u64, Bytes)>,
-    pub(crate) next_number: u64,
+    /// Outputs that were persisted.
+    pub(crate) outputs: usize,
     inputs: VecDeque<Input>,
 }
 
-#[derive(Default)]
-pub(crate) struct Relay {
-    pub(crate) mailboxes: HashMap<Vec<u8>, VecDeque<(Bytes, Bytes)>>,
-    pub(crate) slots: HashMap<Vec<u8>, Bytes>,
-    pub(crate) blobs: HashMap<Vec<u8>, (Vec<u8>, Bytes)>,
-    rendezvous: HashMap<Vec<u8>, (Name, Option<Name>)>,
-    /// Envelopes this relay drops silently although it says ok.
-    pub(crate) drop_next: usize,
-    pub(crate) full: Option<Vec<u8>>,
-    pub(crate) answer_sends: bool,
+/// A device dies when it has persisted its `output`th output.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kill {
+    pub(crate) name: Name,
+    pub(crate) output: usize,
+    /// What the output wanted sent was sent, but nothing of the answers arrives.
+    pub(crate) sent: bool,
 }
 
 pub(crate) struct World {
@@ -52,25 +47,50 @@ pub(crate) struct World {
     pub(crate) relay: Relay,
     pub(crate) now: Timestamp,
     pub(crate) rng: ChaCha20Rng,
+    pub(crate) kill: Option<Kill>,
+    /// Every frame comes alone, so that there are more places to die.
+    pub(crate) frame_by_frame: bool,
+    /// How often the process of a device died.
+    pub(crate) killed: usize,
+    /// Uploads are answered with this while set.
+    pub(crate) upload_outcome: Option<UploadOutcome>,
 }
 
 const ADDRESS: &str = "wss://localhost:1#pin=AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 
+/// `KINLINE_SEED`, or 1.
+pub(crate) fn seed() -> u64 {
+    std::env::var("KINLINE_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1)
+}
+
 impl World {
     pub(crate) fn new() -> Self {
-        let seed = std::env::var("KINLINE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1_u64);
+        Self::seeded(seed())
+    }
+
+    pub(crate) fn seeded(seed: u64) -> Self {
         println!("KINLINE_SEED={seed}");
         Self {
             devices: BTreeMap::new(),
-            relay: Relay { answer_sends: true, ..Relay::default() },
+            relay: Relay::default(),
             now: Timestamp(1_800_000_000_000),
             rng: ChaCha20Rng::seed_from_u64(seed),
+            kill: None,
+            frame_by_frame: false,
+            killed: 0,
+            upload_outcome: None,
         }
     }
 
     pub(crate) fn add(&mut self, name: Name) {
-        let setup =
-            Setup { relay: ADDRESS.parse().unwrap(), device_name: name.into(), admission_code: String::new() };
+        let setup = Setup {
+            relay: ADDRESS.parse().unwrap(),
+            device_name: name.into(),
+            admission_code: String::new(),
+        };
         let (engine, output) = Engine::create(setup, self.now, &mut self.rng).unwrap();
         let device = Device {
             engine,
@@ -78,9 +98,7 @@ impl World {
             online: false,
             events: vec![],
             files: HashMap::new(),
-            mailbox: None,
-            in_flight: VecDeque::new(),
-            next_number: 1,
+            outputs: 0,
             inputs: VecDeque::new(),
         };
         self.devices.insert(name, device);
@@ -91,14 +109,38 @@ impl World {
         self.devices.get_mut(name).unwrap()
     }
 
+    /// The mailbox of a device, from its own records.
+    pub(crate) fn mailbox(&mut self, name: Name) -> Vec<u8> {
+        self.record::<wire::DeviceRecord>(name, b"device")
+            .mailbox
+            .to_vec()
+    }
+
+    /// A state record of a device.
+    pub(crate) fn record<M: prost::Message + Default>(&mut self, name: Name, record: &[u8]) -> M {
+        let key = RecordKey {
+            class: RecordClass::State,
+            name: record.to_vec(),
+        };
+        M::decode(self.device(name).store[&key].as_slice()).unwrap()
+    }
+
     pub(crate) fn connect(&mut self, name: Name) {
+        self.dial(name);
+        self.run();
+    }
+
+    fn dial(&mut self, name: Name) {
+        self.relay.disconnect(name);
         let device = self.device(name);
         device.online = true;
-        device.next_number = 1;
         let server_name = device.engine.relay().server_name();
-        let hello = wire::Hello { nonce: vec![7; 32].into(), server_name, ..wire::Hello::default() };
+        let hello = wire::Hello {
+            nonce: vec![7; 32].into(),
+            server_name,
+            ..wire::Hello::default()
+        };
         device.inputs.push_back(Input::Connected(hello));
-        self.run();
     }
 
     pub(crate) fn disconnect(&mut self, name: Name) {
@@ -108,10 +150,9 @@ impl World {
     }
 
     fn drop_connection(&mut self, name: Name) {
+        self.relay.disconnect(name);
         let device = self.device(name);
         device.online = false;
-        device.mailbox = None;
-        device.in_flight.clear();
         device.inputs.clear();
     }
 
@@ -119,36 +160,59 @@ impl World {
     pub(crate) fn restart(&mut self, name: Name) {
         self.drop_connection(name);
         let device = self.device(name);
-        let state = device.store.iter().filter(|(key, _)| key.class == RecordClass::State);
-        device.engine = Engine::load(state.map(|(key, value)| (key.name.clone(), value.clone()))).unwrap();
+        let state = device
+            .store
+            .iter()
+            .filter(|(key, _)| key.class == RecordClass::State);
+        device.engine =
+            Engine::load(state.map(|(key, value)| (key.name.clone(), value.clone()))).unwrap();
     }
 
     pub(crate) fn command(&mut self, name: Name, command: Command) {
         self.try_command(name, command).unwrap();
     }
 
-    pub(crate) fn try_command(
-        &mut self,
-        name: Name,
-        command: Command,
-    ) -> Result<(), kinline_protocol::engine::CommandError> {
+    pub(crate) fn try_command(&mut self, name: Name, command: Command) -> Result<(), CommandError> {
         let now = self.now;
-        let output = self.devices.get_mut(name).unwrap().engine.command(command, now, &mut self.rng)?;
+        let output =
+            self.devices
+                .get_mut(name)
+                .unwrap()
+                .engine
+                .command(command, now, &mut self.rng)?;
         self.carry_out(name, output);
         self.run();
         Ok(())
+    }
+
+    /// Something that no device expects.
+    pub(crate) fn input(&mut self, name: Name, input: Input) {
+        self.device(name).inputs.push_back(input);
+        self.run();
     }
 
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now = self.now.plus_ms(ms);
         let names: Vec<Name> = self.devices.keys().copied().collect();
         for name in names {
-            let due = self.device(name).engine.deadline().is_some_and(|at| at <= self.now);
+            let due = self
+                .device(name)
+                .engine
+                .deadline()
+                .is_some_and(|at| at <= self.now);
             if due {
                 self.device(name).inputs.push_back(Input::Tick);
             }
         }
         self.run();
+        let now = self.now;
+        for (name, device) in &self.devices {
+            let deadline = device.engine.deadline();
+            assert!(
+                deadline.is_none_or(|at| at > now),
+                "{name} wants its tick again and again"
+            );
+        }
     }
 
     /// Until nothing more happens, time passing in small steps.
@@ -159,14 +223,35 @@ impl World {
     }
 
     pub(crate) fn run(&mut self) {
-        for _ in 0..100_000 {
-            let next = self.devices.iter_mut().find_map(|(name, device)| Some((*name, device.inputs.pop_front()?)));
+        for _ in 0..200_000 {
+            self.collect();
+            let next = self
+                .devices
+                .iter_mut()
+                .find_map(|(name, device)| Some((*name, device.inputs.pop_front()?)));
             let Some((name, input)) = next else { return };
             let now = self.now;
-            let output = self.devices.get_mut(name).unwrap().engine.input(input, now, &mut self.rng);
+            let output =
+                self.devices
+                    .get_mut(name)
+                    .unwrap()
+                    .engine
+                    .input(input, now, &mut self.rng);
             self.carry_out(name, output);
         }
         panic!("the devices never come to rest");
+    }
+
+    /// What the relay says becomes input, in as few batches as a socket would give.
+    fn collect(&mut self) {
+        let alone = self.frame_by_frame;
+        while let Some((name, frame)) = self.relay.out.pop_front() {
+            let device = self.device(name);
+            match device.inputs.back_mut() {
+                Some(Input::Frames(frames)) if !alone => frames.push(frame),
+                _ => device.inputs.push_back(Input::Frames(vec![frame])),
+            }
+        }
     }
 
     fn carry_out(&mut self, name: Name, output: Output) {
@@ -177,22 +262,52 @@ impl World {
                 None => device.store.remove(&key),
             };
         }
-        device.events.extend(output.events);
+        device.outputs += 1;
+        let killed = self
+            .kill
+            .filter(|kill| kill.name == name && kill.output == self.devices[name].outputs);
+        if killed.is_some_and(|kill| !kill.sent) {
+            return self.revive(name);
+        }
+        self.device(name).events.extend(output.events);
         for upload in output.uploads {
+            if let Some(outcome) = self.upload_outcome {
+                self.device(name).inputs.push_back(Input::Uploaded {
+                    handle: upload.handle,
+                    outcome,
+                });
+                continue;
+            }
             let bytes = match upload.source {
                 UploadSource::Bytes(bytes) => bytes,
                 UploadSource::File => self.device(name).files[&upload.handle].clone(),
             };
             assert_eq!(bytes.len() as u64, upload.size);
             let owner = owner_hash(upload.owner_secret.expose()).to_vec();
-            let blob = self.relay.blobs.values_mut().find(|(o, _)| *o == owner).unwrap();
-            blob.1 = bytes;
-            self.device(name).inputs.push_back(Input::Uploaded { handle: upload.handle, outcome: UploadOutcome::Done });
+            let outcome = match self.relay.blobs.values_mut().find(|(o, _)| *o == owner) {
+                Some(blob) => {
+                    blob.1 = bytes;
+                    UploadOutcome::Done
+                }
+                None => UploadOutcome::Unreachable,
+            };
+            self.device(name).inputs.push_back(Input::Uploaded {
+                handle: upload.handle,
+                outcome,
+            });
         }
         for fetch in output.fetches {
-            let found = self.relay.blobs.get(read_hash(fetch.read_secret.expose()).as_slice());
-            let outcome = found.map_or(FetchOutcome::NotFound, |(_, bytes)| FetchOutcome::Got(bytes.clone()));
-            self.device(name).inputs.push_back(Input::Fetched { read_secret: fetch.read_secret, outcome });
+            let found = self
+                .relay
+                .blobs
+                .get(read_hash(fetch.read_secret.expose()).as_slice());
+            let outcome = found.map_or(FetchOutcome::NotFound, |(_, bytes)| {
+                FetchOutcome::Got(bytes.clone())
+            });
+            self.device(name).inputs.push_back(Input::Fetched {
+                read_secret: fetch.read_secret,
+                outcome,
+            });
         }
         for secret in output.blob_deletions {
             let owner = owner_hash(secret.expose()).to_vec();
@@ -200,173 +315,93 @@ impl World {
         }
         for frame in output.frames {
             if self.device(name).online {
-                self.serve(name, frame);
+                self.relay.serve(name, frame);
             }
         }
         if output.close {
             self.drop_connection(name);
+            self.device(name).inputs.push_back(Input::Disconnected);
+        }
+        if killed.is_some() {
+            self.revive(name);
         }
     }
 
-    fn answer(&mut self, name: Name, request_id: u64, body: S) {
-        let frame = ServerFrame { request_id, critical: vec![], body: Some(body) };
-        self.device(name).inputs.push_back(Input::Frames(vec![frame]));
-    }
-
-    fn serve(&mut self, name: Name, frame: ClientFrame) {
-        let id = frame.request_id;
-        match frame.body.unwrap() {
-            C::OpenMailbox(open) => {
-                self.relay.mailboxes.entry(open.mailbox.to_vec()).or_default();
-                self.answer(name, id, S::MailboxOpened(wire::MailboxOpened {}));
-            }
-            C::Attach(attach) => {
-                self.device(name).mailbox = Some(attach.mailbox.to_vec());
-                let waiting = self.relay.mailboxes[attach.mailbox.as_ref()].len() as u64;
-                self.answer(name, id, S::Attached(wire::Attached { waiting, window: 64 }));
-                self.deliver(name);
-            }
-            C::Acknowledge(acknowledge) => {
-                let device = self.devices.get_mut(name).unwrap();
-                let mailbox = self.relay.mailboxes.get_mut(device.mailbox.as_ref().unwrap()).unwrap();
-                while device.in_flight.front().is_some_and(|(number, _)| *number <= acknowledge.through) {
-                    let (_, message) = device.in_flight.pop_front().unwrap();
-                    mailbox.retain(|(id, _)| *id != message);
-                }
-                self.deliver(name);
-            }
-            C::Send(send) => self.send(name, id, send),
-            C::FetchCommit(fetch) => {
-                let sealed = self.relay.slots.get(fetch.token.as_ref()).cloned();
-                let slot = wire::CommitSlot { present: sealed.is_some(), sealed: sealed.unwrap_or_default() };
-                self.answer(name, id, S::CommitSlot(slot));
-            }
-            C::Signal(signal) => {
-                for delivery in signal.deliveries {
-                    let to = self.devices.iter().find(|(_, d)| d.mailbox.as_deref() == Some(&delivery.mailbox[..]));
-                    if let Some(to) = to.map(|(name, _)| *name) {
-                        self.answer(to, 0, S::SignalDelivered(wire::SignalDelivered { body: delivery.body }));
-                    }
-                }
-            }
-            C::CreateBlob(create) => {
-                let entry = self.relay.blobs.entry(create.read_hash.to_vec());
-                let (_, bytes) = entry.or_insert((create.owner_hash.to_vec(), Bytes::new()));
-                let offset = bytes.len() as u64;
-                self.answer(name, id, S::BlobCreated(wire::BlobCreated { offset, expires_day: 0 }));
-            }
-            C::RendezvousOpen(open) => {
-                self.relay.rendezvous.insert(open.rendezvous.to_vec(), (name, None));
-                let ready = wire::RendezvousReady { rendezvous: open.rendezvous, joined: false };
-                self.answer(name, id, S::RendezvousReady(ready));
-            }
-            C::RendezvousJoin(join) => {
-                let meeting = self.relay.rendezvous.get_mut(join.rendezvous.as_ref()).unwrap();
-                meeting.1 = Some(name);
-                let opener = meeting.0;
-                let ready = wire::RendezvousReady { rendezvous: join.rendezvous, joined: true };
-                self.answer(opener, 0, S::RendezvousReady(ready.clone()));
-                self.answer(name, id, S::RendezvousReady(ready));
-            }
-            C::RendezvousPut(put) => {
-                let (opener, joiner) = self.relay.rendezvous[put.rendezvous.as_ref()];
-                let other = if opener == name { joiner.unwrap() } else { opener };
-                let got = wire::RendezvousGot { rendezvous: put.rendezvous, body: put.body, closed: false };
-                self.answer(other, 0, S::RendezvousGot(got));
-            }
-            other => panic!("not served here: {other:?}"),
-        }
-    }
-
-    fn send(&mut self, name: Name, id: u64, send: wire::Send) {
-        let mut commit = None;
-        if let Some(offer) = send.commit {
-            let held = self.relay.slots.entry(offer.token.to_vec()).or_insert_with(|| offer.sealed.clone()).clone();
-            let mine = held == offer.sealed;
-            commit = Some(wire::CommitAnswer { mine, winner: if mine { Bytes::new() } else { held } });
-            if !mine {
-                let result = wire::SendResult { recipients: vec![], commit };
-                return self.answer(name, id, S::SendResult(result));
-            }
-        }
-        let mut recipients = Vec::new();
-        let mut touched = Vec::new();
-        for delivery in send.deliveries {
-            assert_eq!(delivery.envelope.len(), limits::ENVELOPE_BYTES);
-            let status = if self.relay.full.as_deref() == Some(delivery.mailbox.as_ref()) {
-                wire::RecipientStatus::Full
-            } else if let Some(mailbox) = self.relay.mailboxes.get_mut(delivery.mailbox.as_ref()) {
-                if self.relay.drop_next > 0 {
-                    self.relay.drop_next -= 1;
-                } else if !mailbox.iter().any(|(id, _)| *id == delivery.message_id) {
-                    mailbox.push_back((delivery.message_id, delivery.envelope));
-                }
-                touched.push(delivery.mailbox.to_vec());
-                wire::RecipientStatus::Ok
-            } else {
-                wire::RecipientStatus::Gone
-            };
-            recipients.push(wire::RecipientAnswer { status: status.into(), retry_after_ms: 0 });
-        }
-        let attached: Vec<Name> = self
-            .devices
-            .iter()
-            .filter(|(_, device)| device.mailbox.as_ref().is_some_and(|mailbox| touched.contains(mailbox)))
-            .map(|(name, _)| *name)
-            .collect();
-        for device in attached {
-            self.deliver(device);
-        }
-        if self.relay.answer_sends {
-            self.answer(name, id, S::SendResult(wire::SendResult { recipients, commit }));
-        }
-    }
-
-    fn deliver(&mut self, name: Name) {
-        let device = self.devices.get_mut(name).unwrap();
-        let mailbox = &self.relay.mailboxes[device.mailbox.as_ref().unwrap()];
-        let mut frames = Vec::new();
-        for (message, envelope) in mailbox {
-            if device.in_flight.len() >= 64 {
-                break;
-            }
-            if device.in_flight.iter().any(|(_, id)| id == message) {
-                continue;
-            }
-            device.in_flight.push_back((device.next_number, message.clone()));
-            let deliver = wire::Deliver {
-                number: device.next_number,
-                message_id: message.clone(),
-                envelope: envelope.clone(),
-            };
-            device.next_number += 1;
-            frames.push(ServerFrame { request_id: 0, critical: vec![], body: Some(S::Deliver(deliver)) });
-        }
-        if !frames.is_empty() {
-            device.inputs.push_back(Input::Frames(frames));
+    fn revive(&mut self, name: Name) {
+        self.killed += 1;
+        let online = self.device(name).online;
+        self.restart(name);
+        if online {
+            self.dial(name);
         }
     }
 
     // ---- stories' vocabulary
 
     pub(crate) fn pair(&mut self, guardian: Name, new: Name, role: MemberRole, name: &str) {
-        self.command(guardian, Command::StartPairing { role, name: name.into() });
-        let code = self.device(guardian).events.iter().rev().find_map(|event| match event {
-            Event::PairingCode { code } => Some(code.clone()),
-            _ => None,
-        });
-        self.connect(new);
-        self.command(new, Command::JoinByCode { code: code.unwrap() });
+        assert!(self.try_pair(guardian, new, role, name), "{new} is paired");
+    }
+
+    /// False when a process died meanwhile and people have to try again.
+    pub(crate) fn try_pair(
+        &mut self,
+        guardian: Name,
+        new: Name,
+        role: MemberRole,
+        name: &str,
+    ) -> bool {
+        if !self.device(guardian).online {
+            self.connect(guardian);
+        }
+        let shown = self.device(guardian).events.len();
+        if self
+            .try_command(
+                guardian,
+                Command::StartPairing {
+                    role,
+                    name: name.into(),
+                },
+            )
+            .is_err()
+        {
+            return false;
+        }
+        let code = self.device(guardian).events[shown..]
+            .iter()
+            .find_map(|event| match event {
+                Event::PairingCode { code } => Some(code.clone()),
+                _ => None,
+            });
+        let Some(code) = code else { return false };
+        if !self.device(new).online {
+            self.connect(new);
+        }
+        if self.try_command(new, Command::JoinByCode { code }).is_err() {
+            return false;
+        }
         let pictures = |events: &[Event]| {
             events.iter().rev().find_map(|event| match event {
-                Event::PairingRequest { pictures, .. } | Event::PairingStarted { pictures } => Some(pictures.clone()),
+                Event::PairingRequest { pictures, .. } | Event::PairingStarted { pictures } => {
+                    Some(pictures.clone())
+                }
                 _ => None,
             })
         };
-        let (mine, theirs) = (pictures(&self.device(guardian).events), pictures(&self.device(new).events));
-        assert!(mine.is_some() && mine == theirs);
-        self.command(guardian, Command::AnswerPairing { accept: true });
+        let (mine, theirs) = (
+            pictures(&self.device(guardian).events),
+            pictures(&self.device(new).events),
+        );
+        if mine.is_none() || mine != theirs {
+            return false;
+        }
+        if self
+            .try_command(guardian, Command::AnswerPairing { accept: true })
+            .is_err()
+        {
+            return false;
+        }
         self.settle();
+        self.device(new).engine.member().is_some()
     }
 
     /// Two guardians' phones and a child's tablet, all attached.
@@ -375,7 +410,10 @@ impl World {
             self.add(name);
         }
         self.connect("mum");
-        let create = Command::CreateFamily { family_name: "Reed".into(), guardian_name: "Anna".into() };
+        let create = Command::CreateFamily {
+            family_name: "Reed".into(),
+            guardian_name: "Anna".into(),
+        };
         self.command("mum", create);
         self.pair("mum", "kid", MemberRole::Child, "Mia");
         self.pair("mum", "dad", MemberRole::Guardian, "Ben");
@@ -385,10 +423,46 @@ impl World {
         self.device("kid").engine.family_conversation().unwrap()
     }
 
+    /// A room of these, formed by the first.
+    pub(crate) fn room(&mut self, by: Name, with: &[Name], title: &str) -> ConversationId {
+        let members = with
+            .iter()
+            .map(|name| self.device(name).engine.member().unwrap())
+            .collect();
+        self.command(
+            by,
+            Command::CreateConversation {
+                title: title.into(),
+                members,
+            },
+        );
+        self.settle();
+        self.conversation(by, title)
+    }
+
+    pub(crate) fn conversation(&mut self, name: Name, title: &str) -> ConversationId {
+        let all = self.device(name).engine.conversations();
+        all.iter()
+            .find(|c| c.title == title)
+            .unwrap_or_else(|| panic!("{name} is in {title}"))
+            .id
+    }
+
+    pub(crate) fn epoch(&mut self, name: Name, conversation: ConversationId) -> u64 {
+        let all = self.device(name).engine.conversations();
+        all.iter().find(|c| c.id == conversation).unwrap().epoch
+    }
+
     pub(crate) fn say(&mut self, name: Name, conversation: ConversationId, body: Body) {
         self.command(
             name,
-            Command::Send { conversation, body, reply_to: None, disappear_seconds: 0, blob: None },
+            Command::Send {
+                conversation,
+                body,
+                reply_to: None,
+                disappear_seconds: 0,
+                blob: None,
+            },
         );
     }
 
@@ -397,15 +471,30 @@ impl World {
     }
 
     pub(crate) fn screen(&mut self, name: Name) -> Vec<MessageView> {
-        let history = self.device(name).store.iter().filter(|(key, _)| key.class == RecordClass::History);
+        let history = self
+            .device(name)
+            .store
+            .iter()
+            .filter(|(key, _)| key.class == RecordClass::History);
         view::messages(history.map(|(key, value)| (key.name.clone(), value.clone())))
     }
 
     pub(crate) fn texts(&mut self, name: Name) -> Vec<String> {
-        let texts = self.screen(name).into_iter().filter_map(|view| match view.body {
-            Some(Body::Text { text }) => Some(view.edited.unwrap_or(text)),
-            _ => None,
-        });
+        let texts = self
+            .screen(name)
+            .into_iter()
+            .filter_map(|view| match view.body {
+                Some(Body::Text { text }) => Some(view.edited.unwrap_or(text)),
+                _ => None,
+            });
         texts.collect()
+    }
+
+    pub(crate) fn count(&mut self, name: Name, which: impl Fn(&Event) -> bool) -> usize {
+        self.device(name)
+            .events
+            .iter()
+            .filter(|event| which(event))
+            .count()
     }
 }

@@ -103,8 +103,9 @@ impl Actor {
         let mut ticks = interval(shared.limits.idle / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // Fair on purpose: neither a flood of frames nor a flood of deliveries may keep the
+            // other waiting, above all not the acknowledgements.
             tokio::select! {
-                biased;
                 () = shared.stopping.cancelled() => return self.stop().await,
                 Some((request_id, answer)) = self.answers.next(), if !self.answers.is_empty() => {
                     self.answer(request_id, answer).await?;

@@ -131,6 +131,7 @@ impl Session {
                 ));
             }
             if let Ok(mailbox) = mailbox::permit(&self.shared, id, &delivery.grant).await?
+                && mailbox.slow_down().is_ok()
                 && let Some(inbox) = mailbox.lock().queue.inbox()
             {
                 inbox.put(Arrival::Signal(bytes::Bytes::copy_from_slice(

@@ -10,6 +10,13 @@
 //! handed to the writer takes everything before it along. And writes are submitted under
 //! the same lock, to a writer that keeps their order. So at every moment memory holds the
 //! end of the mailbox, the disk the rest, and a device that attaches reads the disk first.
+//!
+//! **How far a repeated Send is harmless.** The relay knows the message ids of everything
+//! that waits or is unacknowledged, however long, and over restarts what it has on disk; and
+//! the last 256 acknowledged ones of a mailbox while that is in use (ten minutes after it was
+//! last touched, less when memory is short, never over a restart). A Send repeated after that
+//! is delivered again, and so is, after a crash, what was acknowledged in its last moment.
+//! Devices therefore keep their own memory of message ids. The first bytes under an id win.
 
 mod attach;
 mod close;

@@ -123,6 +123,8 @@ pub(crate) struct Queue {
     next_order: u64,
     /// The highest order that the disk has.
     stored_max: u64,
+    /// The highest order acknowledged: the disk may still have it, until its deletion is written.
+    acknowledged_max: u64,
     /// Lowest and highest order that may be on disk or on the way there and were not deleted.
     on_disk: Option<(u64, u64)>,
     /// Writes submitted and not settled.
@@ -146,6 +148,7 @@ impl Queue {
             pending: VecDeque::new(),
             next_order: last + 1,
             stored_max: last,
+            acknowledged_max: 0,
             on_disk,
             in_flight: 0,
             reader: None,
@@ -228,13 +231,15 @@ impl Queue {
             .reader
             .as_ref()
             .is_some_and(|reader| !reader.unacknowledged.is_empty());
-        if self.live.is_empty() && self.pending.is_empty() && self.in_flight == 0 && !delivered {
-            self.next_order = 1;
-            self.stored_max = 0;
-            self.on_disk = None;
-            if let Some(reader) = &mut self.reader {
-                reader.cursor = 0;
-            }
+        let in_memory = !self.live.is_empty() || !self.pending.is_empty();
+        if in_memory || delivered || self.on_disk.is_some() || self.in_flight > 0 {
+            return;
+        }
+        self.next_order = 1;
+        self.stored_max = 0;
+        self.acknowledged_max = 0;
+        if let Some(reader) = &mut self.reader {
+            reader.cursor = 0;
         }
     }
 
@@ -316,7 +321,7 @@ impl Queue {
             connection,
             inbox,
             window,
-            cursor: 0,
+            cursor: self.acknowledged_max,
             next_number: 1,
             acknowledged: 0,
             unacknowledged: VecDeque::new(),
@@ -429,6 +434,7 @@ impl Queue {
             last = reader.unacknowledged.pop_front().or(last);
         }
         let Some(last) = last else { return Ok(None) };
+        self.acknowledged_max = last;
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.order <= last) {
             for waiter in pending.waiters {
                 let _ = waiter.send(Outcome::Stored);

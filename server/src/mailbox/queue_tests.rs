@@ -205,6 +205,8 @@ struct World {
     safe: Vec<u32>,
     /// Messages the device acknowledged.
     acknowledged: Vec<u32>,
+    /// The same, since the relay was last started: these never come again.
+    done: Vec<u32>,
     /// Numbers and messages delivered on this connection.
     delivered: Vec<(u64, u32)>,
 }
@@ -221,6 +223,7 @@ impl World {
             waiting: Vec::new(),
             safe: Vec::new(),
             acknowledged: Vec::new(),
+            done: Vec::new(),
             delivered: Vec::new(),
         }
     }
@@ -305,6 +308,7 @@ impl World {
             let message = number(delivered.message);
             // Messages are numbered as they were accepted, and none is accepted again here.
             prop_assert!(message > last_message, "{message} after {last_message}");
+            prop_assert!(!self.done.contains(&message), "{message} comes again");
             self.delivered.push((delivered.number, message));
         }
         Ok(())
@@ -318,12 +322,13 @@ impl World {
         if !self.attached || through == 0 {
             return;
         }
-        self.acknowledged.extend(
-            self.delivered
-                .iter()
-                .filter(|(number, _)| *number <= through)
-                .map(|(_, message)| *message),
-        );
+        let through_here = self
+            .delivered
+            .iter()
+            .filter(|(number, _)| *number <= through);
+        let messages: Vec<_> = through_here.map(|(_, message)| *message).collect();
+        self.acknowledged.extend(&messages);
+        self.done.extend(messages);
         if let Some(through) = self.queue.acknowledge(self.connection, through).unwrap() {
             self.queue.deletion(true);
             self.jobs.push_back(Job::Delete { through });
@@ -333,6 +338,7 @@ impl World {
     fn kill(&mut self) {
         self.jobs.clear();
         self.waiting.clear();
+        self.done.clear();
         self.delivered.clear();
         self.attached = false;
         let stored = self

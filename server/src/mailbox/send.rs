@@ -1,7 +1,6 @@
 //! A Send: check each delivery, accept what is good, answer when it is safe.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
@@ -14,14 +13,13 @@ use tokio::time::Instant;
 
 use super::hold::Held;
 use super::queue::{Acceptance, Outcome, Waiter};
-use super::state::{Inner, Mailbox, new_envelopes, outcome, take};
+use super::state::{Inner, Mailbox, new_envelopes, outcome};
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{Accepted, SlotOffer, Write, WriteError};
 
 /// When to try again after a full mailbox: its device has to come and fetch first.
 const FULL_RETRY_MS: u32 = 60_000;
-const ONE: NonZeroU32 = NonZeroU32::MIN;
 
 /// The answer to one recipient.
 enum Answer {
@@ -146,12 +144,25 @@ async fn check_all(shared: &Shared, deliveries: Vec<Delivery>) -> Result<Vec<Che
             },
         )
     });
-    join_all(checks).await.into_iter().collect()
+    let mut checked = join_all(checks)
+        .await
+        .into_iter()
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    // In their order, after all were looked up: of two for one mailbox never only the second.
+    for delivery in &mut checked {
+        if let Checked::Good(mailbox, ..) = delivery
+            && let Err(retry_after_ms) = mailbox.slow_down()
+        {
+            *delivery = Checked::Bad(RecipientStatus::SlowDown, retry_after_ms);
+        }
+    }
+    Ok(checked)
 }
 
 type NotPermitted = (RecipientStatus, u32);
 
-/// The mailbox, if `grant` permits to put something into it now.
+/// The mailbox, if `grant` permits to put something into it. How often is another question:
+/// [`Mailbox::slow_down`].
 ///
 /// # Errors
 /// [`Refusal::Internal`] when the database could not be read.
@@ -172,9 +183,6 @@ pub(crate) async fn permit(
         .await?
     {
         return Ok(Err((RecipientStatus::Revoked, 0)));
-    }
-    if let Err(retry_after_ms) = take(&mailbox.limiter, ONE) {
-        return Ok(Err((RecipientStatus::SlowDown, retry_after_ms)));
     }
     Ok(Ok(mailbox))
 }

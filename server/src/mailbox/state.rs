@@ -8,7 +8,7 @@ use bytes::Bytes;
 use governor::clock::{Clock as _, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
+use governor::{InsufficientCapacity, Quota, RateLimiter};
 use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::{MailboxId, MessageId};
@@ -39,7 +39,11 @@ pub(crate) fn take(limiter: &Limiter, count: NonZeroU32) -> Result<(), u32> {
             let wait = not_until.wait_time_from(MonotonicClock.now());
             Err(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1))
         }
-        Err(_) => Err(1_000),
+        // More than there ever is at once: then all that there is.
+        Err(InsufficientCapacity(all)) => match NonZeroU32::new(all) {
+            Some(all) if all < count => take(limiter, all),
+            _ => Err(1_000),
+        },
     }
 }
 
@@ -53,7 +57,7 @@ pub(crate) struct Mailbox {
     /// Its public keys.
     pub(crate) keys: MailboxKeys,
     /// Deliveries into it.
-    pub(crate) limiter: Limiter,
+    limiter: Limiter,
     inner: Mutex<Inner>,
 }
 
@@ -92,6 +96,11 @@ impl Mailbox {
                 used_at: now,
             }),
         }
+    }
+
+    /// Counts one delivery; too many say in how many milliseconds to try again.
+    pub(crate) fn slow_down(&self) -> Result<(), u32> {
+        take(&self.limiter, NonZeroU32::MIN)
     }
 
     /// Takes the lock.

@@ -78,9 +78,16 @@ impl ServerCertVerifier for Pinned {
 }
 
 pub async fn tls(address: &RelayAddress) -> TlsStream<TcpStream> {
+    tls_of(address, rustls::ALL_VERSIONS).await.unwrap()
+}
+
+pub async fn tls_of(
+    address: &RelayAddress,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let config =
         rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Pinned(address.pin.unwrap())))
@@ -91,7 +98,6 @@ pub async fn tls(address: &RelayAddress) -> TlsStream<TcpStream> {
     TlsConnector::from(Arc::new(config))
         .connect(name, tcp)
         .await
-        .unwrap()
 }
 
 /// The keys of a mailbox.
@@ -197,6 +203,21 @@ impl Socket {
 
     pub async fn raw(&mut self, message: Message) {
         self.stream.send(message).await.unwrap();
+    }
+
+    /// Sends what the relay may not even read to its end.
+    pub async fn try_raw(&mut self, bytes: Vec<u8>) {
+        let _ = self.stream.send(Message::Binary(bytes.into())).await;
+    }
+
+    /// Whether the connection ends, after an error at most.
+    pub async fn is_over(&mut self) -> bool {
+        while let Some((_, body)) = self.frame().await {
+            if !matches!(body, Say::Error(_)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Sends without waiting; returns the request id.

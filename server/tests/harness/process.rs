@@ -1,5 +1,6 @@
 //! The relay as a process, to be killed.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,6 +10,7 @@ use kinline_protocol::server_name::RelayAddress;
 /// A relay process over a folder.
 pub struct Process {
     child: Child,
+    log: PathBuf,
     pub address: RelayAddress,
 }
 
@@ -21,12 +23,18 @@ pub fn command() -> Command {
 
 impl Process {
     pub fn start(folder: &Path, hold_ms: u64) -> Self {
+        let hold = hold_ms.to_string();
+        Self::start_with(folder, &[("KINLINE_LIMITS__HOLD_MS", &hold)])
+    }
+
+    pub fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Self {
+        let log = folder.join("log");
         let mut child = command()
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))
-            .env("KINLINE_LIMITS__HOLD_MS", hold_ms.to_string())
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -39,6 +47,7 @@ impl Process {
         Self {
             address: address.trim().parse().unwrap(),
             child,
+            log,
         }
     }
 
@@ -49,7 +58,23 @@ impl Process {
     }
 
     /// SIGTERM; returns the exit status.
-    pub fn terminate(mut self) -> i32 {
+    pub fn terminate(self) -> i32 {
+        self.terminate_and_read().0
+    }
+
+    /// SIGTERM; returns the exit status and the log.
+    pub fn terminate_and_read(self) -> (i32, String) {
+        let log = self.log.clone();
+        self.signal_terminate();
+        (self.wait(), std::fs::read_to_string(log).unwrap())
+    }
+
+    /// Waits until it ends by itself; returns the exit status.
+    pub fn wait(mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    fn signal_terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -58,7 +83,6 @@ impl Process {
                 .unwrap()
                 .success()
         );
-        self.child.wait().unwrap().code().unwrap()
     }
 }
 

@@ -171,3 +171,34 @@ async fn offers_need_an_attached_connection_and_stay_within_the_days_bytes() {
             .mine
     );
 }
+
+#[tokio::test]
+async fn a_lost_slot_takes_nothing_along_that_others_sent() {
+    let here = Here::start_with(|config| config.limits.hold_ms = 3_600_000).await;
+    let mut alice = Device::start(&here.address()).await;
+    let mut carol = Device::start(&here.address()).await;
+    let mut bob = Device::start(&here.address()).await;
+    assert!(
+        result(&mut alice.socket, offer(1, &noise(1_024), vec![]))
+            .await
+            .commit
+            .unwrap()
+            .mine
+    );
+    let held = alice
+        .socket
+        .tell(crate::harness::send(vec![bob.mailbox.delivery("a")]))
+        .await;
+    assert_eq!(bob.socket.delivered().await, (1, "a".into()));
+    let lost = result(
+        &mut carol.socket,
+        offer(1, &noise(1_024), vec![bob.mailbox.delivery("b")]),
+    )
+    .await;
+    assert!(!lost.commit.unwrap().mine);
+    match alice.socket.answer(held).await {
+        Say::SendResult(result) => assert_eq!(result.recipients[0].status(), RecipientStatus::Ok),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bob.again(&here.address()).await.waiting, 1);
+}

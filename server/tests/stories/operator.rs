@@ -297,3 +297,102 @@ async fn metrics_name_nobody() {
     }
     assert!(!text.contains("127.0.0.1"));
 }
+
+#[tokio::test]
+async fn the_log_names_nobody_at_any_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [("KINLINE_LOG", "json"), ("KINLINE_LOG_LEVEL", "debug")];
+    let relay = Process::start_with(folder.path(), &environment);
+    let mut alice = crate::harness::Device::start(&relay.address).await;
+    let bob = crate::harness::Device::start(&relay.address).await;
+    alice
+        .socket
+        .send(vec![bob.mailbox.delivery("content")])
+        .await;
+    let mut broken = crate::harness::Socket::connect(&relay.address).await;
+    broken
+        .raw(tokio_tungstenite::tungstenite::Message::Text(
+            "no frame".into(),
+        ))
+        .await;
+    broken.ends_with(ErrorCode::Malformed).await;
+    drop((alice.socket, bob.socket));
+    let (status, log) = relay.terminate_and_read();
+    assert_eq!(status, 0);
+    assert!(log.contains("stopping"), "{log}");
+    for mailbox in [&alice.mailbox, &bob.mailbox] {
+        assert!(!log.contains(&hex::encode(mailbox.id.as_bytes())));
+    }
+    for word in [
+        "content",
+        "no frame",
+        "127.0.0.1",
+        "::1",
+        "pin=",
+        "kinline-state",
+    ] {
+        assert!(!log.contains(word), "{word}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_more_is_acknowledged_and_the_process_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Process::start(folder.path(), 0);
+    let mut alice = crate::harness::Device::start(&relay.address).await;
+    let bob = crate::harness::Device::start(&relay.address).await;
+    assert_eq!(
+        alice.socket.send(vec![bob.mailbox.delivery("x")]).await,
+        [kinline_protocol::wire::RecipientStatus::Ok]
+    );
+    let database = rusqlite::Connection::open(folder.path().join("data/relay.sqlite")).unwrap();
+    database.execute("DROP TABLE envelope", []).unwrap();
+    drop(database);
+    let request = crate::harness::send(vec![bob.mailbox.delivery("y")]);
+    assert_eq!(alice.socket.refused(request).await, ErrorCode::Internal);
+    drop((alice, bob));
+    assert_eq!(relay.wait(), 1);
+}
+
+#[tokio::test]
+async fn tls_is_1_3_with_the_hybrid_key_exchange_and_nothing_older() {
+    let here = Here::start().await;
+    let address = here.address();
+    assert!(
+        crate::harness::tls_of(&address, &[&rustls::version::TLS12])
+            .await
+            .is_err()
+    );
+    let stream = crate::harness::tls_of(&address, rustls::ALL_VERSIONS)
+        .await
+        .unwrap();
+    let (_, connection) = stream.get_ref();
+    assert_eq!(
+        connection.protocol_version(),
+        Some(rustls::ProtocolVersion::TLSv1_3)
+    );
+    let group = connection.negotiated_key_exchange_group().unwrap();
+    assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
+}
+
+#[test]
+fn the_example_configuration_names_every_key_and_is_accepted() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kinline.toml");
+    let none = std::collections::BTreeMap::<String, String>::new();
+    let example = kinline_server::Config::load(Some(&path), none).unwrap();
+    assert_eq!(example.limits, kinline_server::Config::default().limits);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let defaults = figment::value::Value::serialize(kinline_server::Config::default()).unwrap();
+    let mut keys: Vec<String> = defaults.as_dict().unwrap().keys().cloned().collect();
+    for section in ["limits", "tls"] {
+        let section = defaults.find_ref(section).unwrap();
+        keys.extend(section.as_dict().unwrap().keys().cloned());
+    }
+    assert!(keys.len() > 30);
+    for key in keys {
+        assert!(
+            text.contains(&key),
+            "{key} is missing in deploy/kinline.toml"
+        );
+    }
+}

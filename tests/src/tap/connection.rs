@@ -63,9 +63,7 @@ pub(super) async fn carry(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<
 }
 
 fn some_of(read: std::io::Result<usize>, buffer: &[u8]) -> Option<&[u8]> {
-    buffer
-        .get(..read.ok()?)
-        .filter(|bytes| !bytes.is_empty())
+    buffer.get(..read.ok()?).filter(|bytes| !bytes.is_empty())
 }
 
 async fn dial(relay: &RelayAddress) -> Option<TlsStream<TcpStream>> {

@@ -108,7 +108,10 @@ async fn a_device_killed_at_many_moments_loses_nothing_it_kept_or_confirmed() {
     all_is_confirmed(&[dad, mila]).await;
     assert_nothing_was_unreadable(&[dad, mila]).await;
 
-    assert!(said.kept_count() >= KILLS * TEXTS, "hardly anything was kept");
+    assert!(
+        said.kept_count() >= KILLS * TEXTS,
+        "hardly anything was kept"
+    );
     for person in [dad, mila] {
         let screen = said.judge(&person.name, &person.shown());
         assert!(screen.is_clean(), "{}'s screen: {screen:?}", person.name);

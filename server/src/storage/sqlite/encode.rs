@@ -45,8 +45,13 @@ pub(super) fn message_id(keys: &AtRest, stored: &[u8]) -> Result<MessageId, Read
 }
 
 /// Appends one row of the batched insert: key 24 ‖ message 16 ‖ body 1,024.
-pub(super) fn push_row(keys: &AtRest, to: &mut Vec<u8>, envelope: &NewEnvelope) {
-    to.extend_from_slice(&envelope_key(keys, &envelope.mailbox, envelope.order));
+pub(super) fn push_row(
+    keys: &AtRest,
+    to: &mut Vec<u8>,
+    key: &[u8; KEY_BYTES],
+    envelope: &NewEnvelope,
+) {
+    to.extend_from_slice(key);
     to.extend_from_slice(&keys.message.permute(envelope.message.as_bytes()));
     to.extend_from_slice(&envelope.body);
 }

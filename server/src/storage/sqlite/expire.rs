@@ -24,7 +24,7 @@ impl Group<'_> {
             ] {
                 sqlx::query(statement)
                     .bind(today.0)
-                    .execute(&mut *self.connection)
+                    .execute(self.begin().await?)
                     .await?;
             }
         }
@@ -48,7 +48,7 @@ impl Group<'_> {
         .bind(first.clone())
         .bind(last.clone())
         .bind(today.0)
-        .fetch_all(&mut *self.connection)
+        .fetch_all(self.begin().await?)
         .await?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -57,7 +57,7 @@ impl Group<'_> {
             .bind(first)
             .bind(last)
             .bind(today.0)
-            .execute(&mut *self.connection)
+            .execute(self.begin().await?)
             .await?;
         let mut gone = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -73,7 +73,7 @@ impl Group<'_> {
         let stored: Vec<Vec<u8>> =
             sqlx::query_scalar("SELECT id FROM mailbox WHERE expires_day < ?1")
                 .bind(today.0)
-                .fetch_all(&mut *self.connection)
+                .fetch_all(self.begin().await?)
                 .await?;
         let gone: Vec<MailboxId> = stored
             .iter()
@@ -84,7 +84,7 @@ impl Group<'_> {
         self.delete_ranges(&ranges).await?;
         sqlx::query("DELETE FROM mailbox WHERE expires_day < ?1")
             .bind(today.0)
-            .execute(&mut *self.connection)
+            .execute(self.begin().await?)
             .await?;
         Ok(gone)
     }
@@ -93,11 +93,11 @@ impl Group<'_> {
         let read: Vec<Vec<u8>> =
             sqlx::query_scalar("SELECT read_hash FROM blob WHERE expires_day < ?1")
                 .bind(today.0)
-                .fetch_all(&mut *self.connection)
+                .fetch_all(self.begin().await?)
                 .await?;
         sqlx::query("DELETE FROM blob WHERE expires_day < ?1")
             .bind(today.0)
-            .execute(&mut *self.connection)
+            .execute(self.begin().await?)
             .await?;
         Ok(read.into_iter().map(hex::encode).collect())
     }

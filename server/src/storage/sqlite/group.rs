@@ -1,8 +1,7 @@
 //! One group: many writes, one transaction, one sync.
 //!
-//! A statement costs a hop to the connection's thread, so all envelopes of a group are one
-//! `INSERT` over one blob that holds their rows end to end, and all deletions are one
-//! `DELETE`. An envelope that is acknowledged in the same group in which it would have been
+//! All envelopes of a group are one `INSERT` over one blob that holds their rows end to end,
+//! and all deletions are one `DELETE`. An envelope that is acknowledged in the same group in which it would have been
 //! written is never written.
 
 use std::collections::HashMap;
@@ -12,28 +11,47 @@ use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 use sqlx::sqlite::SqliteConnection;
 
-use super::encode::{KEY_BYTES, envelope_key, open_keys, push_row, seal_keys, seal_state};
+use super::encode::{KEY_BYTES, envelope_key, push_row};
 use super::writer::refuse;
 use crate::keys::AtRest;
-use crate::storage::{
-    Accepted, BlobCreated, Done, NewEnvelope, NewMailbox, Opened, SlotOffer, Write, WriteError,
-};
+use crate::storage::{Done, NewEnvelope, Write, WriteError};
 
-const BEGIN: &str = "BEGIN IMMEDIATE";
-/// Row: key 24 ‖ message 16 ‖ body 1,024.
-const INSERT: &str = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) \
-    INSERT INTO envelope (key, message, expires_day, body) \
-    SELECT substr(?1, i * 1064 + 1, 24), substr(?1, i * 1064 + 25, 16), ?3, substr(?1, i * 1064 + 41, 1024) FROM n";
-/// Row: key 24 of the last order to delete; its first 16 bytes start the mailbox.
-const DELETE: &str = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) \
-    DELETE FROM envelope WHERE key IN (SELECT e.key FROM n CROSS JOIN envelope e \
-    WHERE e.key >= substr(?1, i * 24 + 1, 16) AND e.key <= substr(?1, i * 24 + 1, 24))";
+/// `?1` holds rows of key 24 ‖ message 16 ‖ body 1,024 end to end, `?2` of them.
+macro_rules! insert {
+    () => {
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) \
+         INSERT INTO envelope (key, message, expires_day, body) \
+         SELECT substr(?1, i * 1064 + 1, 24), substr(?1, i * 1064 + 25, 16), ?3, \
+         substr(?1, i * 1064 + 41, 1024) FROM n;"
+    };
+}
+
+/// `?4` holds keys of 24 bytes end to end, `?5` of them: of each mailbox the last order to
+/// delete. A key's first 16 bytes alone come before all keys of its mailbox.
+macro_rules! delete {
+    () => {
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?5) \
+         DELETE FROM envelope WHERE key IN (SELECT e.key FROM n CROSS JOIN envelope e \
+         WHERE e.key >= substr(?4, i * 24 + 1, 16) AND e.key <= substr(?4, i * 24 + 1, 24));"
+    };
+}
+
+/// What a group does to envelopes, with or without a transaction around it: a statement
+/// costs a hop to the connection's thread, several in one string cost one.
+const BATCHES: [[&str; 3]; 2] = [
+    [insert!(), delete!(), concat!(delete!(), insert!())],
+    [
+        concat!("BEGIN IMMEDIATE;", insert!(), "COMMIT;"),
+        concat!("BEGIN IMMEDIATE;", delete!(), "COMMIT;"),
+        concat!("BEGIN IMMEDIATE;", delete!(), insert!(), "COMMIT;"),
+    ],
+];
 
 /// A deletion, kept apart because it is tried again when there was no room.
 pub(super) struct Delete {
-    mailbox: MailboxId,
-    through: u64,
-    done: Done<()>,
+    pub(super) mailbox: MailboxId,
+    pub(super) through: u64,
+    pub(super) done: Done<()>,
 }
 
 /// Why a group was rolled back. Whoever waited was told, but for the deletions.
@@ -64,10 +82,11 @@ pub(super) fn classify(error: &sqlx::Error) -> WriteError {
 pub(super) struct Group<'a> {
     pub(super) connection: &'a mut SqliteConnection,
     pub(super) keys: &'a AtRest,
-    today: Day,
-    inserts: Vec<Option<NewEnvelope>>,
-    places: HashMap<MailboxId, Vec<usize>>,
-    deletes: Vec<Delete>,
+    pub(super) today: Day,
+    begun: bool,
+    pub(super) inserts: Vec<Option<NewEnvelope>>,
+    pub(super) places: HashMap<MailboxId, Vec<usize>>,
+    pub(super) deletes: Vec<Delete>,
     completions: Vec<Completion>,
 }
 
@@ -77,6 +96,7 @@ impl<'a> Group<'a> {
             connection,
             keys,
             today,
+            begun: false,
             inserts: Vec::new(),
             places: HashMap::new(),
             deletes: Vec::new(),
@@ -99,14 +119,26 @@ impl<'a> Group<'a> {
     }
 
     async fn attempt(&mut self, writes: &mut std::vec::IntoIter<Write>) -> Result<(), sqlx::Error> {
-        sqlx::query(BEGIN).execute(&mut *self.connection).await?;
         for write in writes {
             self.apply(write).await?;
         }
-        self.delete_all().await?;
-        self.insert_all().await?;
-        sqlx::query("COMMIT").execute(&mut *self.connection).await?;
+        self.write_envelopes().await?;
+        if self.begun {
+            sqlx::query("COMMIT").execute(&mut *self.connection).await?;
+        }
         Ok(())
+    }
+
+    /// Begins the transaction, if that was not done yet. A group that only stores and deletes
+    /// envelopes is one string of statements and needs no beginning of its own.
+    pub(super) async fn begin(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        if !self.begun {
+            sqlx::query("BEGIN IMMEDIATE")
+                .execute(&mut *self.connection)
+                .await?;
+            self.begun = true;
+        }
+        Ok(&mut *self.connection)
     }
 
     async fn end(
@@ -165,7 +197,7 @@ impl<'a> Group<'a> {
     }
 
     /// Runs a fallible step and, if it fails, leaves `done` among those who are told.
-    fn settle<T: Send + 'static>(
+    pub(super) fn settle<T: Send + 'static>(
         &mut self,
         done: Done<T>,
         step: Result<T, sqlx::Error>,
@@ -184,122 +216,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    async fn apply(&mut self, write: Write) -> Result<(), sqlx::Error> {
-        match write {
-            Write::Accept {
-                slot,
-                envelopes,
-                done,
-            } => {
-                let outcome = match slot {
-                    None => Ok(Accepted::Stored),
-                    Some(slot) => self.offer(slot).await,
-                };
-                if matches!(outcome, Ok(Accepted::Stored)) {
-                    for envelope in envelopes {
-                        self.places
-                            .entry(envelope.mailbox)
-                            .or_default()
-                            .push(self.inserts.len());
-                        self.inserts.push(Some(envelope));
-                    }
-                }
-                self.settle(done, outcome)
-            }
-            Write::DeleteThrough {
-                mailbox,
-                through,
-                done,
-            } => {
-                self.cancel(mailbox, through);
-                self.deletes.push(Delete {
-                    mailbox,
-                    through,
-                    done,
-                });
-                Ok(())
-            }
-            Write::OpenMailbox {
-                mailbox,
-                admission,
-                done,
-            } => {
-                let outcome = self.open_mailbox(&mailbox, admission).await;
-                self.settle(done, outcome)
-            }
-            Write::PutMailbox {
-                id,
-                generation,
-                closed,
-                expires,
-                done,
-            } => {
-                let outcome = self.put_mailbox(id, generation, closed, expires).await;
-                self.settle(done, outcome)
-            }
-            Write::RevokeGrant {
-                hash,
-                expires,
-                done,
-            } => {
-                let outcome = self.revoke(&hash, expires).await;
-                self.settle(done, outcome)
-            }
-            Write::CreateBlob {
-                read_hash,
-                owner_hash,
-                size,
-                expires,
-                done,
-            } => {
-                let outcome = self
-                    .create_blob(&read_hash, &owner_hash, size, expires)
-                    .await;
-                self.settle(done, outcome)
-            }
-            Write::AdvanceBlob {
-                owner_hash,
-                offset,
-                done,
-            } => {
-                let owner = self.keys.blob_owner.permute_hash(&owner_hash);
-                let outcome =
-                    sqlx::query("UPDATE blob SET upload_offset = ?2 WHERE owner_hash = ?1")
-                        .bind(owner.to_vec())
-                        .bind(integer(offset))
-                        .execute(&mut *self.connection)
-                        .await
-                        .map(|_| ());
-                self.settle(done, outcome)
-            }
-            Write::DeleteBlob { owner_hash, done } => {
-                let owner = self.keys.blob_owner.permute_hash(&owner_hash);
-                let outcome = sqlx::query("DELETE FROM blob WHERE owner_hash = ?1")
-                    .bind(owner.to_vec())
-                    .execute(&mut *self.connection)
-                    .await
-                    .map(|_| ());
-                self.settle(done, outcome)
-            }
-            Write::Expire { today, part, done } => {
-                let outcome = self.expire(today, part).await;
-                self.settle(done, outcome)
-            }
-            Write::AddAdmission { hash, uses, done } => {
-                let outcome =
-                    sqlx::query("INSERT INTO admission_code (hash, uses_left) VALUES (?1, ?2)")
-                        .bind(self.keys.admission.permute_hash(&hash).to_vec())
-                        .bind(i64::from(uses))
-                        .execute(&mut *self.connection)
-                        .await
-                        .map(|_| ());
-                self.settle(done, outcome)
-            }
-        }
-    }
-
     /// Envelopes of this group that are acknowledged already are not written.
-    fn cancel(&mut self, mailbox: MailboxId, through: u64) {
+    pub(super) fn cancel(&mut self, mailbox: MailboxId, through: u64) {
         for place in self.places.get(&mailbox).into_iter().flatten() {
             if let Some(slot) = self.inserts.get_mut(*place)
                 && slot
@@ -311,226 +229,71 @@ impl<'a> Group<'a> {
         }
     }
 
-    async fn insert_all(&mut self) -> Result<(), sqlx::Error> {
-        let mut envelopes: Vec<&NewEnvelope> = self
-            .inserts
-            .iter()
-            .flatten()
-            .filter(|envelope| envelope.body.len() == limits::ENVELOPE_BYTES)
-            .collect();
-        if envelopes.is_empty() {
-            return Ok(());
-        }
-        // Neighbours in the table are written one after the other: each page is touched once.
-        envelopes.sort_by_cached_key(|envelope| {
-            envelope_key(self.keys, &envelope.mailbox, envelope.order)
-        });
-        let mut rows =
-            Vec::with_capacity(envelopes.len() * (KEY_BYTES + 16 + limits::ENVELOPE_BYTES));
-        for envelope in &envelopes {
-            push_row(self.keys, &mut rows, envelope);
-        }
-        let count = i64::try_from(envelopes.len()).unwrap_or(i64::MAX);
-        metrics::counter!("kinline_envelopes_written_total").increment(envelopes.len() as u64);
-        sqlx::query(INSERT)
-            .bind(rows)
-            .bind(count)
-            .bind(self.today.plus(limits::ENVELOPE_RETENTION_DAYS).0)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
-    }
-
-    async fn delete_all(&mut self) -> Result<(), sqlx::Error> {
+    async fn write_envelopes(&mut self) -> Result<(), sqlx::Error> {
         let ranges: Vec<(MailboxId, u64)> = self
             .deletes
             .iter()
-            .map(|d| (d.mailbox, d.through))
+            .map(|delete| (delete.mailbox, delete.through))
             .collect();
-        self.delete_ranges(&ranges).await
+        let mut envelopes: Vec<([u8; KEY_BYTES], &NewEnvelope)> = self
+            .inserts
+            .iter()
+            .flatten()
+            .map(|envelope| {
+                let key = envelope_key(self.keys, &envelope.mailbox, envelope.order);
+                (key, envelope)
+            })
+            .collect();
+        // Neighbours in the table are written one after the other: each page is touched once.
+        envelopes.sort_unstable_by_key(|(key, _)| *key);
+        let mut rows =
+            Vec::with_capacity(envelopes.len() * (KEY_BYTES + 16 + limits::ENVELOPE_BYTES));
+        for (key, envelope) in &envelopes {
+            if envelope.body.len() != limits::ENVELOPE_BYTES {
+                return Err(sqlx::Error::Protocol("an envelope of a wrong size".into()));
+            }
+            push_row(self.keys, &mut rows, key, envelope);
+        }
+        let count = envelopes.len();
+        metrics::counter!("kinline_envelopes_written_total").increment(count as u64);
+        self.batch(rows, count, &ranges).await
     }
 
-    /// Deletes each mailbox's envelopes up to an order.
+    /// Deletes each mailbox's envelopes up to an order, within the transaction.
     pub(super) async fn delete_ranges(
         &mut self,
         ranges: &[(MailboxId, u64)],
     ) -> Result<(), sqlx::Error> {
-        if ranges.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<u8> = ranges
+        self.begin().await?;
+        self.batch(Vec::new(), 0, ranges).await
+    }
+
+    async fn batch(
+        &mut self,
+        rows: Vec<u8>,
+        count: usize,
+        ranges: &[(MailboxId, u64)],
+    ) -> Result<(), sqlx::Error> {
+        let [within, alone] = BATCHES;
+        let [insert, delete, both] = if self.begun { within } else { alone };
+        let statement = match (count, ranges) {
+            (0, []) => return Ok(()),
+            (_, []) => insert,
+            (0, _) => delete,
+            _ => both,
+        };
+        let keys: Vec<u8> = ranges
             .iter()
             .flat_map(|(mailbox, through)| envelope_key(self.keys, mailbox, *through))
             .collect();
-        sqlx::query(DELETE)
+        sqlx::query(statement)
             .bind(rows)
+            .bind(i64::try_from(count).unwrap_or(i64::MAX))
+            .bind(self.today.plus(limits::ENVELOPE_RETENTION_DAYS).0)
+            .bind(keys)
             .bind(i64::try_from(ranges.len()).unwrap_or(i64::MAX))
             .execute(&mut *self.connection)
             .await?;
         Ok(())
     }
-
-    /// The first commit offered under a token holds the slot; "mine" means equal bytes.
-    async fn offer(&mut self, slot: SlotOffer) -> Result<Accepted, sqlx::Error> {
-        let token = self.keys.slot.permute(slot.token.as_bytes()).to_vec();
-        let inserted =
-            sqlx::query("INSERT INTO commit_slot (token, expires_day, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
-                .bind(token.clone())
-                .bind(self.today.plus(limits::COMMIT_RETENTION_DAYS).0)
-                .bind(slot.sealed.to_vec())
-                .execute(&mut *self.connection)
-                .await?;
-        if inserted.rows_affected() == 1 {
-            return Ok(Accepted::Stored);
-        }
-        let winner: Vec<u8> = sqlx::query_scalar("SELECT body FROM commit_slot WHERE token = ?1")
-            .bind(token)
-            .fetch_one(&mut *self.connection)
-            .await?;
-        if winner == slot.sealed {
-            Ok(Accepted::Stored)
-        } else {
-            Ok(Accepted::Lost {
-                winner: winner.into(),
-            })
-        }
-    }
-
-    async fn open_mailbox(
-        &mut self,
-        mailbox: &NewMailbox,
-        admission: Option<[u8; 32]>,
-    ) -> Result<Opened, sqlx::Error> {
-        let id = self.keys.mailbox.permute(mailbox.id.as_bytes());
-        let existing: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT keys FROM mailbox WHERE id = ?1")
-                .bind(id.to_vec())
-                .fetch_optional(&mut *self.connection)
-                .await?;
-        if let Some(sealed) = existing {
-            let same =
-                open_keys(self.keys, &id, &sealed).is_ok_and(|keys| keys == mailbox.row.keys);
-            return Ok(if same {
-                Opened::Open
-            } else {
-                Opened::OtherKeys
-            });
-        }
-        if let Some(hash) = admission
-            && !self.use_admission(&hash).await?
-        {
-            return Ok(Opened::Admission);
-        }
-        let (Ok(keys), Ok(state)) = (
-            seal_keys(self.keys, &id, &mailbox.row.keys),
-            seal_state(self.keys, &id, mailbox.row.generation, mailbox.row.closed),
-        ) else {
-            return Err(sqlx::Error::WorkerCrashed); // no randomness: nothing can be sealed any more
-        };
-        sqlx::query("INSERT INTO mailbox (id, keys, state, expires_day) VALUES (?1, ?2, ?3, ?4)")
-            .bind(id.to_vec())
-            .bind(keys)
-            .bind(state)
-            .bind(mailbox.row.expires.0)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(Opened::Open)
-    }
-
-    async fn use_admission(&mut self, hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
-        let stored = self.keys.admission.permute_hash(hash).to_vec();
-        let last = sqlx::query("DELETE FROM admission_code WHERE hash = ?1 AND uses_left = 1")
-            .bind(stored.clone())
-            .execute(&mut *self.connection)
-            .await?;
-        if last.rows_affected() == 1 {
-            return Ok(true);
-        }
-        let used =
-            sqlx::query("UPDATE admission_code SET uses_left = uses_left - 1 WHERE hash = ?1")
-                .bind(stored)
-                .execute(&mut *self.connection)
-                .await?;
-        Ok(used.rows_affected() == 1)
-    }
-
-    async fn put_mailbox(
-        &mut self,
-        id: MailboxId,
-        generation: u64,
-        closed: bool,
-        expires: Day,
-    ) -> Result<(), sqlx::Error> {
-        let id = self.keys.mailbox.permute(id.as_bytes());
-        let Ok(state) = seal_state(self.keys, &id, generation, closed) else {
-            return Err(sqlx::Error::WorkerCrashed);
-        };
-        sqlx::query("UPDATE mailbox SET state = ?2, expires_day = ?3 WHERE id = ?1")
-            .bind(id.to_vec())
-            .bind(state)
-            .bind(expires.0)
-            .execute(&mut *self.connection)
-            .await?;
-        Ok(())
-    }
-
-    async fn revoke(&mut self, hash: &[u8; 32], expires: Day) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "INSERT INTO revoked_grant (hash, expires_day) VALUES (?1, ?2) \
-             ON CONFLICT (hash) DO UPDATE SET expires_day = max(expires_day, excluded.expires_day)",
-        )
-        .bind(self.keys.revoked.permute_hash(hash).to_vec())
-        .bind(expires.0)
-        .execute(&mut *self.connection)
-        .await?;
-        Ok(())
-    }
-
-    async fn create_blob(
-        &mut self,
-        read_hash: &[u8; 32],
-        owner_hash: &[u8; 32],
-        size: u64,
-        expires: Day,
-    ) -> Result<BlobCreated, sqlx::Error> {
-        let read = self.keys.blob_read.permute_hash(read_hash).to_vec();
-        let owner = self.keys.blob_owner.permute_hash(owner_hash).to_vec();
-        let inserted = sqlx::query(
-            "INSERT INTO blob (read_hash, owner_hash, size_class, upload_offset, expires_day) \
-             VALUES (?1, ?2, ?3, 0, ?4) ON CONFLICT DO NOTHING",
-        )
-        .bind(read.clone())
-        .bind(owner.clone())
-        .bind(integer(size))
-        .bind(expires.0)
-        .execute(&mut *self.connection)
-        .await?;
-        if inserted.rows_affected() == 1 {
-            return Ok(BlobCreated::Ready {
-                offset: 0,
-                expires,
-                fresh: true,
-            });
-        }
-        let same: Option<(i64, u32)> = sqlx::query_as(
-            "SELECT upload_offset, expires_day FROM blob WHERE read_hash = ?1 AND owner_hash = ?2 AND size_class = ?3",
-        )
-        .bind(read)
-        .bind(owner)
-        .bind(integer(size))
-        .fetch_optional(&mut *self.connection)
-        .await?;
-        Ok(
-            same.map_or(BlobCreated::Taken, |(offset, expires)| BlobCreated::Ready {
-                offset: u64::try_from(offset).unwrap_or(0),
-                expires: Day(expires),
-                fresh: false,
-            }),
-        )
-    }
-}
-
-/// SQLite's integers are signed; sizes here stay far below 2^63.
-fn integer(size: u64) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -4,12 +4,16 @@
 //! overwrites what is deleted, and the write-ahead log is folded in and cut to nothing
 //! whenever the relay has been idle for a moment, and when it ends.
 
+mod apply;
 mod encode;
 mod expire;
 mod group;
 mod open;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use open::OpenError;
 pub(crate) use open::{SqliteOptions, SqliteStorage};
+pub(crate) use writer::GROUP_WRITES_MAX;

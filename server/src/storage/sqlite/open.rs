@@ -79,6 +79,8 @@ pub(crate) struct SqliteOptions {
     pub(crate) bytes_max: u64,
     /// Idle time after which the log is folded in and cut.
     pub(crate) checkpoint_after: Duration,
+    /// Writes in one group at most.
+    pub(crate) group_max: usize,
     /// Whether to take the folder's lock: the `admit` command works beside a running relay.
     pub(crate) exclusive: bool,
 }
@@ -140,6 +142,7 @@ impl SqliteStorage {
             clock,
             failed.clone(),
             options.checkpoint_after,
+            options.group_max,
         );
         tokio::spawn(async move {
             task.run(receiver).await;

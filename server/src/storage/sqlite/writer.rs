@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,10 @@ use crate::keys::AtRest;
 use crate::storage::{Write, WriteError};
 
 /// Writes in one group: 8,192 envelopes of 1.1 KB are 9 MB of log, which a disk takes in well under a second.
-const GROUP_WRITES_MAX: usize = 8_192;
+pub(crate) const GROUP_WRITES_MAX: usize = 8_192;
+
+/// Turns that a group waits for more to come: some microseconds each, beside a sync's hundreds.
+const GATHER_TURNS: usize = 8;
 
 /// A write on its way to the writer.
 pub(super) struct Job(pub(super) Write);
@@ -43,12 +47,32 @@ pub(super) fn refuse(write: Write, error: WriteError) {
     }
 }
 
+/// What is there, and what comes while others get their turn: those that the last group
+/// answered are just about to submit again.
+async fn gather(first: Write, jobs: &mut mpsc::UnboundedReceiver<Job>, max: usize) -> Vec<Write> {
+    let mut writes = vec![first];
+    for _ in 0..GATHER_TURNS {
+        let before = writes.len();
+        while writes.len() < max
+            && let Ok(Job(write)) = jobs.try_recv()
+        {
+            writes.push(write);
+        }
+        if writes.len() >= max || (writes.len() == before && before > 1) {
+            break;
+        }
+        yield_now().await;
+    }
+    writes
+}
+
 pub(super) struct Writer {
     connection: SqliteConnection,
     keys: AtRest,
     clock: Clock,
     failed: CancellationToken,
     checkpoint_after: Duration,
+    group_max: usize,
     /// Deletions that found no room; tried again, because they make room.
     deferred: Vec<Delete>,
     /// Whether the log holds anything since the last checkpoint that cut it.
@@ -62,6 +86,7 @@ impl Writer {
         clock: Clock,
         failed: CancellationToken,
         checkpoint_after: Duration,
+        group_max: usize,
     ) -> Self {
         Self {
             connection,
@@ -69,6 +94,7 @@ impl Writer {
             clock,
             failed,
             checkpoint_after,
+            group_max,
             deferred: Vec::new(),
             log_holds: true,
         }
@@ -88,12 +114,7 @@ impl Writer {
                 jobs.recv().await
             };
             let Some(Job(first)) = first else { break };
-            let mut writes = vec![first];
-            while writes.len() < GROUP_WRITES_MAX
-                && let Ok(Job(write)) = jobs.try_recv()
-            {
-                writes.push(write);
-            }
+            let writes = gather(first, &mut jobs, self.group_max).await;
             if self.failed.is_cancelled() {
                 for write in writes {
                     refuse(write, WriteError::Failed);

@@ -1,0 +1,215 @@
+//! What is shown: contents put into the history, and what later ones do to them.
+
+use super::device::Engine;
+use super::io::Event;
+use super::records;
+use super::state::Cx;
+use crate::content::{Body, Content};
+use crate::day::Timestamp;
+use crate::ids::{ContentId, ConversationId, MemberId};
+use crate::wire;
+use prost::Message as _;
+
+/// What is known here about the target of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// Shown in this conversation.
+    Here,
+    /// Taken back, disappeared, or of another conversation.
+    Gone,
+    /// Not here, or not yet.
+    Unknown,
+}
+
+impl Engine {
+    /// Puts a content, received or own, into the history.
+    pub(super) fn apply(
+        &mut self,
+        id: ConversationId,
+        content: &Content,
+        member: MemberId,
+        signed: &[u8],
+        mine: bool,
+        cx: &mut Cx<'_>,
+    ) {
+        match &content.body {
+            Body::Text { .. } | Body::Sticker { .. } | Body::Photo(_) | Body::Voice(_) => {
+                self.remember(id, content, member, signed, mine, cx);
+            }
+            Body::Reaction { target, emoji } => {
+                // Its target may still be on its way: it is of another sender.
+                if self.target(id, *target) == Target::Gone {
+                    return;
+                }
+                let key = records::reaction(id, *target, member);
+                if emoji.is_empty() {
+                    cx.erase(key);
+                } else {
+                    cx.put(key, emoji.clone().into_bytes());
+                }
+            }
+            Body::Edit { target, .. } | Body::Delete { target }
+                if self.target(id, *target) != Target::Here =>
+            {
+                return;
+            }
+            Body::Edit { target, text } => {
+                if !self.is_author(id, *target, member) {
+                    self.unreadable("it changes somebody else's message", cx);
+                    return;
+                }
+                cx.put(records::edit(id, *target), text.clone().into_bytes());
+            }
+            Body::Delete { target } => {
+                if !self.is_author(id, *target, member) {
+                    self.unreadable("it takes somebody else's message back", cx);
+                    return;
+                }
+                self.strip(id, *target, cx);
+            }
+        }
+        cx.event(Event::Message {
+            conversation: id,
+            content: content.id,
+            sender: member,
+            mine,
+            body: content.body.clone(),
+        });
+    }
+
+    fn target(&self, id: ConversationId, target: ContentId) -> Target {
+        match self.index.get(&target) {
+            Some(entry) if entry.conversation.as_ref() == id.as_bytes() => Target::Here,
+            Some(_) => Target::Gone,
+            None => Target::Unknown,
+        }
+    }
+
+    pub(super) fn is_target(&self, id: ConversationId, target: ContentId) -> bool {
+        self.target(id, target) == Target::Here
+    }
+
+    pub(super) fn is_author(
+        &self,
+        id: ConversationId,
+        target: ContentId,
+        member: MemberId,
+    ) -> bool {
+        self.is_target(id, target)
+            && self
+                .index
+                .get(&target)
+                .is_some_and(|entry| entry.sender_member.as_ref() == member.as_bytes())
+    }
+
+    fn remember(
+        &mut self,
+        id: ConversationId,
+        content: &Content,
+        member: MemberId,
+        signed: &[u8],
+        mine: bool,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let order = room.next_order;
+        room.next_order += 1;
+        room.dirty = true;
+        let disappears = match content.disappear_seconds {
+            0 => 0,
+            seconds => cx.now.plus_ms(u64::from(seconds) * 1_000).0,
+        };
+        if disappears > 0 {
+            self.disappearing
+                .insert((Timestamp(disappears), content.id));
+        }
+        let parts = wire::SignedContent::decode(signed).unwrap_or_default();
+        let stored = wire::StoredMessageRecord {
+            content: parts.content,
+            signature: parts.signature,
+            sender_member: member.to_bytes(),
+            order,
+            shown_at_ms: cx.now.0,
+            disappears_at_ms: disappears,
+            mine,
+            content_id: content.id.to_bytes(),
+            ..wire::StoredMessageRecord::default()
+        };
+        cx.put_message(records::message(id, order), &stored);
+        let entry = wire::IndexRecord {
+            conversation: id.to_bytes(),
+            order,
+            sender_member: member.to_bytes(),
+            disappears_at_ms: disappears,
+            sender_device: content.sender.to_bytes(),
+            sequence: content.sequence,
+            mine,
+        };
+        self.save_entry(content.id, entry, cx);
+    }
+
+    fn save_entry(&mut self, content: ContentId, entry: wire::IndexRecord, cx: &mut Cx<'_>) {
+        cx.put_message(
+            records::state(records::INDEX, &[content.as_bytes()]),
+            &entry,
+        );
+        self.index.insert(content, entry);
+    }
+
+    /// Erases what was said, and leaves that something was. Its index entry stays, of no
+    /// conversation: the id is never taken again, and nothing more can be said about it.
+    pub(super) fn strip(&mut self, id: ConversationId, target: ContentId, cx: &mut Cx<'_>) {
+        let Some(entry) = self.index.get(&target).cloned() else {
+            return;
+        };
+        self.disappearing
+            .remove(&(Timestamp(entry.disappears_at_ms), target));
+        let stored = wire::StoredMessageRecord {
+            sender_member: entry.sender_member.clone(),
+            order: entry.order,
+            deleted: true,
+            mine: entry.mine,
+            content_id: target.to_bytes(),
+            shown_at_ms: cx.now.0,
+            ..wire::StoredMessageRecord::default()
+        };
+        cx.put_message(records::message(id, entry.order), &stored);
+        cx.erase(records::edit(id, target));
+        let members: Vec<MemberId> = self
+            .log
+            .as_ref()
+            .map(|log| log.members().keys().copied().collect())
+            .unwrap_or_default();
+        for member in members {
+            cx.erase(records::reaction(id, target, member));
+        }
+        let entry = wire::IndexRecord {
+            conversation: bytes::Bytes::new(),
+            disappears_at_ms: 0,
+            ..entry
+        };
+        self.save_entry(target, entry, cx);
+    }
+
+    pub(super) fn disappear(&mut self, cx: &mut Cx<'_>) {
+        while let Some((at, content)) = self.disappearing.first().copied() {
+            if at > cx.now {
+                break;
+            }
+            self.disappearing.pop_first();
+            let Some(entry) = self.index.get(&content) else {
+                continue;
+            };
+            let Ok(id) = ConversationId::try_from(&entry.conversation) else {
+                continue;
+            };
+            self.strip(id, content, cx);
+            cx.event(Event::Disappeared {
+                conversation: id,
+                content,
+            });
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Walking commit slots: learning what ended an epoch, judging it, and entering the next.
+
+use super::device::Engine;
+use super::io::Event;
+use super::records;
+use super::state::{Cx, Stuck};
+use crate::conversation::{ConversationError, ConversationKind, Incoming, open_commit};
+use crate::ids::{ConversationId, DeviceId};
+use crate::wire;
+
+/// What a slot's bytes led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Into the next epoch.
+    Merged,
+    /// A member's commit, which the gate refused.
+    Refused,
+    /// Nothing that opens: nothing was changed, a pending commit of ours least of all.
+    Void,
+}
+
+impl Engine {
+    /// After everything that waited is read: asks every conversation's slot whether more happened.
+    pub(super) fn check_slots(&mut self, cx: &mut Cx<'_>) {
+        self.ask_slots(cx);
+        if !self.session.is_attached() || !self.session.is_drained() || !self.inbox.is_idle() {
+            return;
+        }
+        let open = |room: &&super::state::Room| !room.synced && room.conversation.is_active();
+        let behind: Vec<ConversationId> = self
+            .rooms
+            .values()
+            .filter(open)
+            .map(super::state::Room::id)
+            .collect();
+        for id in &behind {
+            self.fetch_slot(*id, cx);
+        }
+        if behind.is_empty() && !self.session.is_caught_up() {
+            self.session.caught_up_at = Some(cx.now);
+            self.upkeep(cx);
+            self.resume_confirmations();
+            cx.event(Event::CaughtUp);
+        }
+    }
+
+    pub(super) fn slot_answered(
+        &mut self,
+        id: ConversationId,
+        epoch: u64,
+        slot: &wire::CommitSlot,
+        cx: &mut Cx<'_>,
+    ) {
+        self.session.succeeded();
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        if room.conversation.epoch() == epoch && room.conversation.is_active() {
+            if slot.present {
+                if self.take_commit(id, &slot.sealed, cx) == Taken::Void
+                    && self.inbox.waits_for_slot(id)
+                {
+                    self.inbox.walked_in_vain(epoch);
+                }
+            } else {
+                room.synced = true;
+                if self.inbox.waits_for_slot(id) {
+                    self.inbox.walked_in_vain(epoch);
+                }
+            }
+        }
+        self.slot_walked(id);
+    }
+
+    /// A slot that could not be read is looked at again.
+    pub(super) fn retry_void_slots(&mut self) {
+        for room in self
+            .rooms
+            .values_mut()
+            .filter(|room| room.stuck() == Some(Stuck::Void))
+        {
+            room.disconnected();
+        }
+    }
+
+    /// Whether a send's commit was made for the epoch that its conversation is in.
+    fn is_current(&self, send: &wire::PendingSendRecord) -> bool {
+        let room = ConversationId::try_from(&send.conversation)
+            .ok()
+            .and_then(|id| self.rooms.get(&id));
+        let token = room.and_then(|room| room.conversation.slot_token().ok());
+        send.commit
+            .as_ref()
+            .zip(token)
+            .is_some_and(|(commit, token)| commit.token.as_ref() == token.as_bytes())
+    }
+
+    /// Judges and merges what holds the slot of the current epoch.
+    fn take_commit(&mut self, id: ConversationId, sealed: &[u8], cx: &mut Cx<'_>) -> Taken {
+        let own = self.sends.iter().find(|(_, send)| {
+            send.conversation.as_ref() == id.as_bytes()
+                && send
+                    .commit
+                    .as_ref()
+                    .is_some_and(|commit| commit.sealed.as_ref() == sealed)
+        });
+        if let Some((number, send)) = own.map(|(number, send)| (*number, send.clone())) {
+            let rest = wire::PendingSendRecord {
+                commit: None,
+                statements: vec![],
+                ..send.clone()
+            };
+            cx.put_message(records::number(records::SEND, number), &rest);
+            self.sends.insert(number, rest);
+            return if self.commit_won(&send, cx) {
+                Taken::Merged
+            } else {
+                Taken::Refused
+            };
+        }
+        let (Some(log), Some(room)) = (self.log.clone(), self.rooms.get_mut(&id)) else {
+            return Taken::Void;
+        };
+        let opened = (|| {
+            let token = room.conversation.slot_token()?;
+            let key = room.conversation.commit_key()?;
+            let leaf_key = |device| {
+                room.conversation
+                    .leaf(device)
+                    .map(|leaf| leaf.signature_key)
+            };
+            open_commit(sealed, &token, &key, leaf_key).map_err(|source| ConversationError::Mls {
+                what: "the commit slot holds no commit",
+                source: Box::new(source),
+            })
+        })();
+        let (offerer, commit) = match opened {
+            Ok(opened) => opened,
+            // The relay may lie, so this decides nothing; members' words alone do.
+            Err(error) => {
+                self.stick(id, Stuck::Void, &error, cx);
+                return Taken::Void;
+            }
+        };
+        room.dirty = true;
+        // Only now is it known that ours did not come into the slot.
+        let dropped = if room.conversation.has_pending_commit() {
+            room.conversation.drop_own()
+        } else {
+            Ok(())
+        };
+        match dropped.and_then(|()| room.conversation.merge_other(&commit, offerer, &log)) {
+            Ok(incoming) => {
+                self.merged(id, incoming, cx);
+                Taken::Merged
+            }
+            Err(error) => {
+                self.stick(id, Stuck::Refused, &error, cx);
+                self.forget_offers(id, cx);
+                Taken::Refused
+            }
+        }
+    }
+
+    /// This epoch can't be left: a guardian forms the conversation again.
+    fn stick(
+        &mut self,
+        id: ConversationId,
+        why: Stuck,
+        error: &ConversationError,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let known = room.stuck() == Some(why);
+        room.set_stuck(why);
+        room.synced = true;
+        if !known {
+            self.counters.refused += 1;
+            cx.event(Event::Refused {
+                conversation: id,
+                sentence: sentence(error),
+            });
+        }
+        if why == Stuck::Refused {
+            // The slot is taken for good: nothing that waits to change this conversation ever can.
+            self.drop_operations(
+                id,
+                "this conversation can't be changed any more; form it again",
+                cx,
+            );
+        }
+    }
+
+    /// Our commit holds the slot; false when it does not lead anywhere.
+    pub(super) fn commit_won(&mut self, send: &wire::PendingSendRecord, cx: &mut Cx<'_>) -> bool {
+        let (Ok(id), Some(log)) = (
+            ConversationId::try_from(&send.conversation),
+            self.log.clone(),
+        ) else {
+            return false;
+        };
+        if !self.is_current(send) {
+            return false;
+        }
+        let own = self.signer.device;
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return false;
+        };
+        room.dirty = true;
+        // Nobody can have offered a commit for an epoch that only we have entered.
+        room.synced = true;
+        cx.erase(records::number(records::OPERATION, send.operation));
+        self.operations.remove(&send.operation);
+        match room.conversation.merge_own(own, &send.statements, &log) {
+            Ok(incoming) => {
+                self.merged(id, incoming, cx);
+                true
+            }
+            Err(error) => {
+                // Without it the state is as it was before the offer.
+                let _forgotten = room.conversation.drop_own();
+                self.stick(id, Stuck::Refused, &error, cx);
+                false
+            }
+        }
+    }
+
+    /// Another commit is said to hold the slot: take that one; the operation stays queued.
+    pub(super) fn commit_lost(
+        &mut self,
+        number: u64,
+        send: wire::PendingSendRecord,
+        winner: &[u8],
+        cx: &mut Cx<'_>,
+    ) {
+        let id = ConversationId::try_from(&send.conversation)
+            .ok()
+            .filter(|_| self.is_current(&send));
+        let Some(id) = id else {
+            return self.discard_send(number, &send, cx);
+        };
+        match self.take_commit(id, winner, cx) {
+            Taken::Merged | Taken::Refused => {
+                self.discard_send(number, &send, cx);
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    // More may have happened since.
+                    room.synced = room.stuck().is_some();
+                }
+            }
+            Taken::Void => self.delay_send(number, send, cx),
+        }
+    }
+
+    /// Offers for an epoch that has ended otherwise are never made again: in another epoch's
+    /// slot they would be void, and what hangs on them was never stored.
+    fn forget_offers(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        self.discard_sends(id, |send| send.commit.is_some(), cx);
+        let own = self.signer.device;
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.prune_addresses(own);
+        }
+    }
+
+    fn merged(&mut self, id: ConversationId, incoming: Incoming, cx: &mut Cx<'_>) {
+        let own = self.signer.device;
+        self.forget_offers(id, cx);
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        room.dirty = true;
+        room.partial_generations = 0;
+        let kind = room.kind;
+        let epoch = room.conversation.epoch();
+        if kind == ConversationKind::Family {
+            self.replace_log(incoming.log, cx);
+        }
+        cx.event(Event::Epoch {
+            conversation: id,
+            epoch,
+        });
+        for device in incoming.removed {
+            self.device_left(id, device, cx);
+        }
+        for device in incoming.added.into_iter().filter(|device| *device != own) {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.peers.remove(&device);
+                let peer = room.peer(device);
+                // It has said nothing here yet: its first content is its first for us.
+                peer.first_sequence_seen = 1;
+            }
+            if let Some(member) = self.certificate_member(device) {
+                cx.event(Event::DeviceAdded {
+                    conversation: id,
+                    member,
+                    device,
+                    name: self.member_name(member),
+                });
+            }
+            if kind == ConversationKind::Family {
+                self.offer_key_packages(id, device, cx);
+            }
+        }
+        if incoming.self_removed {
+            self.left(id, cx);
+        }
+    }
+
+    fn device_left(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        self.give_up_device(id, device, cx);
+        self.fail_all(
+            id,
+            "it left the conversation",
+            |peer| peer.device.as_ref() == device.as_bytes(),
+            cx,
+        );
+        self.collect_left(id, device, cx);
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.peers.remove(&device);
+        }
+        cx.event(Event::DeviceRemoved {
+            conversation: id,
+            device,
+        });
+    }
+
+    /// This device was removed: nothing goes there any more.
+    fn left(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        self.discard_sends(id, |_| true, cx);
+        self.fail_all(
+            id,
+            "this device is not in that conversation any more",
+            |_| true,
+            cx,
+        );
+        self.drop_operations(id, "this device is not in that conversation any more", cx);
+        self.asks.retain(|(of, _), _| *of != id);
+    }
+}
+
+/// An error with its cause, for a person.
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error} ({source})"),
+        None => error.to_string(),
+    }
+}

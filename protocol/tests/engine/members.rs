@@ -1,0 +1,392 @@
+//! A member who knows the sealing keys of the others, and means harm.
+
+use bytes::Bytes;
+use kinline_protocol::conversation::{
+    Conversation, Crypto, DeviceSigner, ProposedChange, StorageEntries, seal_commit,
+};
+use kinline_protocol::engine::io::{Event, RecordClass};
+use kinline_protocol::envelope::{self, Kind, Payload};
+use kinline_protocol::identity::{Decision, FamilyLog};
+use kinline_protocol::ids::{ConversationId, DeviceId, MailboxId, MessageId};
+use kinline_protocol::primitives::sign::SecretKey;
+use kinline_protocol::secrets::Secret;
+use kinline_protocol::wire;
+use prost::Message as _;
+
+use super::world::{Name, World};
+
+/// Puts something into `to`'s mailbox, sealed as any member of the conversation can.
+fn forge(world: &mut World, to: Name, conversation: ConversationId, kind: Kind, payload: Vec<u8>) {
+    let name = [b"c/".as_slice(), conversation.as_bytes()].concat();
+    let record: wire::ConversationRecord = world.record(to, &name);
+    let key = Secret::from_slice(&record.addresses.last().unwrap().sealing_key).unwrap();
+    let mailbox = world.mailbox(to);
+    let message = MessageId::random(&mut world.rng);
+    let id = MailboxId::try_from(mailbox.as_slice()).unwrap();
+    let envelope = envelope::seal(
+        &key,
+        &id,
+        &message,
+        kind,
+        &Payload::Inline(payload),
+        &mut world.rng,
+    )
+    .unwrap();
+    world.relay.plant(&mailbox, message.to_bytes(), envelope);
+    world.run();
+}
+
+#[test]
+fn a_lying_look_stops_nobody() {
+    let mut world = World::new();
+    let family = world.family();
+    forge(
+        &mut world,
+        "kid",
+        family,
+        Kind::Look,
+        u64::MAX.to_be_bytes().to_vec(),
+    );
+    world.command(
+        "mum",
+        kinline_protocol::engine::io::Command::SelfUpdate {
+            conversation: family,
+        },
+    );
+    world.pass(1_000);
+    assert_eq!(
+        world.epoch("kid", family),
+        world.epoch("mum", family),
+        "the tablet follows without reconnecting"
+    );
+}
+
+#[test]
+fn a_forged_number_mutes_nobody() {
+    let mut world = World::new();
+    let family = world.family();
+    world.text("dad", family, "one");
+    world.settle();
+    let dad = world.device("dad").engine.device();
+    for sequence in [50, 1_000_000, u64::MAX] {
+        let payload = [
+            dad.as_bytes().as_slice(),
+            &u64::to_be_bytes(sequence),
+            &[0; 8],
+            b"no message",
+        ]
+        .concat();
+        forge(&mut world, "kid", family, Kind::Application, payload);
+    }
+    for _ in 0..70 {
+        world.pass(60_000);
+    }
+    for n in 2..60 {
+        world.text("dad", family, &format!("{n}"));
+    }
+    world.settle();
+    assert_eq!(world.texts("kid").len(), 59);
+    assert_eq!(
+        world.count("kid", |event| matches!(event, Event::Gap { .. })),
+        0,
+        "nothing was proven missing"
+    );
+}
+
+#[test]
+fn noise_inside_a_good_seal_is_counted_and_forgotten() {
+    let mut world = World::new();
+    let family = world.family();
+    for kind in [Kind::Application, Kind::Look, Kind::Direct, Kind::Welcome] {
+        for length in [0, 1, 16, 24, 40, 900] {
+            forge(&mut world, "kid", family, kind, vec![0x5a; length]);
+        }
+    }
+    world.settle();
+    world.text("mum", family, "hello");
+    world.settle();
+    assert_eq!(world.texts("kid"), ["hello"]);
+    assert!(world.device("kid").engine.is_settled());
+}
+
+#[test]
+fn key_packages_serve_once_even_if_they_come_again() {
+    let mut world = World::new();
+    world.family();
+    // Everything dad ever got comes again, under other ids: they do not open, and nothing changes.
+    let first = world.room("dad", &["kid"], "first");
+    let second = world.room("dad", &["kid"], "second");
+    let third = world.room("dad", &["kid"], "third");
+    for room in [first, second, third] {
+        world.text("dad", room, "hi");
+    }
+    world.settle();
+    assert_eq!(world.texts("kid"), ["hi", "hi", "hi"]);
+    let kept = world
+        .device("kid")
+        .store
+        .keys()
+        .filter(|key| key.name.starts_with(b"k/"))
+        .count();
+    assert!(kept <= 8, "{kept} key packages of its own");
+}
+
+#[test]
+fn a_replayed_key_package_is_not_used_again() {
+    let mut world = World::new();
+    let family = world.family();
+    let dad = world.mailbox("dad");
+    // The tablet's key packages for dad, as the relay saw them pass.
+    let kid = world.mailbox("kid");
+    world.relay.paused = Some(dad.clone());
+    world.disconnect("dad");
+    let made = world.room("mum", &["dad"], "Grown-ups");
+    world.relay.paused = None;
+    let seen: Vec<(Bytes, Bytes)> = world.relay.mailboxes[&dad].iter().cloned().collect();
+    world.connect("dad");
+    world.settle();
+    for (id, envelope) in seen {
+        world.relay.plant(&dad, id, envelope);
+    }
+    world.run();
+    world.settle();
+    world.text("mum", made, "hi");
+    world.text("dad", family, "hello");
+    world.settle();
+    assert_eq!(world.texts("dad").len(), 2);
+    assert!(world.relay.mailboxes[&kid].is_empty());
+    for name in ["mum", "dad", "kid"] {
+        super::life::check_shown_once(&mut world, name);
+    }
+}
+
+/// What a device could do that follows no rules: its MLS state, taken out of its store.
+struct Outlaw {
+    conversation: Conversation,
+    signer: DeviceSigner,
+    identity: SecretKey,
+    log: FamilyLog,
+}
+
+fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
+    let device: wire::DeviceRecord = world.record(name, b"device");
+    let prefix = [b"g/".as_slice(), id.as_bytes()].concat();
+    let state = |prefix: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let store = world.devices[name]
+            .store
+            .iter()
+            .filter(|(key, _)| key.class == RecordClass::State);
+        store
+            .filter_map(|(key, value)| {
+                Some((key.name.strip_prefix(prefix)?.to_vec(), value.clone()))
+            })
+            .collect()
+    };
+    let entries: StorageEntries = state(&prefix).into_iter().collect();
+    let statements: Vec<wire::SignedStatement> = state(b"l/")
+        .iter()
+        .map(|(_, value)| wire::SignedStatement::decode(value.as_slice()).unwrap())
+        .collect();
+    let crypto = Crypto::new(openmls_libcrux_crypto::CryptoProvider::new().unwrap());
+    Outlaw {
+        conversation: Conversation::load(&crypto, id, entries).unwrap(),
+        signer: DeviceSigner {
+            device: DeviceId::try_from(&device.device).unwrap(),
+            key: SecretKey::from_seed(&device.signature_seed.as_ref().try_into().unwrap()),
+        },
+        identity: SecretKey::from_seed(
+            &device.identity_seed.as_ref().try_into().unwrap_or([1; 32]),
+        ),
+        log: FamilyLog::from_statements(&statements).unwrap(),
+    }
+}
+
+impl Outlaw {
+    fn offer(&mut self, world: &mut World, change: ProposedChange) {
+        let token = self.conversation.slot_token().unwrap();
+        let key = self.conversation.commit_key().unwrap();
+        let commit = self
+            .conversation
+            .propose(&self.signer, change, &self.log)
+            .unwrap()
+            .commit;
+        let sealed = seal_commit(
+            &commit,
+            &token,
+            &key,
+            self.signer.device,
+            &self.signer.key,
+            &mut world.rng,
+        )
+        .unwrap();
+        world
+            .relay
+            .slots
+            .insert(token.to_bytes().to_vec(), sealed.into());
+    }
+}
+
+#[test]
+fn a_removed_device_goes_on_with_its_other_conversations() {
+    let mut world = World::new();
+    let family = world.family();
+    let room = world.room("mum", &["dad", "kid"], "Three");
+    world.text("kid", room, "still here");
+    world.text("kid", family, "hello");
+    world.settle();
+    // Dad's phone takes the tablet out of the room; what the tablet wrote there waits.
+    let kid = world.device("kid").engine.device();
+    let mut dad = outlaw(&mut world, "dad", room);
+    world.disconnect("dad");
+    world.disconnect("kid");
+    world.text("kid", room, "into the void");
+    world.command(
+        "kid",
+        kinline_protocol::engine::io::Command::SelfUpdate { conversation: room },
+    );
+    dad.offer(
+        &mut world,
+        ProposedChange {
+            remove: vec![kid],
+            ..ProposedChange::default()
+        },
+    );
+    world.text("kid", family, "can you hear me?");
+    world.connect("kid");
+    world.settle();
+    for _ in 0..3 {
+        world.pass(3_600_000);
+    }
+    assert!(world.texts("mum").contains(&"can you hear me?".to_owned()));
+    let removed =
+        |event: &Event| matches!(event, Event::DeviceRemoved { device, .. } if *device == kid);
+    assert_eq!(world.count("kid", removed), 1);
+    let undelivered = |event: &Event| matches!(event, Event::Undelivered { .. });
+    assert!(
+        world.count("kid", undelivered) >= 1,
+        "the tablet is told that its last words did not go out"
+    );
+    let denied = world.try_command(
+        "kid",
+        kinline_protocol::engine::io::Command::Typing { conversation: room },
+    );
+    assert!(denied.is_err());
+    world.restart("kid");
+    world.connect("kid");
+    world.disconnect("mum");
+    world.connect("mum");
+    world.settle();
+    world.text("mum", family, "yes");
+    world.settle();
+    assert!(world.texts("kid").contains(&"yes".to_owned()));
+    assert!(
+        world.device("kid").engine.is_settled(),
+        "nothing is left to do in a room one was taken out of"
+    );
+}
+
+#[test]
+fn a_forbidden_commit_ends_that_conversation_only() {
+    let mut world = World::new();
+    let family = world.family();
+    let room = world.room("mum", &["dad", "kid"], "Three");
+    world.text("kid", room, "hi");
+    world.settle();
+    // The tablet takes a guardian out, which no log allows: its own gate is switched off.
+    let mum = world.device("mum").engine.device();
+    let mut kid = outlaw(&mut world, "kid", room);
+    let identity = outlaw(&mut world, "dad", family).identity;
+    let mut lawless = kid.log.clone();
+    let statements = lawless.propose(
+        vec![Decision::RemoveDevice(mum)],
+        &identity,
+        kinline_protocol::day::Day(1),
+        &mut world.rng,
+    );
+    lawless.append(&statements[0]).unwrap();
+    kid.log = lawless;
+    world.disconnect("kid");
+    kid.offer(
+        &mut world,
+        ProposedChange {
+            remove: vec![mum],
+            ..ProposedChange::default()
+        },
+    );
+    for name in ["mum", "dad"] {
+        world.command(
+            name,
+            kinline_protocol::engine::io::Command::SelfUpdate { conversation: room },
+        );
+        world.settle();
+        assert!(
+            world.count(name, |event| matches!(event, Event::Refused { .. })) >= 1,
+            "{name} is told"
+        );
+    }
+    let served = world.relay.requests_served;
+    world.settle();
+    world.settle();
+    assert!(
+        world.relay.requests_served - served < 40,
+        "and nobody goes on trying for ever"
+    );
+    world.text("mum", family, "elsewhere life goes on");
+    world.command(
+        "mum",
+        kinline_protocol::engine::io::Command::SelfUpdate {
+            conversation: family,
+        },
+    );
+    world.settle();
+    assert!(
+        world
+            .texts("dad")
+            .contains(&"elsewhere life goes on".to_owned())
+    );
+    world.restart("dad");
+    world.connect("dad");
+    world.settle();
+    world.text("dad", family, "here too");
+    world.settle();
+    assert!(world.texts("mum").contains(&"here too".to_owned()));
+}
+
+#[test]
+fn a_void_slot_ends_that_conversation_only() {
+    let mut world = World::new();
+    let family = world.family();
+    let room = world.room("mum", &["dad", "kid"], "Three");
+    let token = outlaw(&mut world, "kid", room)
+        .conversation
+        .slot_token()
+        .unwrap();
+    world
+        .relay
+        .slots
+        .insert(token.to_bytes().to_vec(), vec![1; 1_024].into());
+    world.command(
+        "mum",
+        kinline_protocol::engine::io::Command::SelfUpdate { conversation: room },
+    );
+    world.settle();
+    for name in ["mum", "dad"] {
+        world.restart(name);
+        world.connect(name);
+        world.settle();
+    }
+    world.text("mum", family, "elsewhere life goes on");
+    world.command(
+        "mum",
+        kinline_protocol::engine::io::Command::SelfUpdate {
+            conversation: family,
+        },
+    );
+    world.settle();
+    assert!(
+        world
+            .texts("dad")
+            .contains(&"elsewhere life goes on".to_owned())
+    );
+    assert_eq!(world.epoch("mum", family), world.epoch("dad", family));
+}

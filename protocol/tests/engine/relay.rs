@@ -1,0 +1,694 @@
+//! A relay in one thread, without sockets or disk; it does what it is told to do wrong.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+use kinline_protocol::limits;
+use kinline_protocol::wire::{
+    self, ClientFrame, ErrorCode, RecipientStatus, ServerFrame, client_frame::Body as C,
+    server_frame::Body as S,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+use super::world::Name;
+
+/// Deliveries unacknowledged at a time.
+const WINDOW: usize = 64;
+
+/// A connection as the relay sees it.
+#[derive(Default)]
+struct Connection {
+    mailbox: Option<Vec<u8>>,
+    in_flight: VecDeque<(u64, Bytes)>,
+    next_number: u64,
+}
+
+/// Random misbehaviour: each figure is a chance in a thousand.
+#[derive(Clone)]
+pub(crate) struct Chaos {
+    pub(crate) rng: ChaCha20Rng,
+    /// An envelope is acknowledged and thrown away.
+    pub(crate) drop: u32,
+    /// An envelope is stored twice.
+    pub(crate) duplicate: u32,
+    /// An envelope overtakes the ones before it.
+    pub(crate) reorder: u32,
+    /// An envelope goes into somebody else's mailbox too.
+    pub(crate) misdeliver: u32,
+    /// Noise, or a frame with fields of wrong lengths, goes to a device.
+    pub(crate) garbage: u32,
+    /// An answer is wrong: its count, its slot, its size, or it is an error, or never comes.
+    pub(crate) lie: u32,
+}
+
+impl Chaos {
+    pub(crate) fn new(seed: u64) -> Self {
+        let rng = ChaCha20Rng::seed_from_u64(seed);
+        Self {
+            rng,
+            drop: 60,
+            duplicate: 60,
+            reorder: 80,
+            misdeliver: 40,
+            garbage: 60,
+            lie: 60,
+        }
+    }
+
+    fn strikes(&mut self, chance: u32) -> bool {
+        self.rng.random_range(0..1_000) < chance
+    }
+}
+
+pub(crate) struct Relay {
+    pub(crate) mailboxes: BTreeMap<Vec<u8>, VecDeque<(Bytes, Bytes)>>,
+    pub(crate) slots: HashMap<Vec<u8>, Bytes>,
+    pub(crate) blobs: HashMap<Vec<u8>, (Vec<u8>, Bytes)>,
+    rendezvous: HashMap<Vec<u8>, (Name, Option<Name>)>,
+    connections: BTreeMap<Name, Connection>,
+    generations: HashMap<Vec<u8>, u64>,
+    nonces: HashMap<Vec<u8>, Bytes>,
+    /// Envelopes that were taken from devices, repeats included.
+    pub(crate) envelopes_taken: usize,
+    /// Envelopes it drops silently although it says ok.
+    pub(crate) drop_next: usize,
+    /// Drops everything for this mailbox although it says ok.
+    pub(crate) drop_for: Option<Vec<u8>>,
+    pub(crate) full: Option<Vec<u8>>,
+    /// Asks once to slow down with what goes to this mailbox.
+    pub(crate) slow_once: Option<Vec<u8>>,
+    /// Keeps what is for this mailbox to itself.
+    pub(crate) paused: Option<Vec<u8>>,
+    pub(crate) answer_sends: bool,
+    /// Sends of this device wait until `serve_held`.
+    pub(crate) hold_sends_of: Option<Name>,
+    held: Vec<(Name, u64, wire::Send)>,
+    /// So many slot questions are answered with an error.
+    pub(crate) refuse_slots: usize,
+    /// So many offers that won are answered with a void winner.
+    pub(crate) deny_wins: usize,
+    /// So many requests for room are answered with an error.
+    pub(crate) refuse_blobs: usize,
+    pub(crate) requests_served: usize,
+    pub(crate) chaos: Option<Chaos>,
+    /// What goes to devices.
+    pub(crate) out: VecDeque<(Name, ServerFrame)>,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self {
+            mailboxes: BTreeMap::new(),
+            slots: HashMap::new(),
+            blobs: HashMap::new(),
+            rendezvous: HashMap::new(),
+            connections: BTreeMap::new(),
+            generations: HashMap::new(),
+            nonces: HashMap::new(),
+            envelopes_taken: 0,
+            drop_next: 0,
+            drop_for: None,
+            full: None,
+            slow_once: None,
+            paused: None,
+            answer_sends: true,
+            hold_sends_of: None,
+            held: vec![],
+            refuse_slots: 0,
+            deny_wins: 0,
+            refuse_blobs: 0,
+            requests_served: 0,
+            chaos: None,
+            out: VecDeque::new(),
+        }
+    }
+}
+
+impl Relay {
+    pub(crate) fn disconnect(&mut self, name: Name) {
+        self.connections.remove(name);
+        self.end_meetings(name);
+        self.held.retain(|(of, _, _)| *of != name);
+        self.out.retain(|(to, _)| *to != name);
+    }
+
+    /// Who met somebody there hears that the other side left.
+    fn end_meetings(&mut self, name: Name) {
+        let meetings = self
+            .rendezvous
+            .iter()
+            .filter(|(_, (opener, joiner))| *opener == name || *joiner == Some(name));
+        let ended: Vec<Vec<u8>> = meetings.map(|(id, _)| id.clone()).collect();
+        for id in ended {
+            let Some((opener, joiner)) = self.rendezvous.remove(&id) else {
+                continue;
+            };
+            let other = if opener == name { joiner } else { Some(opener) };
+            if let Some(other) = other.filter(|other| self.connections.contains_key(other)) {
+                let got = wire::RendezvousGot {
+                    rendezvous: id.into(),
+                    body: Bytes::new(),
+                    closed: true,
+                };
+                self.say(other, 0, S::RendezvousGot(got));
+            }
+        }
+    }
+
+    pub(crate) fn mailbox_of(&self, name: Name) -> Option<&Vec<u8>> {
+        self.connections.get(name)?.mailbox.as_ref()
+    }
+
+    pub(crate) fn say(&mut self, name: Name, request_id: u64, body: S) {
+        self.out.push_back((
+            name,
+            ServerFrame {
+                request_id,
+                critical: vec![],
+                body: Some(body),
+            },
+        ));
+    }
+
+    fn error(&mut self, name: Name, request_id: u64, code: ErrorCode) {
+        let error = wire::Error {
+            code: code.into(),
+            sentence: "no".into(),
+            ..wire::Error::default()
+        };
+        self.say(name, request_id, S::Error(error));
+    }
+
+    fn strikes(&mut self, chance: impl Fn(&Chaos) -> u32) -> bool {
+        let Some(chaos) = &mut self.chaos else {
+            return false;
+        };
+        let chance = chance(chaos);
+        chaos.strikes(chance)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.chaos
+            .as_mut()
+            .map_or(0, |chaos| chaos.rng.random_range(0..bound))
+    }
+
+    pub(crate) fn serve(&mut self, name: Name, frame: ClientFrame) {
+        let id = frame.request_id;
+        self.requests_served += 1;
+        if self.strikes(|chaos| chaos.garbage) {
+            self.babble(name);
+        }
+        let body = frame.body.unwrap();
+        let asks = matches!(body, C::Send(_) | C::FetchCommit(_) | C::CreateBlob(_));
+        if asks && self.strikes(|chaos| chaos.lie) {
+            return self.lie(name, id, body);
+        }
+        match body {
+            C::OpenMailbox(open) => {
+                self.mailboxes.entry(open.mailbox.to_vec()).or_default();
+                self.say(name, id, S::MailboxOpened(wire::MailboxOpened {}));
+            }
+            C::Attach(attach) => self.attach(name, id, &attach),
+            C::Acknowledge(acknowledge) => self.acknowledge(name, acknowledge.through),
+            C::Send(send) => {
+                if self.hold_sends_of == Some(name) {
+                    self.held.push((name, id, send));
+                } else {
+                    self.send(name, id, send);
+                }
+            }
+            C::FetchCommit(fetch) => {
+                if self.refuse_slots > 0 {
+                    self.refuse_slots -= 1;
+                    return self.error(name, id, ErrorCode::SlowDown);
+                }
+                let sealed = self.slots.get(fetch.token.as_ref()).cloned();
+                let slot = wire::CommitSlot {
+                    present: sealed.is_some(),
+                    sealed: sealed.unwrap_or_default(),
+                };
+                self.say(name, id, S::CommitSlot(slot));
+            }
+            C::Signal(signal) => {
+                for delivery in signal.deliveries {
+                    let to = self
+                        .connections
+                        .iter()
+                        .find(|(_, c)| c.mailbox.as_deref() == Some(&delivery.mailbox[..]));
+                    if let Some(to) = to.map(|(name, _)| *name) {
+                        self.say(
+                            to,
+                            0,
+                            S::SignalDelivered(wire::SignalDelivered {
+                                body: delivery.body,
+                            }),
+                        );
+                    }
+                }
+            }
+            C::CreateBlob(create) => {
+                if self.refuse_blobs > 0 {
+                    self.refuse_blobs -= 1;
+                    return self.error(name, id, ErrorCode::Quota);
+                }
+                let entry = self.blobs.entry(create.read_hash.to_vec());
+                let (_, bytes) = entry.or_insert((create.owner_hash.to_vec(), Bytes::new()));
+                let offset = bytes.len() as u64;
+                self.say(
+                    name,
+                    id,
+                    S::BlobCreated(wire::BlobCreated {
+                        offset,
+                        expires_day: 0,
+                    }),
+                );
+            }
+            C::RendezvousOpen(open) => {
+                self.rendezvous
+                    .insert(open.rendezvous.to_vec(), (name, None));
+                let ready = wire::RendezvousReady {
+                    rendezvous: open.rendezvous,
+                    joined: false,
+                };
+                self.say(name, id, S::RendezvousReady(ready));
+            }
+            C::RendezvousJoin(join) => {
+                let Some(meeting) = self.rendezvous.get_mut(join.rendezvous.as_ref()) else {
+                    return self.error(name, id, ErrorCode::NotFound);
+                };
+                meeting.1 = Some(name);
+                let opener = meeting.0;
+                let ready = wire::RendezvousReady {
+                    rendezvous: join.rendezvous,
+                    joined: true,
+                };
+                self.say(opener, 0, S::RendezvousReady(ready.clone()));
+                self.say(name, id, S::RendezvousReady(ready));
+            }
+            C::RendezvousPut(put) => {
+                let Some((opener, joiner)) = self.rendezvous.get(put.rendezvous.as_ref()).copied()
+                else {
+                    return;
+                };
+                let other = if opener == name { joiner } else { Some(opener) };
+                if let Some(other) = other.filter(|other| self.connections.contains_key(other)) {
+                    let got = wire::RendezvousGot {
+                        rendezvous: put.rendezvous,
+                        body: put.body,
+                        closed: false,
+                    };
+                    self.say(other, 0, S::RendezvousGot(got));
+                }
+            }
+            other => panic!("not served here: {other:?}"),
+        }
+    }
+
+    fn attach(&mut self, name: Name, id: u64, attach: &wire::Attach) {
+        let seen = self.generations.entry(attach.mailbox.to_vec()).or_default();
+        assert!(
+            attach.generation >= *seen,
+            "{name} attaches with an older store than the relay has seen"
+        );
+        *seen = attach.generation;
+        // A second connection of the same mailbox ends the first.
+        for connection in self.connections.values_mut() {
+            if connection.mailbox.as_deref() == Some(&attach.mailbox[..]) {
+                *connection = Connection::default();
+            }
+        }
+        let mailbox = attach.mailbox.to_vec();
+        let waiting = self.mailboxes[&mailbox].len() as u64;
+        self.connections.insert(
+            name,
+            Connection {
+                mailbox: Some(mailbox),
+                in_flight: VecDeque::new(),
+                next_number: 1,
+            },
+        );
+        self.say(
+            name,
+            id,
+            S::Attached(wire::Attached {
+                waiting,
+                window: 64,
+            }),
+        );
+        self.deliver(name);
+    }
+
+    fn acknowledge(&mut self, name: Name, through: u64) {
+        let Some(connection) = self.connections.get_mut(name) else {
+            return;
+        };
+        let Some(mailbox) = connection
+            .mailbox
+            .as_ref()
+            .and_then(|mailbox| self.mailboxes.get_mut(mailbox))
+        else {
+            return;
+        };
+        assert!(
+            through < connection.next_number,
+            "{name} acknowledges what was never delivered"
+        );
+        let mut done = HashSet::new();
+        while connection
+            .in_flight
+            .front()
+            .is_some_and(|(number, _)| *number <= through)
+        {
+            let (_, message) = connection.in_flight.pop_front().unwrap();
+            done.insert(message);
+        }
+        mailbox.retain(|(id, _)| !done.contains(id));
+        self.deliver(name);
+    }
+
+    /// The sends that were held back, in order.
+    pub(crate) fn serve_held(&mut self) {
+        self.hold_sends_of = None;
+        for (name, id, send) in std::mem::take(&mut self.held) {
+            self.send(name, id, send);
+        }
+    }
+
+    fn send(&mut self, name: Name, id: u64, send: wire::Send) {
+        let mut commit = None;
+        if let Some(offer) = send.commit {
+            let held = self
+                .slots
+                .entry(offer.token.to_vec())
+                .or_insert_with(|| offer.sealed.clone())
+                .clone();
+            let mine = held == offer.sealed;
+            commit = Some(wire::CommitAnswer {
+                mine,
+                winner: if mine { Bytes::new() } else { held },
+            });
+            if !mine {
+                let result = wire::SendResult {
+                    recipients: vec![],
+                    commit,
+                };
+                return self.say(name, id, S::SendResult(result));
+            }
+        }
+        let mut recipients = Vec::new();
+        let mut touched = HashSet::new();
+        for delivery in send.deliveries {
+            let status = self.put(&delivery);
+            touched.insert(delivery.mailbox.to_vec());
+            recipients.push(wire::RecipientAnswer {
+                status: status.into(),
+                retry_after_ms: 0,
+            });
+        }
+        let attached: Vec<Name> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| {
+                connection
+                    .mailbox
+                    .as_ref()
+                    .is_some_and(|mailbox| touched.contains(mailbox))
+            })
+            .map(|(name, _)| *name)
+            .collect();
+        for device in attached {
+            self.deliver(device);
+        }
+        if self.deny_wins > 0 && commit.is_some() {
+            self.deny_wins -= 1;
+            let commit = Some(wire::CommitAnswer {
+                mine: false,
+                winner: vec![7; 1_024].into(),
+            });
+            return self.say(
+                name,
+                id,
+                S::SendResult(wire::SendResult {
+                    recipients: vec![],
+                    commit,
+                }),
+            );
+        }
+        if self.answer_sends {
+            self.say(
+                name,
+                id,
+                S::SendResult(wire::SendResult { recipients, commit }),
+            );
+        }
+    }
+
+    fn put(&mut self, delivery: &wire::Delivery) -> RecipientStatus {
+        assert_eq!(delivery.envelope.len(), limits::ENVELOPE_BYTES);
+        self.envelopes_taken += 1;
+        // A nonce stands for one sealing: the same bytes again, or never again.
+        let nonce = delivery.envelope[..24].to_vec();
+        let first = self
+            .nonces
+            .entry(nonce)
+            .or_insert_with(|| delivery.envelope.clone());
+        assert_eq!(*first, delivery.envelope, "a sealing nonce was used twice");
+        let to = delivery.mailbox.to_vec();
+        if self.full.as_ref() == Some(&to) {
+            return RecipientStatus::Full;
+        }
+        if self.slow_once.as_ref() == Some(&to) {
+            self.slow_once = None;
+            return RecipientStatus::SlowDown;
+        }
+        if !self.mailboxes.contains_key(&to) {
+            return RecipientStatus::Gone;
+        }
+        if self.drop_next > 0 {
+            self.drop_next -= 1;
+            return RecipientStatus::Ok;
+        }
+        if self.drop_for.as_ref() == Some(&to) || self.strikes(|chaos| chaos.drop) {
+            return RecipientStatus::Ok;
+        }
+        let twice = self.strikes(|chaos| chaos.duplicate);
+        let first = self.strikes(|chaos| chaos.reorder);
+        let astray = self.strikes(|chaos| chaos.misdeliver);
+        let item = (delivery.message_id.clone(), delivery.envelope.clone());
+        if astray {
+            let all: Vec<Vec<u8>> = self.mailboxes.keys().cloned().collect();
+            let wrong = all[self.below(all.len())].clone();
+            self.mailboxes
+                .get_mut(&wrong)
+                .unwrap()
+                .push_back(item.clone());
+        }
+        let mailbox = self.mailboxes.get_mut(&to).unwrap();
+        if mailbox.iter().any(|(id, _)| *id == delivery.message_id) {
+            return RecipientStatus::Ok;
+        }
+        if first {
+            mailbox.push_front(item.clone());
+        } else {
+            mailbox.push_back(item.clone());
+        }
+        if twice {
+            mailbox.push_back(item);
+        }
+        RecipientStatus::Ok
+    }
+
+    /// Puts bytes into a mailbox as if someone had sent them.
+    pub(crate) fn plant(&mut self, mailbox: &[u8], message_id: Bytes, envelope: Bytes) {
+        self.mailboxes
+            .get_mut(mailbox)
+            .unwrap()
+            .push_back((message_id, envelope));
+        let names: Vec<Name> = self.connections.keys().copied().collect();
+        for name in names {
+            self.deliver(name);
+        }
+    }
+
+    pub(crate) fn unpause(&mut self) {
+        self.paused = None;
+        let names: Vec<Name> = self.connections.keys().copied().collect();
+        for name in names {
+            self.deliver(name);
+        }
+    }
+
+    fn deliver(&mut self, name: Name) {
+        let Some(connection) = self.connections.get_mut(name) else {
+            return;
+        };
+        let Some(of) = connection.mailbox.clone() else {
+            return;
+        };
+        if self.paused.as_ref() == Some(&of) {
+            return;
+        }
+        // The same message may lie there twice when the relay misbehaves.
+        let mut flying: HashMap<Bytes, usize> = HashMap::new();
+        for (_, message) in &connection.in_flight {
+            *flying.entry(message.clone()).or_default() += 1;
+        }
+        let mut frames = Vec::new();
+        for (message, envelope) in &self.mailboxes[&of] {
+            if connection.in_flight.len() >= WINDOW {
+                break;
+            }
+            if let Some(count) = flying.get_mut(message).filter(|count| **count > 0) {
+                *count -= 1;
+                continue;
+            }
+            let number = connection.next_number;
+            connection.next_number += 1;
+            connection.in_flight.push_back((number, message.clone()));
+            frames.push(wire::Deliver {
+                number,
+                message_id: message.clone(),
+                envelope: envelope.clone(),
+            });
+        }
+        for deliver in frames {
+            self.say(name, 0, S::Deliver(deliver));
+        }
+    }
+
+    /// An answer that is wrong; what was asked has not been done.
+    fn lie(&mut self, name: Name, id: u64, body: C) {
+        match (body, self.below(4)) {
+            (C::Send(send), 0) => {
+                let ok = wire::RecipientAnswer {
+                    status: RecipientStatus::Ok.into(),
+                    retry_after_ms: 0,
+                };
+                let recipients = vec![ok; send.deliveries.len() + 1];
+                self.say(
+                    name,
+                    id,
+                    S::SendResult(wire::SendResult {
+                        recipients,
+                        commit: None,
+                    }),
+                );
+            }
+            (C::Send(_), 1) => {
+                let commit = Some(wire::CommitAnswer {
+                    mine: false,
+                    winner: vec![9; 500].into(),
+                });
+                self.say(
+                    name,
+                    id,
+                    S::SendResult(wire::SendResult {
+                        recipients: vec![],
+                        commit,
+                    }),
+                );
+            }
+            (C::FetchCommit(_), 0 | 1) => {
+                let all: Vec<Bytes> = self.slots.values().cloned().collect();
+                let sealed = if all.is_empty() {
+                    vec![1; 300].into()
+                } else {
+                    all[self.below(all.len())].clone()
+                };
+                self.say(
+                    name,
+                    id,
+                    S::CommitSlot(wire::CommitSlot {
+                        present: true,
+                        sealed,
+                    }),
+                );
+            }
+            (C::CreateBlob(create), 0 | 1) => {
+                let offset = create.size + 1;
+                self.say(
+                    name,
+                    id,
+                    S::BlobCreated(wire::BlobCreated {
+                        offset,
+                        expires_day: 0,
+                    }),
+                );
+            }
+            (_, 2) => self.error(name, id, ErrorCode::Internal),
+            // Never answered.
+            _ => {}
+        }
+    }
+
+    /// Frames that nobody asked for, with fields of any length.
+    fn babble(&mut self, name: Name) {
+        let noise: Bytes = vec![0x55; self.below(2_000)].into();
+        let Some(connection) = self.connections.get_mut(name) else {
+            return;
+        };
+        if connection.mailbox.is_none() {
+            return;
+        }
+        match self.below(8) {
+            0 => {
+                let mailbox = self.mailbox_of(name).cloned().unwrap();
+                let id: Bytes = self.nonces.len().to_be_bytes().repeat(2).into();
+                self.mailboxes
+                    .get_mut(&mailbox)
+                    .unwrap()
+                    .push_back((id, vec![3; limits::ENVELOPE_BYTES].into()));
+                self.deliver(name);
+            }
+            1 => {
+                let mailbox = self.mailbox_of(name).cloned().unwrap();
+                self.mailboxes
+                    .get_mut(&mailbox)
+                    .unwrap()
+                    .push_back((noise.clone(), noise));
+                self.deliver(name);
+            }
+            2 => self.say(
+                name,
+                0,
+                S::Attached(wire::Attached {
+                    waiting: 7,
+                    window: 1,
+                }),
+            ),
+            3 => self.say(name, 77, S::SendResult(wire::SendResult::default())),
+            4 => self.say(
+                name,
+                0,
+                S::CommitSlot(wire::CommitSlot {
+                    present: true,
+                    sealed: noise,
+                }),
+            ),
+            5 => self.say(
+                name,
+                0,
+                S::SignalDelivered(wire::SignalDelivered { body: noise }),
+            ),
+            6 => self.say(
+                name,
+                0,
+                S::RendezvousGot(wire::RendezvousGot {
+                    rendezvous: noise,
+                    ..Default::default()
+                }),
+            ),
+            _ => self.say(
+                name,
+                0,
+                S::Deliver(wire::Deliver {
+                    number: 1,
+                    message_id: noise.clone(),
+                    envelope: noise,
+                }),
+            ),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The writes that are statements of their own.
+
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::MailboxId;
+use kinline_protocol::limits;
+
+use super::encode::{open_keys, seal_keys, seal_state};
+use super::group::{Delete, Group};
+use crate::storage::{Accepted, BlobCreated, NewMailbox, Opened, SlotOffer, Write};
+
+impl Group<'_> {
+    /// Carries out one write, or adds it to what the group does at its end.
+    pub(super) async fn apply(&mut self, write: Write) -> Result<(), sqlx::Error> {
+        match write {
+            Write::Accept {
+                slot,
+                envelopes,
+                done,
+            } => {
+                let outcome = match slot {
+                    None => Ok(Accepted::Stored),
+                    Some(slot) => self.offer(slot).await,
+                };
+                if matches!(outcome, Ok(Accepted::Stored)) {
+                    for envelope in envelopes {
+                        self.places
+                            .entry(envelope.mailbox)
+                            .or_default()
+                            .push(self.inserts.len());
+                        self.inserts.push(Some(envelope));
+                    }
+                }
+                self.settle(done, outcome)
+            }
+            Write::DeleteThrough {
+                mailbox,
+                through,
+                done,
+            } => {
+                self.cancel(mailbox, through);
+                self.deletes.push(Delete {
+                    mailbox,
+                    through,
+                    done,
+                });
+                Ok(())
+            }
+            Write::OpenMailbox {
+                mailbox,
+                admission,
+                done,
+            } => {
+                let outcome = self.open_mailbox(&mailbox, admission).await;
+                self.settle(done, outcome)
+            }
+            Write::PutMailbox {
+                id,
+                generation,
+                closed,
+                expires,
+                done,
+            } => {
+                let outcome = self.put_mailbox(id, generation, closed, expires).await;
+                self.settle(done, outcome)
+            }
+            Write::RevokeGrant {
+                hash,
+                expires,
+                done,
+            } => {
+                let outcome = self.revoke(&hash, expires).await;
+                self.settle(done, outcome)
+            }
+            Write::CreateBlob {
+                read_hash,
+                owner_hash,
+                size,
+                expires,
+                done,
+            } => {
+                let outcome = self
+                    .create_blob(&read_hash, &owner_hash, size, expires)
+                    .await;
+                self.settle(done, outcome)
+            }
+            Write::AdvanceBlob {
+                owner_hash,
+                offset,
+                done,
+            } => {
+                let owner = self.keys.blob_owner.permute_hash(&owner_hash);
+                let outcome =
+                    sqlx::query("UPDATE blob SET upload_offset = ?2 WHERE owner_hash = ?1")
+                        .bind(owner.to_vec())
+                        .bind(integer(offset))
+                        .execute(self.begin().await?)
+                        .await
+                        .map(|_| ());
+                self.settle(done, outcome)
+            }
+            Write::DeleteBlob { owner_hash, done } => {
+                let owner = self.keys.blob_owner.permute_hash(&owner_hash);
+                let outcome = sqlx::query("DELETE FROM blob WHERE owner_hash = ?1")
+                    .bind(owner.to_vec())
+                    .execute(self.begin().await?)
+                    .await
+                    .map(|_| ());
+                self.settle(done, outcome)
+            }
+            Write::Expire { today, part, done } => {
+                let outcome = self.expire(today, part).await;
+                self.settle(done, outcome)
+            }
+            Write::AddAdmission { hash, uses, done } => {
+                let outcome =
+                    sqlx::query("INSERT INTO admission_code (hash, uses_left) VALUES (?1, ?2)")
+                        .bind(self.keys.admission.permute_hash(&hash).to_vec())
+                        .bind(i64::from(uses))
+                        .execute(self.begin().await?)
+                        .await
+                        .map(|_| ());
+                self.settle(done, outcome)
+            }
+        }
+    }
+
+    /// The first commit offered under a token holds the slot; "mine" means equal bytes.
+    async fn offer(&mut self, slot: SlotOffer) -> Result<Accepted, sqlx::Error> {
+        let token = self.keys.slot.permute(slot.token.as_bytes()).to_vec();
+        let inserted =
+            sqlx::query("INSERT INTO commit_slot (token, expires_day, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
+                .bind(token.clone())
+                .bind(self.today.plus(limits::COMMIT_RETENTION_DAYS).0)
+                .bind(slot.sealed.to_vec())
+                .execute(self.begin().await?)
+                .await?;
+        if inserted.rows_affected() == 1 {
+            return Ok(Accepted::Stored);
+        }
+        let winner: Vec<u8> = sqlx::query_scalar("SELECT body FROM commit_slot WHERE token = ?1")
+            .bind(token)
+            .fetch_one(self.begin().await?)
+            .await?;
+        if winner == slot.sealed {
+            Ok(Accepted::Stored)
+        } else {
+            Ok(Accepted::Lost {
+                winner: winner.into(),
+            })
+        }
+    }
+
+    async fn open_mailbox(
+        &mut self,
+        mailbox: &NewMailbox,
+        admission: Option<[u8; 32]>,
+    ) -> Result<Opened, sqlx::Error> {
+        let id = self.keys.mailbox.permute(mailbox.id.as_bytes());
+        let existing: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT keys FROM mailbox WHERE id = ?1")
+                .bind(id.to_vec())
+                .fetch_optional(self.begin().await?)
+                .await?;
+        if let Some(sealed) = existing {
+            let same =
+                open_keys(self.keys, &id, &sealed).is_ok_and(|keys| keys == mailbox.row.keys);
+            return Ok(if same {
+                Opened::Open
+            } else {
+                Opened::OtherKeys
+            });
+        }
+        if let Some(hash) = admission
+            && !self.use_admission(&hash).await?
+        {
+            return Ok(Opened::Admission);
+        }
+        let (Ok(keys), Ok(state)) = (
+            seal_keys(self.keys, &id, &mailbox.row.keys),
+            seal_state(self.keys, &id, mailbox.row.generation, mailbox.row.closed),
+        ) else {
+            return Err(sqlx::Error::WorkerCrashed); // no randomness: nothing can be sealed any more
+        };
+        sqlx::query("INSERT INTO mailbox (id, keys, state, expires_day) VALUES (?1, ?2, ?3, ?4)")
+            .bind(id.to_vec())
+            .bind(keys)
+            .bind(state)
+            .bind(mailbox.row.expires.0)
+            .execute(self.begin().await?)
+            .await?;
+        Ok(Opened::Open)
+    }
+
+    async fn use_admission(&mut self, hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
+        let stored = self.keys.admission.permute_hash(hash).to_vec();
+        let last = sqlx::query("DELETE FROM admission_code WHERE hash = ?1 AND uses_left = 1")
+            .bind(stored.clone())
+            .execute(self.begin().await?)
+            .await?;
+        if last.rows_affected() == 1 {
+            return Ok(true);
+        }
+        let used =
+            sqlx::query("UPDATE admission_code SET uses_left = uses_left - 1 WHERE hash = ?1")
+                .bind(stored)
+                .execute(self.begin().await?)
+                .await?;
+        Ok(used.rows_affected() == 1)
+    }
+
+    async fn put_mailbox(
+        &mut self,
+        id: MailboxId,
+        generation: u64,
+        closed: bool,
+        expires: Day,
+    ) -> Result<(), sqlx::Error> {
+        let id = self.keys.mailbox.permute(id.as_bytes());
+        let Ok(state) = seal_state(self.keys, &id, generation, closed) else {
+            return Err(sqlx::Error::WorkerCrashed);
+        };
+        sqlx::query("UPDATE mailbox SET state = ?2, expires_day = ?3 WHERE id = ?1")
+            .bind(id.to_vec())
+            .bind(state)
+            .bind(expires.0)
+            .execute(self.begin().await?)
+            .await?;
+        Ok(())
+    }
+
+    async fn revoke(&mut self, hash: &[u8; 32], expires: Day) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO revoked_grant (hash, expires_day) VALUES (?1, ?2) \
+             ON CONFLICT (hash) DO UPDATE SET expires_day = max(expires_day, excluded.expires_day)",
+        )
+        .bind(self.keys.revoked.permute_hash(hash).to_vec())
+        .bind(expires.0)
+        .execute(self.begin().await?)
+        .await?;
+        Ok(())
+    }
+
+    async fn create_blob(
+        &mut self,
+        read_hash: &[u8; 32],
+        owner_hash: &[u8; 32],
+        size: u64,
+        expires: Day,
+    ) -> Result<BlobCreated, sqlx::Error> {
+        let read = self.keys.blob_read.permute_hash(read_hash).to_vec();
+        let owner = self.keys.blob_owner.permute_hash(owner_hash).to_vec();
+        let inserted = sqlx::query(
+            "INSERT INTO blob (read_hash, owner_hash, size_class, upload_offset, expires_day) \
+             VALUES (?1, ?2, ?3, 0, ?4) ON CONFLICT DO NOTHING",
+        )
+        .bind(read.clone())
+        .bind(owner.clone())
+        .bind(integer(size))
+        .bind(expires.0)
+        .execute(self.begin().await?)
+        .await?;
+        if inserted.rows_affected() == 1 {
+            return Ok(BlobCreated::Ready {
+                offset: 0,
+                expires,
+                fresh: true,
+            });
+        }
+        let same: Option<(i64, u32)> = sqlx::query_as(
+            "SELECT upload_offset, expires_day FROM blob WHERE read_hash = ?1 AND owner_hash = ?2 AND size_class = ?3",
+        )
+        .bind(read)
+        .bind(owner)
+        .bind(integer(size))
+        .fetch_optional(self.begin().await?)
+        .await?;
+        Ok(
+            same.map_or(BlobCreated::Taken, |(offset, expires)| BlobCreated::Ready {
+                offset: u64::try_from(offset).unwrap_or(0),
+                expires: Day(expires),
+                fresh: false,
+            }),
+        )
+    }
+}
+
+/// SQLite's integers are signed; sizes here stay far below 2^63.
+fn integer(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,213 @@
+//! The writer's promises, without a relay around it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
+use kinline_protocol::limits::ENVELOPE_BYTES;
+use kinline_protocol::secrets::Secret;
+use tempfile::TempDir;
+
+use super::{SqliteOptions, SqliteStorage};
+use crate::clock::Clock;
+use crate::keys::AtRest;
+use crate::storage::{
+    Accepted, NewEnvelope, SlotOffer, Storage, StoredEnvelope, Write, WriteError, reply,
+};
+
+const BOB: MailboxId = MailboxId::new([1; 16]);
+const CAROL: MailboxId = MailboxId::new([2; 16]);
+
+async fn open(bytes_max: u64) -> (TempDir, SqliteStorage) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions {
+        data: folder.path().into(),
+        bytes_max,
+        checkpoint_after: Duration::from_secs(3_600),
+        group_max: super::GROUP_WRITES_MAX,
+        exclusive: true,
+    };
+    let keys = AtRest::new(&Secret::new([7; 32]));
+    let storage = SqliteStorage::open(options, keys, Clock::manual(Day(100)))
+        .await
+        .unwrap();
+    (folder, storage)
+}
+
+fn envelope(mailbox: MailboxId, order: u64) -> NewEnvelope {
+    NewEnvelope {
+        mailbox,
+        order,
+        message: MessageId::new([u8::try_from(order).unwrap_or(255); 16]),
+        body: Bytes::from(vec![u8::try_from(order).unwrap_or(255); ENVELOPE_BYTES]),
+    }
+}
+
+fn accept(
+    storage: &SqliteStorage,
+    envelopes: Vec<NewEnvelope>,
+) -> impl Future<Output = Result<Accepted, WriteError>> + use<> {
+    offer(storage, None, envelopes)
+}
+
+fn offer(
+    storage: &SqliteStorage,
+    slot: Option<SlotOffer>,
+    envelopes: Vec<NewEnvelope>,
+) -> impl Future<Output = Result<Accepted, WriteError>> + use<> {
+    let (done, answer) = reply();
+    storage.submit(Write::Accept {
+        slot,
+        envelopes,
+        done,
+    });
+    answer
+}
+
+fn delete(
+    storage: &SqliteStorage,
+    mailbox: MailboxId,
+    through: u64,
+) -> impl Future<Output = Result<(), WriteError>> + use<> {
+    let (done, answer) = reply();
+    storage.submit(Write::DeleteThrough {
+        mailbox,
+        through,
+        done,
+    });
+    answer
+}
+
+async fn orders(storage: &SqliteStorage, mailbox: MailboxId) -> Vec<u64> {
+    let stored = storage.stored(mailbox).await.unwrap();
+    stored.into_iter().map(|(order, _)| order).collect()
+}
+
+#[tokio::test]
+async fn pages_come_in_order_and_stay_within_their_mailbox() {
+    let (_folder, storage) = open(0).await;
+    // 255 and 256 differ in their second-last byte: the order is one of numbers, not of text.
+    let numbers = [1, 2, 255, 256, 257, 70_000];
+    let all: Vec<_> = numbers
+        .iter()
+        .rev()
+        .map(|order| envelope(BOB, *order))
+        .collect();
+    accept(&storage, all).await.unwrap();
+    accept(&storage, vec![envelope(CAROL, 3)]).await.unwrap();
+    assert_eq!(orders(&storage, BOB).await, numbers);
+    let page: Vec<StoredEnvelope> = storage.envelopes(BOB, 1, 257, 3).await.unwrap();
+    let page_orders: Vec<_> = page.iter().map(|envelope| envelope.order).collect();
+    assert_eq!(page_orders, [2, 255, 256]);
+    assert_eq!(page[0].message, MessageId::new([2; 16]));
+    assert_eq!(page[0].body, vec![2; ENVELOPE_BYTES]);
+}
+
+#[tokio::test]
+async fn what_is_deleted_in_its_own_group_is_never_written_and_what_comes_after_is() {
+    let (_folder, storage) = open(0).await;
+    let answers = (
+        accept(&storage, vec![envelope(BOB, 1), envelope(BOB, 2)]),
+        accept(&storage, vec![envelope(CAROL, 1)]),
+        delete(&storage, BOB, 1),
+        accept(&storage, vec![envelope(BOB, 3)]),
+    );
+    assert_eq!(answers.0.await, Ok(Accepted::Stored));
+    assert_eq!(answers.1.await, Ok(Accepted::Stored));
+    assert_eq!(answers.2.await, Ok(()));
+    assert_eq!(answers.3.await, Ok(Accepted::Stored));
+    assert_eq!(orders(&storage, BOB).await, [2, 3]);
+    assert_eq!(orders(&storage, CAROL).await, [1]);
+    // Deleted and begun anew in one group.
+    let answers = (
+        delete(&storage, BOB, 3),
+        accept(&storage, vec![envelope(BOB, 1)]),
+    );
+    assert_eq!(
+        (answers.0.await, answers.1.await),
+        (Ok(()), Ok(Accepted::Stored))
+    );
+    assert_eq!(orders(&storage, BOB).await, [1]);
+}
+
+#[tokio::test]
+async fn two_offers_in_one_group_have_one_winner() {
+    let (_folder, storage) = open(0).await;
+    let slot = |byte: u8| {
+        Some(SlotOffer {
+            token: SlotToken::new([9; 16]),
+            sealed: Bytes::from(vec![byte; 1_024]),
+        })
+    };
+    let answers = (
+        offer(&storage, slot(1), vec![envelope(BOB, 1)]),
+        offer(&storage, slot(2), vec![envelope(BOB, 2)]),
+        offer(&storage, slot(1), vec![envelope(BOB, 3)]),
+    );
+    assert_eq!(answers.0.await, Ok(Accepted::Stored));
+    let winner = Bytes::from(vec![1; 1_024]);
+    assert_eq!(
+        answers.1.await,
+        Ok(Accepted::Lost {
+            winner: winner.clone()
+        })
+    );
+    assert_eq!(answers.2.await, Ok(Accepted::Stored));
+    assert_eq!(orders(&storage, BOB).await, [1, 3]);
+    assert_eq!(
+        storage.commit(SlotToken::new([9; 16])).await.unwrap(),
+        Some(winner)
+    );
+}
+
+#[tokio::test]
+async fn without_room_nothing_is_stored_but_deletions_of_the_same_group_are_done() {
+    let (_folder, storage) = open(300 * 1_024).await;
+    let mut order = 0;
+    let refused = loop {
+        order += 1;
+        if let Err(error) = accept(&storage, vec![envelope(BOB, order)]).await {
+            break error;
+        }
+        assert!(order < 1_000, "it never fills");
+    };
+    assert_eq!(refused, WriteError::NoRoom);
+    let stored = orders(&storage, BOB).await;
+    let many = (1..100).map(|order| envelope(CAROL, order)).collect();
+    let answers = (accept(&storage, many), delete(&storage, BOB, 10));
+    assert_eq!(answers.0.await, Err(WriteError::NoRoom));
+    assert_eq!(answers.1.await, Ok(()));
+    assert_eq!(orders(&storage, CAROL).await, Vec::<u64>::new());
+    assert_eq!(orders(&storage, BOB).await, stored[10..]);
+    assert!(!storage.failed().is_cancelled());
+}
+
+#[tokio::test]
+async fn after_a_failure_every_write_is_refused_and_reads_go_on() {
+    let (_folder, storage) = open(0).await;
+    accept(&storage, vec![envelope(BOB, 1)]).await.unwrap();
+    // The same place twice: a mistake that must not be papered over.
+    assert_eq!(
+        accept(&storage, vec![envelope(BOB, 1)]).await,
+        Err(WriteError::Failed)
+    );
+    assert!(storage.failed().is_cancelled());
+    assert_eq!(
+        accept(&storage, vec![envelope(BOB, 2)]).await,
+        Err(WriteError::Failed)
+    );
+    assert_eq!(delete(&storage, BOB, 1).await, Err(WriteError::Failed));
+    assert_eq!(orders(&storage, BOB).await, [1]);
+    storage.close().await;
+    assert_eq!(
+        accept(&storage, vec![envelope(BOB, 2)]).await,
+        Err(WriteError::Failed)
+    );
+}
