@@ -26,7 +26,7 @@ const EXIT_FAILED: u8 = 1;
 /// The relay of Kinline: keeps 1,024 bytes of noise until the other side has them.
 ///
 /// Configuration comes from a file (--config), then from environment variables
-/// (KINLINE_LISTEN, KINLINE_LIMITS__HOLD_MS, …), then from flags; later ones win, and an
+/// (KINLINE_RELAY_LISTEN, KINLINE_RELAY_LIMITS__HOLD_MS, …), then from flags; later ones win, and an
 /// unknown key is refused. Exit status: 0 ended as asked, 1 failed while running, 2 refused
 /// to start (the sentence on standard error says why).
 #[derive(Debug, Parser)]

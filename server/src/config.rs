@@ -15,10 +15,10 @@ use crate::files::is_inside;
 use crate::mailbox::MailboxLimits;
 
 /// Prefix of environment variables; `__` separates a section from its key
-/// (`KINLINE_LIMITS__HOLD_MS=0`).
-pub const ENV_PREFIX: &str = "KINLINE_";
+/// (`KINLINE_RELAY_LIMITS__HOLD_MS=0`).
+pub const ENV_PREFIX: &str = "KINLINE_RELAY_";
 /// The variable that names the configuration file, which is not itself a key.
-pub const ENV_CONFIG: &str = "KINLINE_CONFIG";
+pub const ENV_CONFIG: &str = "KINLINE_RELAY_CONFIG";
 
 /// Why a configuration is refused; each a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -372,7 +372,9 @@ impl Config {
 
     /// Names in the relay's own certificate.
     pub(crate) fn certificate_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"]
+        // "kinline-relay" is for devices that recognise the relay by its pin, whatever it is
+        // called where they are (PROTOCOL §3.1).
+        let mut names: Vec<String> = ["kinline-relay", "localhost", "127.0.0.1", "::1"]
             .map(str::to_owned)
             .to_vec();
         names.push(self.listen.ip().to_string());

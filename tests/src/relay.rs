@@ -56,7 +56,7 @@ impl Relay {
         std::fs::create_dir_all(folder.join("keys")).unwrap();
         let settings = settings
             .iter()
-            .map(|(name, value)| (format!("KINLINE_{name}"), (*value).to_owned()))
+            .map(|(name, value)| (format!("KINLINE_RELAY_{name}"), (*value).to_owned()))
             .collect();
         let mut relay = Self {
             folder: folder.to_owned(),

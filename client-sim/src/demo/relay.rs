@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kinline_protocol::server_name::RelayAddress;
 
 use super::{DemoArgs, Obstacle};
+use crate::connection::{client_config, connect};
 
 const START_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -324,13 +325,15 @@ fn found(pid: u32, home: &Path) -> Result<Launch, Obstacle> {
     })
 }
 
+/// Whether a relay speaks there. That somebody accepts a connection is not enough: for a moment
+/// after SIGKILL the dead one's socket still does.
 async fn answers(address: &RelayAddress, within: Duration) -> bool {
+    let Ok(tls) = client_config(address) else {
+        return false;
+    };
     let began = Instant::now();
     while began.elapsed() < within {
-        if tokio::net::TcpStream::connect((address.host.as_str(), address.port))
-            .await
-            .is_ok()
-        {
+        if connect(address, &tls).await.is_ok() {
             return true;
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -351,9 +351,10 @@ impl Relay {
         else {
             return;
         };
+        let given = connection.next_number - 1;
         assert!(
-            through < connection.next_number,
-            "{name} acknowledges what was never delivered"
+            through <= given,
+            "{name} acknowledges {through} of {given} deliveries"
         );
         let mut done = HashSet::new();
         while connection
@@ -626,12 +627,10 @@ impl Relay {
     /// Frames that nobody asked for, with fields of any length.
     fn babble(&mut self, name: Name) {
         let noise: Bytes = vec![0x55; self.below(2_000)].into();
-        let Some(connection) = self.connections.get_mut(name) else {
+        let Some(connection) = self.connections.get(name).filter(|c| c.mailbox.is_some()) else {
             return;
         };
-        if connection.mailbox.is_none() {
-            return;
-        }
+        let last_number = connection.next_number - 1;
         match self.below(8) {
             0 => {
                 let mailbox = self.mailbox_of(name).cloned().unwrap();
@@ -680,15 +679,15 @@ impl Relay {
                     ..Default::default()
                 }),
             ),
-            _ => self.say(
-                name,
-                0,
-                S::Deliver(wire::Deliver {
-                    number: 1,
+            _ => {
+                // A number that was there already, or never will be.
+                let deliver = wire::Deliver {
+                    number: last_number,
                     message_id: noise.clone(),
                     envelope: noise,
-                }),
-            ),
+                };
+                self.say(name, 0, S::Deliver(deliver));
+            }
         }
     }
 }

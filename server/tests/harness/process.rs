@@ -24,7 +24,7 @@ pub fn command() -> Command {
 impl Process {
     pub fn start(folder: &Path, hold_ms: u64) -> Self {
         let hold = hold_ms.to_string();
-        Self::start_with(folder, &[("KINLINE_LIMITS__HOLD_MS", &hold)])
+        Self::start_with(folder, &[("KINLINE_RELAY_LIMITS__HOLD_MS", &hold)])
     }
 
     pub fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Self {

@@ -9,11 +9,11 @@ use crate::harness::{Device, Process, Socket, noise, send};
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_sigkill_in_order() {
-    let seed = std::env::var("KINLINE_TEST_SEED")
+    let seed = std::env::var("KINLINE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| rand::rng().next_u64());
-    println!("seed {seed}: repeat with KINLINE_TEST_SEED={seed}");
+    println!("seed {seed}: repeat with KINLINE_SEED={seed}");
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let mut relay = Process::start(folder.path(), 20);

@@ -35,13 +35,13 @@ fn unknown_keys_are_refused_wherever_they_stand() {
     refused(
         &["serve"],
         folder.path(),
-        &[("KINLINE_LISTEN_TO", "3")],
+        &[("KINLINE_RELAY_LISTEN_TO", "3")],
         "listen_to",
     );
     refused(
         &["serve"],
         folder.path(),
-        &[("KINLINE_LIMITS__HOLD", "3")],
+        &[("KINLINE_RELAY_LIMITS__HOLD", "3")],
         "hold",
     );
     refused(
@@ -61,7 +61,7 @@ fn unknown_keys_are_refused_wherever_they_stand() {
     refused(
         &["serve"],
         folder.path(),
-        &[("KINLINE_LIMITS__IDLE_SECONDS", "0")],
+        &[("KINLINE_RELAY_LIMITS__IDLE_SECONDS", "0")],
         "idle_seconds",
     );
     assert!(!folder.path().join("data").exists(), "nothing was made");
@@ -87,8 +87,8 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             .port
     };
     let environment = [
-        ("KINLINE_CONFIG", path),
-        ("KINLINE_LISTEN", "127.0.0.1:1002"),
+        ("KINLINE_RELAY_CONFIG", path),
+        ("KINLINE_RELAY_LISTEN", "127.0.0.1:1002"),
     ];
     assert_eq!(port(&["pin", "--config", path], &[]), 1001);
     assert_eq!(port(&["pin"], &environment), 1002);
@@ -96,7 +96,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         port(&["pin", "--listen", "127.0.0.1:1003"], &environment),
         1003
     );
-    let public = [("KINLINE_PUBLIC_ADDRESS", "relay.example.org:444")];
+    let public = [("KINLINE_RELAY_PUBLIC_ADDRESS", "relay.example.org:444")];
     assert_eq!(port(&["pin"], &public), 444);
 }
 
@@ -301,7 +301,7 @@ async fn metrics_name_nobody() {
 #[tokio::test]
 async fn the_log_names_nobody_at_any_level() {
     let folder = tempfile::tempdir().unwrap();
-    let environment = [("KINLINE_LOG", "json"), ("KINLINE_LOG_LEVEL", "debug")];
+    let environment = [("KINLINE_RELAY_LOG", "json"), ("KINLINE_RELAY_LOG_LEVEL", "debug")];
     let relay = Process::start_with(folder.path(), &environment);
     let mut alice = crate::harness::Device::start(&relay.address).await;
     let bob = crate::harness::Device::start(&relay.address).await;

@@ -40,6 +40,9 @@ async fn a_family_talks_from_the_shell() {
     let sentence = shell.refused("Else", &["pair", &code]);
     assert!(!sentence.is_empty());
 
+    // What a device writes goes to those it knows of: Mila's must hear of Dad first.
+    shell_ok(&shell, "Mila", &["sync"]);
+
     let hello = shell.run("Mum", &["send", "hello 🦖 مرحبا"]);
     let plain = shell.run("Dad", &["send", "how was schol?"]);
     let oops = shell.run("Dad", &["send", "nothing to see here"]);
