@@ -79,7 +79,10 @@ fn chaos(seed: u64) {
 
 #[test]
 fn all_are_of_one_mind_when_the_relay_behaves_again() {
-    if let Some(one) = std::env::var("KINLINE_FUZZ_ONE").ok().and_then(|s| s.parse().ok()) {
+    if let Some(one) = std::env::var("KINLINE_FUZZ_ONE")
+        .ok()
+        .and_then(|s| s.parse().ok())
+    {
         return chaos(one);
     }
     let rounds: u64 = std::env::var("KINLINE_FUZZ_ROUNDS")

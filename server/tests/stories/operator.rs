@@ -301,7 +301,10 @@ async fn metrics_name_nobody() {
 #[tokio::test]
 async fn the_log_names_nobody_at_any_level() {
     let folder = tempfile::tempdir().unwrap();
-    let environment = [("KINLINE_RELAY_LOG", "json"), ("KINLINE_RELAY_LOG_LEVEL", "debug")];
+    let environment = [
+        ("KINLINE_RELAY_LOG", "json"),
+        ("KINLINE_RELAY_LOG_LEVEL", "debug"),
+    ];
     let relay = Process::start_with(folder.path(), &environment);
     let mut alice = crate::harness::Device::start(&relay.address).await;
     let bob = crate::harness::Device::start(&relay.address).await;
