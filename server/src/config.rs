@@ -37,6 +37,11 @@ pub enum ConfigError {
         "tls.cert and tls.key belong together: give both, or neither for a CA of the relay's own"
     )]
     HalfTls,
+    /// Metrics travel without TLS: nobody else may hear them.
+    #[error(
+        "admin_listen must be a loopback address such as 127.0.0.1:9900, not {0}: metrics are served without TLS"
+    )]
+    AdminNotLoopback(SocketAddr),
     /// The keys of TLS inside the data folder.
     #[error(
         "{path} lies inside the data folder {data}: put the keys of TLS elsewhere, or a stolen data folder brings them along"
@@ -343,7 +348,12 @@ impl Config {
                 data: self.data.clone(),
             });
         }
-        Ok(())
+        match self.admin_listen {
+            Some(address) if !address.ip().is_loopback() => {
+                Err(ConfigError::AdminNotLoopback(address))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn state_folder(&self) -> &Path {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, FileTimes};
 use std::io;
-use std::path::Path;
+use std::path::{Path, absolute};
 use std::time::{Duration, UNIX_EPOCH};
 
 use kinline_protocol::day::{DAY_MS, Day};
@@ -37,7 +37,11 @@ pub(crate) fn is_inside(path: &Path, folder: &Path) -> bool {
     };
     match (fs::canonicalize(parent), fs::canonicalize(folder)) {
         (Ok(parent), Ok(folder)) => parent.starts_with(folder),
-        _ => path.starts_with(folder),
+        // One of them is not there yet: as they are written, from the same root.
+        _ => match (absolute(path), absolute(folder)) {
+            (Ok(path), Ok(folder)) => path.starts_with(folder),
+            _ => path.starts_with(folder),
+        },
     }
 }
 
@@ -47,4 +51,17 @@ pub(crate) fn is_inside(path: &Path, folder: &Path) -> bool {
 /// What the system says.
 pub(crate) fn blur_folder(folder: &Path, day: Day) -> io::Result<()> {
     blur_times(&File::open(folder)?, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_inside;
+    use std::path::Path;
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_holds_what_will_be_in_it() {
+        let inside = |path, folder| is_inside(Path::new(path), Path::new(folder));
+        assert!(inside("nowhere/data/kinline.key", "./nowhere/data"));
+        assert!(!inside("nowhere/kinline.key", "./nowhere/data"));
+    }
 }

@@ -136,6 +136,11 @@ impl Relay {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
+        if config.listen.ip().is_unspecified() && config.public_address.is_none() {
+            tracing::warn!(
+                "no public_address is configured: pairing codes will say localhost, which no other machine reaches"
+            );
+        }
         let local = |listener: &TcpListener, address| {
             listener
                 .local_addr()

@@ -4,6 +4,7 @@
 //! | in | out |
 //! |---|---|
 //! | `say TEXT` | `kept TEXT` once it is durable |
+//! | `photo FILE` | `kept photo` once it is durable |
 //! | `online` | |
 //! | `settle` | `settled` when everything is delivered and read as far as it knows |
 //! | `stop` | `stopped`, after it ended politely |

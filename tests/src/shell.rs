@@ -172,10 +172,8 @@ impl Shell {
         let shown = String::from_utf8(shown.stdout).unwrap();
         assert_eq!(pictures(&joined), pictures(&shown));
         assert!(shown.contains(&format!("{new}'s device is in")), "{shown}");
-        std::fs::read_to_string(code_file)
-            .unwrap()
-            .trim()
-            .to_owned()
+        let code = shown.lines().find(|line| line.starts_with("kinline:"));
+        code.expect("the code's text").trim().to_owned()
     }
 }
 

@@ -40,6 +40,12 @@ pub enum Moment {
     Acknowledge,
     /// A device attaches.
     Attach,
+    /// A device asks for room for a blob.
+    Room,
+    /// A piece of a blob passes, on its way up.
+    Upload,
+    /// A piece of a blob passes, on its way down.
+    Download,
 }
 
 struct Trigger {

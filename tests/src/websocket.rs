@@ -6,6 +6,8 @@ pub struct Listener {
     stage: Stage,
     buffer: Vec<u8>,
     message: Vec<u8>,
+    /// Of an HTTP request that is no WebSocket.
+    method: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ enum Stage {
     Head,
     /// WebSocket frames.
     Frames,
-    /// Something else: an upload or a download.
+    /// Something else: a blob goes up or down, or is deleted.
     Opaque,
 }
 
@@ -29,6 +31,7 @@ impl Default for Listener {
             stage: Stage::Head,
             buffer: Vec::new(),
             message: Vec::new(),
+            method: None,
         }
     }
 }
@@ -49,6 +52,8 @@ impl Listener {
                 .any(|beginning| self.buffer.starts_with(beginning))
             {
                 self.stage = Stage::Opaque;
+                let head = String::from_utf8_lossy(&self.buffer).into_owned();
+                self.method = head.split(' ').next().map(str::to_owned);
                 self.buffer = Vec::new();
                 return vec![];
             }
@@ -65,6 +70,12 @@ impl Listener {
             }
         }
         messages
+    }
+
+    /// Whether this is an HTTP request of this method.
+    #[must_use]
+    pub fn is_request(&self, method: &str) -> bool {
+        self.method.as_deref() == Some(method)
     }
 
     /// RFC 6455 §5.2: fin and opcode 1 ‖ mask bit and length 1 ‖ length 0, 2 or 8 ‖ mask 0 or 4 ‖ payload.
@@ -142,5 +153,6 @@ mod tests {
                 .hear(b"PUT /v1/blob HTTP/1.1\r\n\r\n\x82\x01x")
                 .is_empty()
         );
+        assert!(listener.is_request("PUT") && !listener.is_request("GET"));
     }
 }

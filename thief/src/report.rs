@@ -294,13 +294,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  too short   {} sought in readable text only, {} not countable at all",
+            "  short ones  {} looked for in readable text only, {} too short to tell from chance",
             self.narrowed, self.too_short
         )?;
         writeln!(f, "  hits        {}", self.hits)?;
         writeln!(
             f,
-            "  addresses   {} and {} of the machine itself",
+            "  addresses   {} of other machines, {} of this one",
             self.addresses, self.addresses_loopback
         )?;
         writeln!(

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use kinline_protocol::server_name::RelayAddress;
 
 use crate::demo::DemoArgs;
@@ -48,10 +48,10 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub state: PathBuf,
     /// File with the passphrase that protects the state (its last line break is dropped); or set KINLINE_PASSPHRASE
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub passphrase_file: Option<PathBuf>,
-    /// Seconds to wait for the relay and for other devices
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    /// Seconds to wait for the relay and for other devices (a pairing code and the guardian's yes have ten minutes)
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
     /// What the device does.
     #[command(subcommand)]
@@ -80,19 +80,15 @@ pub enum Verb {
         admission: String,
     },
     /// Show a pairing code for a new tablet or phone, and let it in (guardians only)
+    #[command(group(ArgGroup::new("whom").required(true).args(["child", "guardian"])))]
     ShowCode {
         /// The new device is a child's, of this name
-        #[arg(
-            long,
-            value_name = "NAME",
-            required_unless_present = "guardian",
-            conflicts_with = "guardian"
-        )]
+        #[arg(long, value_name = "NAME")]
         child: Option<String>,
         /// The new device is another guardian's, of this name
         #[arg(long, value_name = "NAME")]
         guardian: Option<String>,
-        /// Also write the code into this file
+        /// Also write the code into this file (it works once: a new file for each device)
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         code_file: Option<PathBuf>,
         /// Let the device in without asking (for scripts: nobody compares the pictures)
@@ -103,13 +99,10 @@ pub enum Verb {
         no_qr: bool,
     },
     /// Join a family with the code that a guardian's phone shows
+    #[command(group(ArgGroup::new("which").required(true).args(["code", "code_file"])))]
     Pair {
         /// The text of the code
-        #[arg(
-            value_name = "CODE",
-            required_unless_present = "code_file",
-            conflicts_with = "code_file"
-        )]
+        #[arg(value_name = "CODE")]
         code: Option<String>,
         /// Read the code from this file, and wait until it is there
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -120,7 +113,7 @@ pub enum Verb {
     },
     /// Send words
     Send {
-        /// The words; "-" reads them from the terminal
+        /// The words; "-" reads them from standard input
         #[arg(value_name = "TEXT", allow_hyphen_values = true)]
         text: String,
         /// Options of everything that is sent.
@@ -254,7 +247,7 @@ pub struct Sending {
     /// The message that this answers: the beginning of its id is enough
     #[arg(long, value_name = "ID")]
     pub reply_to: Option<String>,
-    /// Disappears so many seconds after it was seen
+    /// Disappears so many seconds after it was seen; 0 for never
     #[arg(
         long,
         value_name = "SECONDS",

@@ -95,7 +95,7 @@ async fn finish(
     blob: Option<OutgoingBlob>,
     sending: &Sending,
 ) -> Result<(), Failure> {
-    let conversation = find::conversation(&device, sending.to.as_deref()).await?;
+    let conversation = session.conversation(&device, sending.to.as_deref()).await?;
     let reply_to = match &sending.reply_to {
         Some(id) => Some(find::message(&device, id).await?.content),
         None => None,

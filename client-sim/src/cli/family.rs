@@ -2,6 +2,7 @@
 
 use kinline_protocol::engine::Setup;
 use kinline_protocol::engine::io::{Command, Event};
+use kinline_protocol::limits::NAME_BYTES_MAX;
 use kinline_protocol::server_name::RelayAddress;
 
 use super::failure::Failure;
@@ -17,6 +18,13 @@ pub(super) async fn create(
     device_name: String,
     admission: String,
 ) -> Result<(), Failure> {
+    for name in [&family, &name] {
+        if name.trim().is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(Failure::new(format!(
+                "a name must have between 1 and {NAME_BYTES_MAX} bytes"
+            )));
+        }
+    }
     let setup = Setup {
         relay,
         device_name,
@@ -42,15 +50,20 @@ pub(super) async fn room(
     members: &[String],
 ) -> Result<(), Failure> {
     let device = session.open()?;
+    // Others are invited with keys they left with us, which may still be on their way.
+    session.settle(&device).await?;
     let conversations = device
         .with(kinline_protocol::engine::Engine::conversations)
         .await?;
+    if conversations.iter().any(|known| known.title == title) {
+        return Err(Failure::new(format!(
+            "there is a conversation called \"{title}\" already; give the room another title"
+        )));
+    }
     let members = members
         .iter()
         .map(|name| find::member(&conversations, name))
         .collect::<Result<Vec<_>, Failure>>()?;
-    // Others are invited with keys they left with us, which may still be on their way.
-    session.settle(&device).await?;
     let wanted = title.clone();
     device
         .command(Command::CreateConversation {
@@ -70,8 +83,8 @@ pub(super) async fn room(
 /// `update`
 pub(super) async fn update(session: &Session, to: Option<&str>) -> Result<(), Failure> {
     let device = session.open()?;
-    let conversation = find::conversation(&device, to).await?;
     session.settle(&device).await?;
+    let conversation = find::conversation(&device, to).await?;
     device.command(Command::SelfUpdate { conversation }).await?;
     session.finish(device).await
 }

@@ -84,8 +84,16 @@ pub(super) async fn inbox(session: &Session, show: Show) -> Result<(), Failure> 
     } else {
         session.open()?
     };
+    if device
+        .with(|engine| engine.family_conversation().is_none())
+        .await?
+    {
+        device.shutdown().await;
+        return Err(Failure::new("this device belongs to no family yet"));
+    }
     let only = match &show.of {
-        Some(title) => Some(find::conversation(&device, Some(title)).await?),
+        Some(title) if show.offline => Some(find::conversation(&device, Some(title)).await?),
+        Some(title) => Some(session.conversation(&device, Some(title)).await?),
         None => None,
     };
     let mut printer = Printer {

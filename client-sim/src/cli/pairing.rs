@@ -42,9 +42,9 @@ async fn next<T>(
 
 /// `show-code`
 pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failure> {
-    let (role, name) = match (show.child, show.guardian) {
-        (Some(name), _) => (MemberRole::Child, name),
-        (None, Some(name)) => (MemberRole::Guardian, name),
+    let (role, name) = match (&show.child, &show.guardian) {
+        (Some(name), _) => (MemberRole::Child, name.clone()),
+        (None, Some(name)) => (MemberRole::Guardian, name.clone()),
         (None, None) => return Err(Failure::new("say --child NAME or --guardian NAME")),
     };
     let device = session.open()?;
@@ -69,8 +69,24 @@ pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failu
     if let Some(path) = &show.code_file {
         write_code(path, &code)?;
     }
+    let let_in = let_in(session, device, events, &show, &name, &code).await;
+    if let Some(path) = &show.code_file {
+        // Spent, turned away or run out: nobody may find it and try it.
+        drop(std::fs::remove_file(path));
+    }
+    let_in
+}
+
+async fn let_in(
+    session: &Session,
+    device: Device,
+    mut events: EventReader,
+    show: &Show,
+    name: &str,
+    code: &str,
+) -> Result<(), Failure> {
     if !show.no_qr {
-        println!("{}", screen::qr(&code)?);
+        println!("{}", screen::qr(code)?);
     }
     println!("{code}");
     println!("Waiting for the other device…");

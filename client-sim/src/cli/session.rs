@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kinline_protocol::engine::Setup;
+use kinline_protocol::ids::ConversationId;
 use zeroize::Zeroizing;
 
 use super::args::Delivery;
 use super::failure::Failure;
+use super::find;
 use crate::connection::{client_config, connect};
 use crate::device::{Device, create, open};
 use crate::shell::{DeviceError, ShellOptions, Status};
@@ -107,6 +109,21 @@ impl Session {
             Ok(Err(end)) => Ok(Settled::NotNow(end.sentence)),
             Err(error @ DeviceError::TimedOut { .. }) => Ok(Settled::NotNow(error.to_string())),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Finds a conversation; one that is not known yet may be on its way from the relay.
+    pub(super) async fn conversation(
+        &self,
+        device: &Device,
+        title: Option<&str>,
+    ) -> Result<ConversationId, Failure> {
+        match find::conversation(device, title).await {
+            Ok(found) => Ok(found),
+            Err(unknown) => match self.try_settle(device).await? {
+                Settled::Yes => find::conversation(device, title).await,
+                Settled::NotNow(_) => Err(unknown),
+            },
         }
     }
 

@@ -43,11 +43,13 @@ impl PinVerifier {
     }
 }
 
-/// The pin of a certificate: SHA-256 of its SubjectPublicKeyInfo; `None` when it is none.
+/// The pin of a certificate: SHA-256 of its SubjectPublicKeyInfo; `None` when it is none, or
+/// when bytes follow that another parser might read otherwise.
 #[must_use]
 pub fn certificate_pin(certificate: &[u8]) -> Option<Pin> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(Pin(hash::sha256(parsed.tbs_certificate.subject_pki.raw)))
+    let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    rest.is_empty()
+        .then(|| Pin(hash::sha256(parsed.tbs_certificate.subject_pki.raw)))
 }
 
 impl ServerCertVerifier for PinVerifier {

@@ -80,8 +80,18 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
     println!(
         "A day with a family: two guardians' phones, a child's tablet, and a relay that will be killed and robbed.\n"
     );
+    if let Some(path) = &arguments.report {
+        // Tried before the day is lived for it.
+        std::fs::write(path, b"{}\n").map_err(|error| {
+            Obstacle(format!(
+                "the report can't be written to {}: {error}",
+                path.display()
+            ))
+        })?;
+    }
     let began = Instant::now();
     let relay = RelayProcess::begin(arguments, &home).await?;
+    relay.dial().await?;
     let mut day = Day {
         report: DemoReport {
             relay: relay.address.to_string(),

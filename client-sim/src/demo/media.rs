@@ -68,7 +68,10 @@ fn chosen(own: Option<&Path>, shipped: &(&str, &[u8]), home: &Path) -> Result<Pa
     if let Some(own) = own {
         return match std::fs::metadata(own) {
             Ok(_) => Ok(own.to_owned()),
-            Err(error) => Err(Obstacle::file(own, &error)),
+            Err(error) => Err(Obstacle(format!(
+                "the file to send, {}, can't be read: {error}",
+                own.display()
+            ))),
         };
     }
     let folder = home.join("media");

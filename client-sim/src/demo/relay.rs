@@ -60,6 +60,16 @@ impl RelayProcess {
         }
     }
 
+    /// Says hello to it once: a wrong address, pin or relay ends the demo before it begins.
+    pub(super) async fn dial(&self) -> Result<(), Obstacle> {
+        let tls = crate::connection::client_config(&self.address)
+            .map_err(|error| Obstacle(error.to_string()))?;
+        crate::connection::connect(&self.address, &tls)
+            .await
+            .map(drop)
+            .map_err(|error| Obstacle(error.to_string()))
+    }
+
     async fn start(home: &Path) -> Result<Self, Obstacle> {
         let program = std::env::current_exe().map_err(|error| Obstacle(error.to_string()))?;
         let loot = home.join("relay");

@@ -132,7 +132,11 @@ impl DemoReport {
             "  Steps      {passed} passed, {} failed, {skipped} skipped.",
             self.steps.len() - passed - skipped
         );
-        if self.ok {
+        if self.ok && self.dump.is_empty() {
+            println!(
+                "\nEvery promise that was tried held; what the relay stored was not looked at."
+            );
+        } else if self.ok {
             println!("\nEvery promise held. What the relay stored shows nothing of this family.");
         } else {
             println!("\nA PROMISE DID NOT HOLD:");

@@ -1,5 +1,6 @@
 //! Blob transfers that run beside the connection.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,7 +154,7 @@ async fn run_upload(client: &BlobClient, upload: Upload, path: PathBuf) -> Uploa
         UploadSource::Bytes(bytes) => Source::Memory(bytes),
         UploadSource::File => match File::open(&path).await {
             Ok(file) => Source::File(file),
-            Err(_) => return UploadOutcome::Lost,
+            Err(error) => return file_failed(&error),
         },
     };
     let done = client
@@ -161,9 +162,17 @@ async fn run_upload(client: &BlobClient, upload: Upload, path: PathBuf) -> Uploa
         .await;
     match done {
         Ok(()) => UploadOutcome::Done,
-        // A file shorter than its record says is not what was put there.
-        Err(TransferError::File { .. }) => UploadOutcome::Lost,
+        Err(TransferError::File { source, .. }) => file_failed(&source),
         Err(_) => UploadOutcome::Unreachable,
+    }
+}
+
+/// A file that is gone, or shorter than its record says, does not come back. Whatever else
+/// the system says (too many open files, a disk that stumbles) may pass.
+fn file_failed(error: &io::Error) -> UploadOutcome {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => UploadOutcome::Lost,
+        _ => UploadOutcome::Unreachable,
     }
 }
 

@@ -43,6 +43,12 @@ pub enum StoreError {
     /// The passphrase does not open the key.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
+    /// A passphrase was given for a key that has none.
+    #[error(
+        "this state folder is not protected by a passphrase: whoever can read it can read everything \
+         in it. Leave the passphrase away to use it all the same"
+    )]
+    NotProtected,
     /// Something in the folder is not what was written.
     #[error("the state folder is damaged: {what}")]
     Damaged {

@@ -182,6 +182,7 @@ fn parse(
         return Err(damaged());
     }
     match rest.split_first().ok_or_else(damaged)? {
+        (&BARE, _) if passphrase.is_some() => Err(StoreError::NotProtected),
         (&BARE, key) => {
             let key = Secret::from_slice(key).ok_or_else(damaged)?;
             Ok((key, Protection::FilePermissions))

@@ -193,7 +193,7 @@ mod tests {
     use super::{Change, NewLeaf, Refusal, judge};
     use crate::conversation::{ConversationContext, ConversationKind, OwnAddress};
     use crate::day::Day;
-    use crate::identity::{AddedDevice, AddedMember, Decision, FamilyLog, Role};
+    use crate::identity::{AddedDevice, AddedMember, Decision, FamilyLog, LogError, Role};
     use crate::ids::{ConversationId, DeviceId, MailboxId, MemberId};
     use crate::primitives::sign::SecretKey;
     use crate::secrets::Secret;
@@ -348,6 +348,47 @@ mod tests {
             ..change(&before, &after, 11)
         };
         assert_eq!(judge(&mute, &log), Err(Refusal::Address));
+    }
+
+    #[test]
+    fn a_log_that_is_known_further_judges_the_past_as_it_was() {
+        let (log, statements, head) = adding(33, 2, 100);
+        let before = context(*log.head(), ConversationKind::Family);
+        let after = context(head, ConversationKind::Family);
+        let mut ahead = log.clone();
+        ahead.append(&statements[0]).unwrap();
+        let more = ahead.propose(
+            vec![Decision::AddDevice(device(44, 2))],
+            &key(100),
+            Day(3),
+            &mut ChaCha20Rng::from_seed([5; 32]),
+        );
+        ahead.append(&more[0]).unwrap();
+        let adding = Change {
+            added: vec![leaf(33)],
+            statements: &statements,
+            ..change(&before, &after, 11)
+        };
+        // What is known is not forgotten.
+        assert_eq!(judge(&adding, &ahead), Ok(ahead.clone()));
+        let early = Change {
+            added: vec![leaf(44)],
+            ..change(&before, &before, 11)
+        };
+        assert_eq!(judge(&early, &ahead), Err(Refusal::Stranger));
+        // Statements that lead elsewhere than to what is known are a fork.
+        let mut fork = log.clone();
+        let other = log.propose(
+            vec![Decision::AddDevice(device(55, 2))],
+            &key(100),
+            Day(2),
+            &mut ChaCha20Rng::from_seed([6; 32]),
+        );
+        fork.append(&other[0]).unwrap();
+        assert_eq!(judge(&adding, &fork), Err(Refusal::Log(LogError::Fork)));
+        let stranger = context([7; 32], ConversationKind::Family);
+        let nowhere = change(&stranger, &stranger, 11);
+        assert_eq!(judge(&nowhere, &ahead), Err(Refusal::Head));
     }
 
     #[test]

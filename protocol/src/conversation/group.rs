@@ -1,19 +1,17 @@
-//! One conversation: an MLS group, its leaves with their addresses, and the transaction
-//! in which everything that may be refused runs.
+//! One conversation: an MLS group and its leaves with their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use openmls::prelude::{
     GroupId, LeafNode, LeafNodeParameters, MlsGroup, MlsMessageBodyIn, MlsMessageIn,
-    ProcessedMessageContent, Proposal, ProtocolMessage, Sender, StagedCommit, StagedWelcome,
+    ProcessedMessageContent, ProtocolMessage, Sender, StagedWelcome,
     tls_codec::{Deserialize, Serialize},
 };
-use openmls_memory_storage::MemoryStorage;
 use prost::Message as _;
-use std::collections::HashMap;
 
-use super::gate::{Change, NewLeaf, Refusal, judge};
+use super::gate::Refusal;
 use super::mls::{self, Crypto, DeviceSigner, Provider};
+use super::storage::{StorageEntries, load_group, provider_of, values};
 use super::{Address, CheckedKeyPackage, ConversationContext};
 use crate::identity::FamilyLog;
 use crate::ids::{ConversationId, DeviceId, SlotToken};
@@ -21,9 +19,6 @@ use crate::labels;
 use crate::primitives::sign::PublicKey;
 use crate::secrets::Secret;
 use crate::wire;
-
-/// MLS state as records: opaque names and values.
-pub type StorageEntries = BTreeMap<Vec<u8>, Vec<u8>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -119,9 +114,9 @@ pub struct Incoming {
 /// An MLS group with its state in memory, over what was last persisted.
 pub struct Conversation {
     id: ConversationId,
-    provider: Provider,
-    group: MlsGroup,
-    persisted: HashMap<Vec<u8>, Vec<u8>>,
+    pub(super) provider: Provider,
+    pub(super) group: MlsGroup,
+    pub(super) persisted: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl core::fmt::Debug for Conversation {
@@ -131,33 +126,6 @@ impl core::fmt::Debug for Conversation {
             .field("epoch", &self.epoch())
             .finish_non_exhaustive()
     }
-}
-
-fn values(storage: &MemoryStorage) -> HashMap<Vec<u8>, Vec<u8>> {
-    match storage.values.read() {
-        Ok(values) => values.clone(),
-        Err(poisoned) => poisoned.into_inner().clone(),
-    }
-}
-
-fn replace_values(storage: &MemoryStorage, new: HashMap<Vec<u8>, Vec<u8>>) {
-    match storage.values.write() {
-        Ok(mut values) => *values = new,
-        Err(poisoned) => *poisoned.into_inner() = new,
-    }
-}
-
-pub(crate) fn entries_of(storage: &MemoryStorage) -> StorageEntries {
-    values(storage).into_iter().collect()
-}
-
-fn provider_of(crypto: &Crypto, entries: StorageEntries) -> Provider {
-    let provider = Provider {
-        crypto: crypto.clone(),
-        storage: MemoryStorage::default(),
-    };
-    replace_values(&provider.storage, entries.into_iter().collect());
-    provider
 }
 
 impl Conversation {
@@ -556,26 +524,6 @@ impl Conversation {
         })
     }
 
-    /// What changed since this was last asked: names to write (`Some`) and to erase (`None`).
-    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        let now = values(&self.provider.storage);
-        let mut changes = Vec::new();
-        for (name, value) in &now {
-            if self.persisted.get(name) != Some(value) {
-                changes.push((name.clone(), Some(value.clone())));
-            }
-        }
-        for name in self
-            .persisted
-            .keys()
-            .filter(|name| !now.contains_key(*name))
-        {
-            changes.push((name.clone(), None));
-        }
-        self.persisted = now;
-        changes
-    }
-
     fn private_message(&self, bytes: &[u8]) -> Result<ProtocolMessage, ConversationError> {
         const WHAT: &str = "the message is damaged";
         let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(mls_error(WHAT))?;
@@ -588,102 +536,12 @@ impl Conversation {
         }
         Ok(ProtocolMessage::PrivateMessage(message))
     }
-
-    fn judge_staged(
-        &self,
-        staged: &StagedCommit,
-        committer: DeviceId,
-        statements: &[wire::SignedStatement],
-        log: &FamilyLog,
-    ) -> Result<Incoming, ConversationError> {
-        let before = self.context()?;
-        let after = context_of(staged.group_context().extensions()).ok_or(Refusal::Context)?;
-        if !same_but_context(self.group.extensions(), staged.group_context().extensions()) {
-            return Err(Refusal::Context.into());
-        }
-        let mut added = Vec::new();
-        for proposal in staged.add_proposals() {
-            added.push(new_leaf(proposal.add_proposal().key_package().leaf_node())?);
-        }
-        let mut removed = Vec::new();
-        for proposal in staged.remove_proposals() {
-            let index = proposal.remove_proposal().removed();
-            let leaf = self
-                .group
-                .public_group()
-                .leaf(index)
-                .ok_or(ConversationError::NoLeaf)?;
-            removed.push(mls::leaf_device(leaf).ok_or(Refusal::Stranger)?);
-        }
-        let foreign_proposals = staged.queued_proposals().any(|queued| {
-            !matches!(queued.sender(), Sender::Member(_))
-                || !matches!(
-                    queued.proposal(),
-                    Proposal::Add(_) | Proposal::Remove(_) | Proposal::GroupContextExtensions(_)
-                )
-        });
-        let updated = match staged.update_path_leaf_node() {
-            Some(leaf) => Some(new_leaf(leaf)?),
-            None => return Err(Refusal::Proposal.into()),
-        };
-        let change = Change {
-            committer,
-            leaves_after: (self.group.members().count() + added.len())
-                .saturating_sub(removed.len()),
-            added,
-            removed,
-            updated,
-            foreign_proposals,
-            before: &before,
-            after: &after,
-            statements,
-        };
-        let log = judge(&change, log)?;
-        Ok(Incoming {
-            log,
-            added: change.added.iter().filter_map(|leaf| leaf.device).collect(),
-            self_removed: staged.self_removed(),
-            removed: change.removed,
-        })
-    }
-
-    /// Runs `work`; on an error storage and group are as before.
-    fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, ConversationError>,
-    ) -> Result<T, ConversationError> {
-        let before = values(&self.provider.storage);
-        let result = work(self);
-        if result.is_err() {
-            replace_values(&self.provider.storage, before);
-            self.group = load_group(&self.provider, self.id)?;
-        }
-        result
-    }
 }
 
-fn load_group(provider: &Provider, id: ConversationId) -> Result<MlsGroup, ConversationError> {
-    match MlsGroup::load(&provider.storage, &GroupId::from_slice(id.as_bytes())) {
-        Ok(Some(group)) => Ok(group),
-        Ok(None) | Err(_) => Err(ConversationError::State),
-    }
-}
-
-fn context_of(
+pub(super) fn context_of(
     extensions: &openmls::prelude::Extensions<openmls::prelude::GroupContext>,
 ) -> Option<ConversationContext> {
     ConversationContext::decode(&extensions.unknown(mls::CONTEXT_EXTENSION)?.0)
-}
-
-/// A change of the context extensions replaces the whole list: everything but ours has to stay,
-/// or a member could let strangers propose.
-fn same_but_context(
-    before: &openmls::prelude::Extensions<openmls::prelude::GroupContext>,
-    after: &openmls::prelude::Extensions<openmls::prelude::GroupContext>,
-) -> bool {
-    let ours = openmls::prelude::ExtensionType::Unknown(mls::CONTEXT_EXTENSION);
-    let others = |extension: &&openmls::prelude::Extension| extension.extension_type() != ours;
-    before.iter().filter(others).eq(after.iter().filter(others))
 }
 
 fn leaf_of(leaf: &LeafNode) -> Option<Leaf> {
@@ -691,15 +549,6 @@ fn leaf_of(leaf: &LeafNode) -> Option<Leaf> {
         device: mls::leaf_device(leaf)?,
         signature_key: PublicKey::from_slice(leaf.signature_key().as_slice())?,
         address: mls::leaf_address(leaf).ok()?,
-    })
-}
-
-fn new_leaf(leaf: &LeafNode) -> Result<NewLeaf, Refusal> {
-    Ok(NewLeaf {
-        device: mls::leaf_device(leaf),
-        signature_key: PublicKey::from_slice(leaf.signature_key().as_slice())
-            .ok_or(Refusal::Key)?,
-        address: mls::leaf_address(leaf).ok(),
     })
 }
 

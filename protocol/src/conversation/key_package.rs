@@ -7,7 +7,7 @@ use openmls::prelude::{
 use openmls_memory_storage::MemoryStorage;
 
 use super::mls::{self, Crypto, DeviceSigner, Provider};
-use super::{Address, OwnAddress, group::StorageEntries};
+use super::{Address, OwnAddress, StorageEntries};
 use crate::ids::DeviceId;
 use crate::primitives::sign::PublicKey;
 
@@ -67,7 +67,7 @@ pub fn make_key_package(
         .key_package()
         .tls_serialize_detached()
         .map_err(|e| damaged(&e))?;
-    let storage = super::group::entries_of(&provider.storage);
+    let storage = super::storage::entries_of(&provider.storage);
     Ok(OwnKeyPackage {
         public,
         address: own,

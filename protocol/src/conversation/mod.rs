@@ -13,16 +13,18 @@ mod group;
 mod key_package;
 mod mls;
 mod slot;
+mod staged;
+mod storage;
 
 pub use address::{Address, AddressError, OwnAddress};
 pub use context::{ConversationContext, ConversationKind};
 pub use gate::{Change, NewLeaf, Refusal, judge};
 pub use group::{
-    Conversation, ConversationError, Incoming, Leaf, ProposedChange, ProposedCommit,
-    StorageEntries, message_epoch,
+    Conversation, ConversationError, Incoming, Leaf, ProposedChange, ProposedCommit, message_epoch,
 };
 pub use key_package::{
     CheckedKeyPackage, KeyPackageError, OwnKeyPackage, check_key_package, make_key_package,
 };
 pub use mls::{Crypto, DeviceSigner};
 pub use slot::{SlotError, open_commit, seal_commit};
+pub use storage::StorageEntries;

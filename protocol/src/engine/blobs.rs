@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::contents::ContentKey;
 use super::device::Engine;
 use super::io::{BlobHandle, Upload, UploadOutcome, UploadSource};
-use super::outbox::ANSWER_MS;
+use super::outgoing::ANSWER_MS;
 use super::records;
 use super::session::Request;
 use super::state::Cx;

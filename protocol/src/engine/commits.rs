@@ -106,6 +106,37 @@ impl Engine {
         }
     }
 
+    /// Whether a room has this device alone in it because its first change is still to come.
+    pub(super) fn is_forming(&self, id: ConversationId) -> bool {
+        self.rooms
+            .get(&id)
+            .is_some_and(|room| room.kind == ConversationKind::Room)
+            && self.forming(id).is_some()
+    }
+
+    fn forming(&self, id: ConversationId) -> Option<&wire::OperationRecord> {
+        let alone = self.rooms.get(&id)?.conversation.devices().len() == 1;
+        self.operations
+            .values()
+            .find(|op| op.conversation.as_ref() == id.as_bytes() && !op.key_packages.is_empty())
+            .filter(|_| alone)
+    }
+
+    /// Devices that come into a room with its first change: what is written into it before
+    /// is for them too.
+    pub(super) fn joining(&self, id: ConversationId) -> Vec<DeviceId> {
+        if !self.is_forming(id) {
+            return vec![];
+        }
+        let key_packages = self.forming(id).map(|op| op.key_packages.as_slice());
+        key_packages
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|bytes| check_key_package(&self.crypto, bytes).ok())
+            .map(|checked| checked.device)
+            .collect()
+    }
+
     /// Offers the next change of each conversation that is free for one.
     pub(super) fn start_operations(&mut self, cx: &mut Cx<'_>) {
         if !self.session.is_attached() || !self.session.is_caught_up() || !self.inbox.is_idle() {

@@ -5,7 +5,7 @@ use prost::Message;
 use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
-use super::outbox::ANSWER_MS;
+use super::outgoing::ANSWER_MS;
 use super::records;
 use super::sends::Recipient;
 use super::state::Cx;
@@ -194,7 +194,7 @@ impl Engine {
             self.take_key_packages(id, device, &direct.key_packages, cx);
         }
         if direct.wants_key_packages {
-            self.give_key_packages(id, device, 1, cx);
+            self.key_packages_wanted(id, device, cx);
         }
         self.heard(id, device, cx);
     }

@@ -16,6 +16,9 @@ use crate::ids::{ConversationId, DeviceId, MemberId};
 use crate::limits;
 use crate::wire;
 
+/// Conversations of one device: nobody means more, and each costs every envelope a try.
+const ROOMS_MAX: usize = 256;
+
 /// Why a welcome was not followed.
 #[derive(Debug, thiserror::Error)]
 enum WelcomeError {
@@ -31,6 +34,8 @@ enum WelcomeError {
     KeyPackage,
     #[error("this device is in that conversation already")]
     Again,
+    #[error("this device is in {ROOMS_MAX} conversations already")]
+    Rooms,
     #[error(transparent)]
     Conversation(#[from] crate::conversation::ConversationError),
 }
@@ -96,6 +101,9 @@ impl Engine {
         let id = conversation.id();
         if self.rooms.contains_key(&id) {
             return Err(WelcomeError::Again);
+        }
+        if self.rooms.len() >= ROOMS_MAX {
+            return Err(WelcomeError::Rooms);
         }
         let Some(ConversationContext { kind, title, .. }) = context else {
             return Err(WelcomeError::KeyPackage);

@@ -1,13 +1,15 @@
 //! The sans-IO engine of a device: commands, frames and time go in; changes to persist,
 //! frames to send and events to show come out (see [`io`]).
 //!
-//! The [`Engine`] owns all state of a device. Each of its jobs has a file: `load` takes it
-//! up from its records, `session` attaches; `inbox` opens what is delivered, `receive` puts
-//! contents into order, `history` shows them; `outbox` keeps what is written until it is
-//! confirmed (`contents`), `sends` repeats sealed envelopes until the relay has them,
-//! `blobs` moves what is larger; `commits` makes changes of conversations, `slots` follows
-//! them; `direct` speaks one to one, `packages` hands out key packages, `signals` types;
-//! `pairing` and `join` let devices in, `family` founds.
+//! The [`Engine`] owns all state of a device. Each of its jobs has a file:
+//! - `load` takes it up from its records, `session` attaches;
+//! - `inbox` opens what is delivered, `receive` puts contents into order, `history` shows them;
+//! - `outbox` takes and encrypts what is written, `outgoing` repeats it until it is
+//!   confirmed (`contents` holds it), `sends` repeats sealed envelopes until the relay has
+//!   them, `blobs` moves what is larger;
+//! - `commits` makes changes of conversations, `slots` follows them;
+//! - `direct` speaks one to one, `packages` hands out key packages, `signals` says who types;
+//! - `family` founds; `pairing` (`offering`, `joining`) and `join` let devices in.
 
 pub mod io;
 pub mod view;
@@ -22,8 +24,11 @@ mod family;
 mod history;
 mod inbox;
 mod join;
+mod joining;
 mod load;
+mod offering;
 mod outbox;
+mod outgoing;
 mod packages;
 mod pairing;
 mod receive;

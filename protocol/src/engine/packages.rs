@@ -17,6 +17,8 @@ const KEY_PACKAGES_GIVEN: u64 = 2;
 /// Own key packages that one device may hold unused. More are asked for only by who has
 /// lost the ones before, or means harm.
 const OWN_KEY_PACKAGES_MAX: usize = 8;
+/// A device that asks for key packages gets one at most so often.
+const GIVE_AGAIN_MS: u64 = 60_000;
 /// Scope of the addresses in key packages: their conversation is not known yet.
 const NO_CONVERSATION: ConversationId = ConversationId::new([0; 16]);
 /// What stays of a used key package, so that it is known when it comes again: the signature
@@ -69,6 +71,20 @@ impl Engine {
             },
             cx,
         );
+    }
+
+    /// Somebody has none of ours: it gets one, but not again and again.
+    pub(super) fn key_packages_wanted(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        cx: &mut Cx<'_>,
+    ) {
+        let given = self.session.packages_given.get(&(id, device));
+        if given.is_none_or(|at| at.plus_ms(GIVE_AGAIN_MS) <= cx.now) {
+            self.session.packages_given.insert((id, device), cx.now);
+            self.give_key_packages(id, device, 1, cx);
+        }
     }
 
     fn make_room_for_key_package(&mut self, device: DeviceId, cx: &mut Cx<'_>) {

@@ -123,6 +123,11 @@ impl Rests {
     }
 }
 
+fn is_offer(send: &wire::PendingSendRecord, winner: &Bytes) -> bool {
+    let offer = send.commit.as_ref().map(|commit| &commit.sealed);
+    !winner.is_empty() && offer == Some(winner)
+}
+
 impl Engine {
     /// Seals one payload for each recipient; what does not fit becomes one blob for all.
     ///
@@ -267,7 +272,8 @@ impl Engine {
         };
         if send.commit.is_some() {
             match result.commit {
-                Some(answer) if answer.mine => {
+                // Whatever the relay calls it: it holds what we offered.
+                Some(answer) if answer.mine || is_offer(&send, &answer.winner) => {
                     if !self.commit_won(&send, cx) {
                         return self.discard_send(number, &send, cx);
                     }

@@ -10,7 +10,7 @@ use super::sends::Rests;
 use super::state::Cx;
 use crate::attach::{self, Challenge, MailboxKeys, NONCE_BYTES};
 use crate::day::Timestamp;
-use crate::ids::ConversationId;
+use crate::ids::{ConversationId, DeviceId};
 use crate::limits;
 use crate::wire::{
     self, ClientFrame, ErrorCode, Hello, ServerFrame, client_frame::Body as ClientBody,
@@ -81,6 +81,8 @@ pub(super) struct Session {
     failures: u32,
     /// Family devices without a key package here have been asked for one.
     pub(super) packages_asked: bool,
+    /// Who asked for key packages and got one, and when.
+    pub(super) packages_given: BTreeMap<(ConversationId, DeviceId), Timestamp>,
 }
 
 impl Session {
@@ -316,7 +318,7 @@ impl Engine {
                 self.session.slots_after = Some(at);
             }
             (Some(Request::Rendezvous), _) => {
-                self.pairing_failed("the relay refused the pairing code's meeting point", cx)
+                self.pairing_failed("the relay has no meeting point for this pairing code: it was used already or has run out; ask for a new one", cx)
             }
             _ => {}
         }

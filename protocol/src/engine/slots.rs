@@ -121,6 +121,7 @@ impl Engine {
         let (Some(log), Some(room)) = (self.log.clone(), self.rooms.get_mut(&id)) else {
             return Taken::Void;
         };
+        let own = self.signer.device;
         let opened = (|| {
             let token = room.conversation.slot_token()?;
             let key = room.conversation.commit_key()?;
@@ -129,10 +130,16 @@ impl Engine {
                     .leaf(device)
                     .map(|leaf| leaf.signature_key)
             };
-            open_commit(sealed, &token, &key, leaf_key).map_err(|source| ConversationError::Mls {
+            let opened = open_commit(sealed, &token, &key, leaf_key);
+            let (offerer, commit) = opened.map_err(|source| ConversationError::Mls {
                 what: "the commit slot holds no commit",
                 source: Box::new(source),
-            })
+            })?;
+            // What we offered and did not drop was found above.
+            if offerer == own {
+                return Err(ConversationError::Offerer);
+            }
+            Ok((offerer, commit))
         })();
         let (offerer, commit) = match opened {
             Ok(opened) => opened,
@@ -220,7 +227,7 @@ impl Engine {
             }
             Err(error) => {
                 // Without it the state is as it was before the offer.
-                let _forgotten = room.conversation.drop_own();
+                let error = room.conversation.drop_own().err().unwrap_or(error);
                 self.stick(id, Stuck::Refused, &error, cx);
                 false
             }

@@ -153,3 +153,52 @@ fn view(name: &[u8], record: &wire::StoredMessageRecord) -> Option<MessageView> 
         disappears_at: (record.disappears_at_ms > 0).then_some(Timestamp(record.disappears_at_ms)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+    use prost::Message as _;
+
+    use super::{messages, records};
+    use crate::content::{Body, Content};
+    use crate::day::{Day, Timestamp};
+    use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
+    use crate::wire;
+
+    #[test]
+    fn what_is_said_elsewhere_does_not_touch_a_message() {
+        let (here, elsewhere) = (ConversationId::new([1; 16]), ConversationId::new([2; 16]));
+        let (target, member) = (ContentId::new([3; 16]), MemberId::new([4; 16]));
+        let content = Content {
+            id: target,
+            conversation: here,
+            sender: DeviceId::new([5; 16]),
+            sequence: 1,
+            sent_at: Timestamp(6),
+            keep_until: Day(7),
+            disappear_seconds: 0,
+            reply_to: None,
+            body: Body::Text { text: "hi".into() },
+        };
+        let stored = wire::StoredMessageRecord {
+            content: content.encode().into(),
+            sender_member: member.to_bytes(),
+            order: 1,
+            content_id: target.to_bytes(),
+            ..wire::StoredMessageRecord::default()
+        };
+        let shown = |of: ConversationId| {
+            let history = [
+                (records::message(here, 1).name, stored.encode_to_vec()),
+                (records::edit(of, target).name, b"ha".to_vec()),
+                (records::reaction(of, target, member).name, b"+".to_vec()),
+            ];
+            let mut views = messages(history);
+            let view = views.remove(0);
+            (view.edited, view.reactions.len())
+        };
+        assert_eq!(shown(here), (Some("ha".into()), 1));
+        assert_eq!(shown(elsewhere), (None, 0));
+    }
+}

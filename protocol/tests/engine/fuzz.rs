@@ -5,9 +5,9 @@ use kinline_protocol::engine::io::Command;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+use super::chaos::Chaos;
 use super::life::{Life, NAMES};
-use super::relay::Chaos;
-use super::world::{Name, World, seed};
+use super::world::{Kill, Name, World, seed};
 
 fn chaos(seed: u64) {
     let mut world = World::seeded(seed);
@@ -50,8 +50,14 @@ fn chaos(seed: u64) {
                     conversation: family,
                 },
             ),
+            17 => {
+                let output = world.devices[name].outputs + dice.random_range(1..6);
+                let sent = dice.random_range(0..2) == 0;
+                world.kill = Some(Kill { name, output, sent });
+            }
             _ => {}
         }
+        world.frame_by_frame = dice.random_range(0..2) == 0;
         world.pass(dice.random_range(1..20_000));
         if dice.random_range(0..3) == 0 {
             let away = NAMES.into_iter().find(|name| !world.devices[name].online);
@@ -61,6 +67,7 @@ fn chaos(seed: u64) {
         }
     }
     world.relay.chaos = None;
+    world.kill = None;
     for name in NAMES {
         world.disconnect(name);
     }

@@ -243,3 +243,42 @@ pub(crate) fn check_agreement(world: &mut World) {
         assert!(epochs.values().all(|epoch| epoch == first), "{epochs:?}");
     }
 }
+
+#[test]
+fn the_oracle_sees_what_is_lost_doubled_out_of_order_or_under_another_name() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let mut world = World::new();
+    let mut life = Life::default();
+    life.live(&mut world);
+    life.check(&mut world);
+    let mut caught =
+        |life: &Life| catch_unwind(AssertUnwindSafe(|| life.check(&mut world))).is_err();
+    let said = &life.said;
+    let lost = Said {
+        by: "mum",
+        text: "never sent".into(),
+        to: NAMES.to_vec(),
+    };
+    assert!(caught(&Life {
+        said: said.iter().cloned().chain([lost]).collect(),
+    }));
+    assert!(caught(&Life {
+        said: said.iter().skip(1).cloned().collect(),
+    }));
+    let mut swapped = said.clone();
+    swapped.swap(0, 3);
+    assert_eq!(swapped[0].by, swapped[3].by);
+    assert!(caught(&Life { said: swapped }));
+    let mut renamed = said.clone();
+    renamed[0].by = "dad";
+    assert!(caught(&Life { said: renamed }));
+    assert!(!caught(&life));
+    let again = world
+        .device("kid")
+        .events
+        .iter()
+        .find(|event| matches!(event, Event::Message { .. }))
+        .cloned();
+    world.device("kid").events.extend(again);
+    assert!(catch_unwind(AssertUnwindSafe(|| life.check(&mut world))).is_err());
+}

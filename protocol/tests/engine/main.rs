@@ -10,6 +10,7 @@
 )]
 
 mod catch_up;
+mod chaos;
 mod crash;
 mod fuzz;
 mod life;
@@ -18,5 +19,6 @@ mod races;
 mod relay;
 mod relay_faults;
 mod stories;
+mod vocabulary;
 mod waiting;
 mod world;

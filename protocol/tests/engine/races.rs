@@ -230,3 +230,49 @@ fn a_device_that_died_while_it_was_paired_can_be_paired_again() {
     assert_eq!(world.device("kid").engine.conversations().len(), 1);
     assert_eq!(refusals(&mut world), 0);
 }
+
+#[test]
+fn a_win_that_is_called_somebody_elses_is_still_a_win() {
+    let mut world = World::new();
+    let family = world.family();
+    world.relay.deny_wins = 1;
+    world.relay.deny_by_name = true;
+    world.command(
+        "mum",
+        Command::SelfUpdate {
+            conversation: family,
+        },
+    );
+    world.settle();
+    check_agreement(&mut world);
+    world.text("mum", family, "still in");
+    world.settle();
+    assert_eq!(world.texts("dad"), ["still in"]);
+    assert!(world.device("mum").engine.is_settled());
+}
+
+#[test]
+fn what_is_written_into_a_room_before_it_stands_arrives() {
+    let mut world = World::new();
+    world.family();
+    world.disconnect("mum");
+    let members = vec![world.device("kid").engine.member().unwrap()];
+    world.command(
+        "mum",
+        Command::CreateConversation {
+            title: "Two".into(),
+            members,
+        },
+    );
+    let room = world.conversation("mum", "Two");
+    world.text("mum", room, "one");
+    world.restart("mum");
+    world.text("mum", room, "two");
+    world.connect("mum");
+    world.settle();
+    world.text("kid", room, "three");
+    world.settle();
+    assert_eq!(world.texts("kid"), ["one", "two", "three"]);
+    assert_eq!(world.texts("mum"), ["one", "two", "three"]);
+    assert!(world.texts("dad").is_empty());
+}

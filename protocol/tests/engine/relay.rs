@@ -8,9 +8,9 @@ use kinline_protocol::wire::{
     self, ClientFrame, ErrorCode, RecipientStatus, ServerFrame, client_frame::Body as C,
     server_frame::Body as S,
 };
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha20Rng;
+use rand::RngExt;
 
+use super::chaos::Chaos;
 use super::world::Name;
 
 /// Deliveries unacknowledged at a time.
@@ -18,47 +18,10 @@ const WINDOW: usize = 64;
 
 /// A connection as the relay sees it.
 #[derive(Default)]
-struct Connection {
-    mailbox: Option<Vec<u8>>,
+pub(super) struct Connection {
+    pub(super) mailbox: Option<Vec<u8>>,
     in_flight: VecDeque<(u64, Bytes)>,
-    next_number: u64,
-}
-
-/// Random misbehaviour: each figure is a chance in a thousand.
-#[derive(Clone)]
-pub(crate) struct Chaos {
-    pub(crate) rng: ChaCha20Rng,
-    /// An envelope is acknowledged and thrown away.
-    pub(crate) drop: u32,
-    /// An envelope is stored twice.
-    pub(crate) duplicate: u32,
-    /// An envelope overtakes the ones before it.
-    pub(crate) reorder: u32,
-    /// An envelope goes into somebody else's mailbox too.
-    pub(crate) misdeliver: u32,
-    /// Noise, or a frame with fields of wrong lengths, goes to a device.
-    pub(crate) garbage: u32,
-    /// An answer is wrong: its count, its slot, its size, or it is an error, or never comes.
-    pub(crate) lie: u32,
-}
-
-impl Chaos {
-    pub(crate) fn new(seed: u64) -> Self {
-        let rng = ChaCha20Rng::seed_from_u64(seed);
-        Self {
-            rng,
-            drop: 60,
-            duplicate: 60,
-            reorder: 80,
-            misdeliver: 40,
-            garbage: 60,
-            lie: 60,
-        }
-    }
-
-    fn strikes(&mut self, chance: u32) -> bool {
-        self.rng.random_range(0..1_000) < chance
-    }
+    pub(super) next_number: u64,
 }
 
 pub(crate) struct Relay {
@@ -66,9 +29,9 @@ pub(crate) struct Relay {
     pub(crate) slots: HashMap<Vec<u8>, Bytes>,
     pub(crate) blobs: HashMap<Vec<u8>, (Vec<u8>, Bytes)>,
     rendezvous: HashMap<Vec<u8>, (Name, Option<Name>)>,
-    connections: BTreeMap<Name, Connection>,
+    pub(super) connections: BTreeMap<Name, Connection>,
     generations: HashMap<Vec<u8>, u64>,
-    nonces: HashMap<Vec<u8>, Bytes>,
+    pub(super) nonces: HashMap<Vec<u8>, Bytes>,
     /// Envelopes that were taken from devices, repeats included.
     pub(crate) envelopes_taken: usize,
     /// Envelopes it drops silently although it says ok.
@@ -88,6 +51,8 @@ pub(crate) struct Relay {
     pub(crate) refuse_slots: usize,
     /// So many offers that won are answered with a void winner.
     pub(crate) deny_wins: usize,
+    /// … or with the offer itself, as if it were somebody else's.
+    pub(crate) deny_by_name: bool,
     /// So many requests for room are answered with an error.
     pub(crate) refuse_blobs: usize,
     pub(crate) requests_served: usize,
@@ -117,6 +82,7 @@ impl Default for Relay {
             held: vec![],
             refuse_slots: 0,
             deny_wins: 0,
+            deny_by_name: false,
             refuse_blobs: 0,
             requests_served: 0,
             chaos: None,
@@ -171,7 +137,7 @@ impl Relay {
         ));
     }
 
-    fn error(&mut self, name: Name, request_id: u64, code: ErrorCode) {
+    pub(super) fn error(&mut self, name: Name, request_id: u64, code: ErrorCode) {
         let error = wire::Error {
             code: code.into(),
             sentence: "no".into(),
@@ -180,7 +146,7 @@ impl Relay {
         self.say(name, request_id, S::Error(error));
     }
 
-    fn strikes(&mut self, chance: impl Fn(&Chaos) -> u32) -> bool {
+    pub(super) fn strikes(&mut self, chance: impl Fn(&Chaos) -> u32) -> bool {
         let Some(chaos) = &mut self.chaos else {
             return false;
         };
@@ -188,7 +154,7 @@ impl Relay {
         chaos.strikes(chance)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.chaos
             .as_mut()
             .map_or(0, |chaos| chaos.rng.random_range(0..bound))
@@ -378,6 +344,11 @@ impl Relay {
     }
 
     fn send(&mut self, name: Name, id: u64, send: wire::Send) {
+        let offered = send
+            .commit
+            .as_ref()
+            .map(|offer| offer.sealed.clone())
+            .unwrap_or_default();
         let mut commit = None;
         if let Some(offer) = send.commit {
             let held = self
@@ -424,9 +395,11 @@ impl Relay {
         }
         if self.deny_wins > 0 && commit.is_some() {
             self.deny_wins -= 1;
+            let void: Bytes = vec![7; 1_024].into();
+            let winner = if self.deny_by_name { offered } else { void };
             let commit = Some(wire::CommitAnswer {
                 mine: false,
-                winner: vec![7; 1_024].into(),
+                winner,
             });
             return self.say(
                 name,
@@ -521,7 +494,7 @@ impl Relay {
         }
     }
 
-    fn deliver(&mut self, name: Name) {
+    pub(super) fn deliver(&mut self, name: Name) {
         let Some(connection) = self.connections.get_mut(name) else {
             return;
         };
@@ -556,138 +529,6 @@ impl Relay {
         }
         for deliver in frames {
             self.say(name, 0, S::Deliver(deliver));
-        }
-    }
-
-    /// An answer that is wrong; what was asked has not been done.
-    fn lie(&mut self, name: Name, id: u64, body: C) {
-        match (body, self.below(4)) {
-            (C::Send(send), 0) => {
-                let ok = wire::RecipientAnswer {
-                    status: RecipientStatus::Ok.into(),
-                    retry_after_ms: 0,
-                };
-                let recipients = vec![ok; send.deliveries.len() + 1];
-                self.say(
-                    name,
-                    id,
-                    S::SendResult(wire::SendResult {
-                        recipients,
-                        commit: None,
-                    }),
-                );
-            }
-            (C::Send(_), 1) => {
-                let commit = Some(wire::CommitAnswer {
-                    mine: false,
-                    winner: vec![9; 500].into(),
-                });
-                self.say(
-                    name,
-                    id,
-                    S::SendResult(wire::SendResult {
-                        recipients: vec![],
-                        commit,
-                    }),
-                );
-            }
-            (C::FetchCommit(_), 0 | 1) => {
-                let all: Vec<Bytes> = self.slots.values().cloned().collect();
-                let sealed = if all.is_empty() {
-                    vec![1; 300].into()
-                } else {
-                    all[self.below(all.len())].clone()
-                };
-                self.say(
-                    name,
-                    id,
-                    S::CommitSlot(wire::CommitSlot {
-                        present: true,
-                        sealed,
-                    }),
-                );
-            }
-            (C::CreateBlob(create), 0 | 1) => {
-                let offset = create.size + 1;
-                self.say(
-                    name,
-                    id,
-                    S::BlobCreated(wire::BlobCreated {
-                        offset,
-                        expires_day: 0,
-                    }),
-                );
-            }
-            (_, 2) => self.error(name, id, ErrorCode::Internal),
-            // Never answered.
-            _ => {}
-        }
-    }
-
-    /// Frames that nobody asked for, with fields of any length.
-    fn babble(&mut self, name: Name) {
-        let noise: Bytes = vec![0x55; self.below(2_000)].into();
-        let Some(connection) = self.connections.get(name).filter(|c| c.mailbox.is_some()) else {
-            return;
-        };
-        let last_number = connection.next_number - 1;
-        match self.below(8) {
-            0 => {
-                let mailbox = self.mailbox_of(name).cloned().unwrap();
-                let id: Bytes = self.nonces.len().to_be_bytes().repeat(2).into();
-                self.mailboxes
-                    .get_mut(&mailbox)
-                    .unwrap()
-                    .push_back((id, vec![3; limits::ENVELOPE_BYTES].into()));
-                self.deliver(name);
-            }
-            1 => {
-                let mailbox = self.mailbox_of(name).cloned().unwrap();
-                self.mailboxes
-                    .get_mut(&mailbox)
-                    .unwrap()
-                    .push_back((noise.clone(), noise));
-                self.deliver(name);
-            }
-            2 => self.say(
-                name,
-                0,
-                S::Attached(wire::Attached {
-                    waiting: 7,
-                    window: 1,
-                }),
-            ),
-            3 => self.say(name, 77, S::SendResult(wire::SendResult::default())),
-            4 => self.say(
-                name,
-                0,
-                S::CommitSlot(wire::CommitSlot {
-                    present: true,
-                    sealed: noise,
-                }),
-            ),
-            5 => self.say(
-                name,
-                0,
-                S::SignalDelivered(wire::SignalDelivered { body: noise }),
-            ),
-            6 => self.say(
-                name,
-                0,
-                S::RendezvousGot(wire::RendezvousGot {
-                    rendezvous: noise,
-                    ..Default::default()
-                }),
-            ),
-            _ => {
-                // A number that was there already, or never will be.
-                let deliver = wire::Deliver {
-                    number: last_number,
-                    message_id: noise.clone(),
-                    envelope: noise,
-                };
-                self.say(name, 0, S::Deliver(deliver));
-            }
         }
     }
 }

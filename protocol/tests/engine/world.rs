@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use kinline_protocol::blob::{owner_hash, read_hash};
-use kinline_protocol::content::Body;
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::io::{
-    Command, Event, FetchOutcome, Input, MemberRole, Output, RecordClass, RecordKey, UploadOutcome,
+    Command, Event, FetchOutcome, Input, Output, RecordClass, RecordKey, UploadOutcome,
     UploadSource,
 };
-use kinline_protocol::engine::view::{self, MessageView};
 use kinline_protocol::engine::{CommandError, Engine, Setup};
-use kinline_protocol::ids::ConversationId;
 use kinline_protocol::wire;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -334,167 +331,5 @@ impl World {
         if online {
             self.dial(name);
         }
-    }
-
-    // ---- stories' vocabulary
-
-    pub(crate) fn pair(&mut self, guardian: Name, new: Name, role: MemberRole, name: &str) {
-        assert!(self.try_pair(guardian, new, role, name), "{new} is paired");
-    }
-
-    /// False when a process died meanwhile and people have to try again.
-    pub(crate) fn try_pair(
-        &mut self,
-        guardian: Name,
-        new: Name,
-        role: MemberRole,
-        name: &str,
-    ) -> bool {
-        if !self.device(guardian).online {
-            self.connect(guardian);
-        }
-        let shown = self.device(guardian).events.len();
-        if self
-            .try_command(
-                guardian,
-                Command::StartPairing {
-                    role,
-                    name: name.into(),
-                },
-            )
-            .is_err()
-        {
-            return false;
-        }
-        let code = self.device(guardian).events[shown..]
-            .iter()
-            .find_map(|event| match event {
-                Event::PairingCode { code } => Some(code.clone()),
-                _ => None,
-            });
-        let Some(code) = code else { return false };
-        if !self.device(new).online {
-            self.connect(new);
-        }
-        if self.try_command(new, Command::JoinByCode { code }).is_err() {
-            return false;
-        }
-        let pictures = |events: &[Event]| {
-            events.iter().rev().find_map(|event| match event {
-                Event::PairingRequest { pictures, .. } | Event::PairingStarted { pictures } => {
-                    Some(pictures.clone())
-                }
-                _ => None,
-            })
-        };
-        let (mine, theirs) = (
-            pictures(&self.device(guardian).events),
-            pictures(&self.device(new).events),
-        );
-        if mine.is_none() || mine != theirs {
-            return false;
-        }
-        if self
-            .try_command(guardian, Command::AnswerPairing { accept: true })
-            .is_err()
-        {
-            return false;
-        }
-        self.settle();
-        self.device(new).engine.member().is_some()
-    }
-
-    /// Two guardians' phones and a child's tablet, all attached.
-    pub(crate) fn family(&mut self) -> ConversationId {
-        for name in ["mum", "dad", "kid"] {
-            self.add(name);
-        }
-        self.connect("mum");
-        let create = Command::CreateFamily {
-            family_name: "Reed".into(),
-            guardian_name: "Anna".into(),
-        };
-        self.command("mum", create);
-        self.pair("mum", "kid", MemberRole::Child, "Mia");
-        self.pair("mum", "dad", MemberRole::Guardian, "Ben");
-        for name in ["mum", "dad", "kid"] {
-            assert!(self.device(name).engine.is_settled(), "{name} is settled");
-        }
-        self.device("kid").engine.family_conversation().unwrap()
-    }
-
-    /// A room of these, formed by the first.
-    pub(crate) fn room(&mut self, by: Name, with: &[Name], title: &str) -> ConversationId {
-        let members = with
-            .iter()
-            .map(|name| self.device(name).engine.member().unwrap())
-            .collect();
-        self.command(
-            by,
-            Command::CreateConversation {
-                title: title.into(),
-                members,
-            },
-        );
-        self.settle();
-        self.conversation(by, title)
-    }
-
-    pub(crate) fn conversation(&mut self, name: Name, title: &str) -> ConversationId {
-        let all = self.device(name).engine.conversations();
-        all.iter()
-            .find(|c| c.title == title)
-            .unwrap_or_else(|| panic!("{name} is in {title}"))
-            .id
-    }
-
-    pub(crate) fn epoch(&mut self, name: Name, conversation: ConversationId) -> u64 {
-        let all = self.device(name).engine.conversations();
-        all.iter().find(|c| c.id == conversation).unwrap().epoch
-    }
-
-    pub(crate) fn say(&mut self, name: Name, conversation: ConversationId, body: Body) {
-        self.command(
-            name,
-            Command::Send {
-                conversation,
-                body,
-                reply_to: None,
-                disappear_seconds: 0,
-                blob: None,
-            },
-        );
-    }
-
-    pub(crate) fn text(&mut self, name: Name, conversation: ConversationId, text: &str) {
-        self.say(name, conversation, Body::Text { text: text.into() });
-    }
-
-    pub(crate) fn screen(&mut self, name: Name) -> Vec<MessageView> {
-        let history = self
-            .device(name)
-            .store
-            .iter()
-            .filter(|(key, _)| key.class == RecordClass::History);
-        view::messages(history.map(|(key, value)| (key.name.clone(), value.clone())))
-    }
-
-    pub(crate) fn texts(&mut self, name: Name) -> Vec<String> {
-        let texts = self
-            .screen(name)
-            .into_iter()
-            .filter_map(|view| match view.body {
-                Some(Body::Text { text }) => Some(view.edited.unwrap_or(text)),
-                _ => None,
-            });
-        texts.collect()
-    }
-
-    pub(crate) fn count(&mut self, name: Name, which: impl Fn(&Event) -> bool) -> usize {
-        self.device(name)
-            .events
-            .iter()
-            .filter(|event| which(event))
-            .count()
     }
 }

@@ -23,16 +23,16 @@ pub(crate) struct BlobFiles {
 /// A file that is being uploaded to; one at a time.
 pub(crate) struct Upload {
     file: File,
-    _busy: Busy,
+    _turn: Turn,
 }
 
 /// Keeps a second upload to the same file away.
-struct Busy {
+pub(crate) struct Turn {
     name: String,
     busy: Arc<Mutex<HashSet<String>>>,
 }
 
-impl Drop for Busy {
+impl Drop for Turn {
     fn drop(&mut self) {
         lock(&self.busy).remove(&self.name);
     }
@@ -56,42 +56,44 @@ impl BlobFiles {
         self.folder.join(name.get(..2).unwrap_or("00")).join(name)
     }
 
-    /// Opens a blob's file to go on at `offset`; what lies beyond was never acknowledged and
-    /// is cut off. `None` while another upload to it runs.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) async fn upload(
-        &self,
-        name: &str,
-        offset: u64,
-        today: Day,
-    ) -> io::Result<Option<Upload>> {
-        if !lock(&self.busy).insert(name.to_owned()) {
-            return Ok(None);
-        }
-        let busy = Busy {
+    /// Takes a blob's file for one upload. `None` while another upload to it runs.
+    pub(crate) fn take(&self, name: &str) -> Option<Turn> {
+        lock(&self.busy).insert(name.to_owned()).then(|| Turn {
             name: name.to_owned(),
             busy: Arc::clone(&self.busy),
-        };
-        let path = self.path(name);
-        let fresh = !fs::try_exists(&path).await?;
-        if fresh && let Some(folder) = path.parent() {
+        })
+    }
+
+    /// Opens a blob's file to go on at `offset`, which must have been looked up after `turn`
+    /// was taken: what lies beyond was never acknowledged and is cut off.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when the file lacks bytes that were acknowledged; else what
+    /// the system says.
+    pub(crate) async fn upload(&self, turn: Turn, offset: u64, today: Day) -> io::Result<Upload> {
+        let path = self.path(&turn.name);
+        // Until something is acknowledged, an earlier try may have left the file without
+        // making its name durable.
+        let first = offset == 0;
+        if first && let Some(folder) = path.parent() {
             fs::create_dir_all(folder).await?;
         }
         let mut file = OpenOptions::new()
-            .create(true)
+            .create(first)
             .truncate(false)
             .write(true)
             .open(&path)
             .await?;
+        if file.metadata().await?.len() < offset {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         file.set_len(offset).await?;
         file.seek(SeekFrom::Start(offset)).await?;
-        if fresh {
+        if first {
             let files = self.clone();
             blocking(move || files.settle_folders(&path, today)).await?;
         }
-        Ok(Some(Upload { file, _busy: busy }))
+        Ok(Upload { file, _turn: turn })
     }
 
     /// Opens a blob's file to read from `offset`.
@@ -181,4 +183,46 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::io;
+
+    use kinline_protocol::day::Day;
+
+    use super::BlobFiles;
+
+    #[tokio::test]
+    async fn one_upload_at_a_time_and_nothing_acknowledged_is_made_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, name, today) = (
+            BlobFiles::open(folder.path()).unwrap(),
+            "ab".repeat(32),
+            Day(20_000),
+        );
+        let turn = files.take(&name).unwrap();
+        assert!(files.take(&name).is_none());
+        let mut upload = files.upload(turn, 0, today).await.unwrap();
+        upload.write(b"acknowledged, and more").await.unwrap();
+        upload.sync(today).await.unwrap();
+        assert!(files.take(&name).is_none());
+        drop(upload);
+        let path = files.path(&name);
+        // What was never acknowledged goes when the upload goes on, not before.
+        let turn = files.take(&name).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 22);
+        drop(files.upload(turn, 12, today).await.unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"acknowledged");
+        // Acknowledged bytes that are missing are never replaced by zeros.
+        let turn = files.take(&name).unwrap();
+        let error = files.upload(turn, 13, today).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        std::fs::remove_file(&path).unwrap();
+        let turn = files.take(&name).unwrap();
+        assert!(files.upload(turn, 12, today).await.is_err());
+        assert!(!path.exists());
+    }
 }

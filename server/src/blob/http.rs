@@ -247,13 +247,9 @@ async fn upload(
     if offset != row.offset {
         return Err(Refused::Conflict { offset: row.offset });
     }
-    let opened = shared
-        .blobs
-        .upload(&row.file, offset, shared.clock.day())
-        .await
-        .map_err(|error| shared.blob_failed(&error))?;
-    let file = opened.ok_or(Refused::Busy)?;
-    // Another upload may have ended between our look and our turn.
+    let turn = shared.blobs.take(&row.file).ok_or(Refused::Busy)?;
+    // Another upload may have ended between our look and our turn: its bytes are acknowledged,
+    // and cutting the file at the older offset would lose them.
     let now = shared
         .storage
         .blob_by_owner(owner_hash)
@@ -262,19 +258,31 @@ async fn upload(
     if now.offset != offset {
         return Err(Refused::Conflict { offset: now.offset });
     }
-    // On a task of its own: what came is made durable even when the sender goes away.
-    let uploading = Uploading {
-        shared: Arc::clone(&shared),
-        file,
-        owner_hash,
-        at: offset,
-        durable: offset,
-        size: row.size,
-        broken: false,
+    // On a task of its own: what came is made durable even when the sender goes away, and the
+    // turn lasts until the last operation on the file has ended.
+    let task = {
+        let shared = Arc::clone(&shared);
+        async move {
+            let file = shared
+                .blobs
+                .upload(turn, offset, shared.clock.day())
+                .await
+                .map_err(|error| shared.blob_failed(&error))?;
+            let uploading = Uploading {
+                shared,
+                file,
+                owner_hash,
+                at: offset,
+                durable: offset,
+                size: row.size,
+                broken: false,
+            };
+            uploading.run(body).await
+        }
     };
-    let tracker = shared.tracker.clone();
-    let offset = tracker
-        .spawn(uploading.run(body))
+    let offset = shared
+        .tracker
+        .spawn(task)
         .await
         .map_err(|_| Refused::Internal)??;
     Ok((StatusCode::NO_CONTENT, [(OFFSET, offset)]).into_response())

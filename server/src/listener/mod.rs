@@ -1,5 +1,6 @@
 //! The front door: TCP, TLS, and how many may come in.
 
+mod patient;
 mod serve;
 mod visitors;
 

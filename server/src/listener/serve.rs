@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::patient::Patient;
 use super::visitors::{Visit, Visitors};
 use crate::relay::Shared;
 use crate::{blob, connection};
@@ -27,6 +28,8 @@ const HEADERS_MAX: usize = 32;
 const HEADER_BUFFER: usize = 16 * 1_024;
 /// After an accept failed for want of something (files, memory), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Who takes none of an answer for this long is gone.
+const ANSWER_STALL: Duration = Duration::from_secs(60);
 
 /// Every path that the relay answers.
 fn router(shared: Arc<Shared>) -> Router {
@@ -100,7 +103,10 @@ async fn greet(
         .header_read_timeout(shared.limits.header)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BUFFER)
-        .serve_connection(TokioIo::new(Box::new(stream)), service)
+        .serve_connection(
+            TokioIo::new(Box::new(Patient::new(stream, ANSWER_STALL))),
+            service,
+        )
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

@@ -32,9 +32,9 @@ pub(crate) async fn close(
     let today = shared.clock.day();
     let written = {
         let mut inner = mailbox.lock();
-        if inner.closed != request.undo {
-            None // closed twice or undone twice: the same answer, and the days go on counting
-        } else {
+        // Closed twice or undone twice: the days go on counting, but it is written again. The
+        // first time may have found no room, or may not be durable yet.
+        if inner.closed == request.undo {
             let days = if request.undo {
                 limits::MAILBOX_IDLE_DAYS
             } else {
@@ -44,13 +44,11 @@ pub(crate) async fn close(
             if let (false, Some(inbox)) = (request.undo, inner.queue.inbox()) {
                 inbox.end(Refusal::Denied);
             }
-            let (done, written) = reply();
-            mailbox.submit_state(&mut inner, &*shared.storage, done);
-            Some(written)
         }
+        let (done, written) = reply();
+        mailbox.submit_state(&mut inner, &*shared.storage, done);
+        written
     };
-    if let Some(written) = written {
-        written.await?;
-    }
+    written.await?;
     Ok(())
 }

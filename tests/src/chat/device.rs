@@ -2,15 +2,15 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use kinline_client_sim::device::{Device, open};
+use kinline_client_sim::device::{Device, open, photo};
 use kinline_client_sim::shell::ShellOptions;
 use kinline_client_sim::store::StoreOptions;
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::Engine;
-use kinline_protocol::engine::io::{Command, Event};
+use kinline_protocol::engine::io::{Command, Event, OutgoingBlob};
 use tokio::sync::mpsc;
 
 use crate::patience::PATIENCE;
@@ -76,22 +76,30 @@ async fn converse(folder: PathBuf, online: bool) {
     report("stopped");
 }
 
+async fn send(device: &Device, body: Body, blob: Option<OutgoingBlob>) {
+    let family = device.with(Engine::family_conversation).await.unwrap();
+    let send = Command::Send {
+        conversation: family.expect("a family"),
+        body,
+        reply_to: None,
+        disappear_seconds: 0,
+        blob,
+    };
+    device.command(send).await.unwrap();
+}
+
 /// Does what a line says; true when it was the last.
 async fn act(device: &Device, line: &str) -> bool {
     match line.split_once(' ').unwrap_or((line, "")) {
         ("say", text) => {
-            let family = device.with(Engine::family_conversation).await.unwrap();
-            let send = Command::Send {
-                conversation: family.expect("a family"),
-                body: Body::Text {
-                    text: text.to_owned(),
-                },
-                reply_to: None,
-                disappear_seconds: 0,
-                blob: None,
-            };
-            device.command(send).await.unwrap();
+            let text = text.to_owned();
+            send(device, Body::Text { text: text.clone() }, None).await;
             report(&format!("kept {text}"));
+        }
+        ("photo", file) => {
+            let prepared = photo(device.folder(), Path::new(file), "").unwrap();
+            send(device, prepared.body, Some(prepared.blob)).await;
+            report("kept photo");
         }
         ("online", _) => device.go_online().await.unwrap(),
         ("settle", _) => {

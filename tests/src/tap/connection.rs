@@ -20,6 +20,13 @@ use super::{Moment, Shared};
 use crate::record::Envelope;
 use crate::websocket::Listener;
 
+/// Small, so that a blob passes in many pieces.
+const PIECE_BYTES: usize = 8 * 1_024;
+
+/// The HTTP methods of blobs.
+const UPLOAD: &str = "PATCH";
+const DOWNLOAD: &str = "GET";
+
 /// Passes bytes both ways until one side ends. Errors end the connection, as on any network.
 pub(super) async fn carry(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     drop(stream.set_nodelay(true));
@@ -37,7 +44,7 @@ pub(super) async fn carry(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<
     };
     let (cutter, mut cut) = oneshot::channel();
     let mut heard = Heard::new(Arc::clone(&shared), cutter);
-    let (mut up, mut down) = (vec![0; 64 * 1_024], vec![0; 64 * 1_024]);
+    let (mut up, mut down) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
     loop {
         tokio::select! {
             read = device.read(&mut up) => {
@@ -104,7 +111,11 @@ impl Heard {
     }
 
     fn device(&mut self, bytes: &[u8]) {
-        for message in self.from_device.hear(bytes) {
+        let messages = self.from_device.hear(bytes);
+        if self.from_device.is_request(UPLOAD) {
+            self.shared.pass(Moment::Upload, None);
+        }
+        for message in messages {
             // What is no frame is the relay's to refuse.
             if let Ok(frame) = wire::decode_client(message.into())
                 && let Some(body) = frame.body
@@ -137,12 +148,17 @@ impl Heard {
                 self.shared.record().acknowledged.extend(had.into_values());
                 self.shared.pass(Moment::Acknowledge, self.mailbox);
             }
+            Ask::CreateBlob(_) => self.shared.pass(Moment::Room, self.mailbox),
             _ => {}
         }
     }
 
     fn relay(&mut self, bytes: &[u8]) {
-        for message in self.from_relay.hear(bytes) {
+        let messages = self.from_relay.hear(bytes);
+        if self.from_device.is_request(DOWNLOAD) {
+            self.shared.pass(Moment::Download, None);
+        }
+        for message in messages {
             let frame = wire::decode_server(message.into()).expect("a relay sends frames");
             if let Some(body) = frame.body {
                 self.say(frame.request_id, body);

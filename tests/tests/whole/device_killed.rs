@@ -14,7 +14,7 @@ use kinline_tests::sqlite;
 use kinline_tests::tap::Moment;
 use rand::RngExt as _;
 
-const KILLS: usize = 16;
+const KILLS: usize = 24;
 /// Texts of each phone between two kills.
 const TEXTS: usize = 4;
 
