@@ -15,8 +15,12 @@
     reason = "a measurement"
 )]
 
+#[path = "../../protocol/tests/engine/chaos.rs"]
+mod chaos;
 #[path = "../../protocol/tests/engine/relay.rs"]
 mod relay;
+#[path = "../../protocol/tests/engine/vocabulary.rs"]
+mod vocabulary;
 #[path = "../../protocol/tests/engine/world.rs"]
 mod world;
 

@@ -209,6 +209,15 @@ impl Engine {
         self.request(Request::OpenMailbox, ClientBody::OpenMailbox(open), cx);
     }
 
+    /// A store that was found to be a copy must not outgrow the one it was copied from by
+    /// what is written on it offline: it goes on presenting what it was refused with.
+    const fn presented_generation(&self) -> u64 {
+        match self.record.stale_generation {
+            0 => self.generation,
+            refused => refused,
+        }
+    }
+
     fn attach(&mut self, cx: &mut Cx<'_>) {
         self.session.phase = Phase::Attaching;
         let name = self.relay.server_name();
@@ -218,11 +227,11 @@ impl Engine {
         };
         let window = WINDOW.min(limits::DELIVERY_WINDOW_MAX);
         let key = Self::secret_key(&self.record.authentication_seed);
-        let signature =
-            attach::sign_attach(&key, &challenge, &self.mailbox, self.generation, window);
+        let generation = self.presented_generation();
+        let signature = attach::sign_attach(&key, &challenge, &self.mailbox, generation, window);
         let attach = wire::Attach {
             mailbox: self.mailbox.to_bytes(),
-            generation: self.generation,
+            generation,
             window,
             signature: signature.to_vec().into(),
         };
@@ -279,6 +288,10 @@ impl Engine {
             }
             (ServerBody::Attached(attached), Some(Request::Attach)) => {
                 self.session.phase = Phase::Attached;
+                if self.record.stale_generation != 0 {
+                    self.record.stale_generation = 0;
+                    self.save_device(cx);
+                }
                 self.session.waiting = attached.waiting;
                 self.session.drain_by = (attached.waiting > 0).then(|| cx.now.plus_ms(DRAIN_MS));
                 self.resume_confirmations();
@@ -307,7 +320,11 @@ impl Engine {
         let code = error.code();
         let after = u64::from(error.retry_after_ms);
         match (&request, code) {
-            (Some(Request::Attach), ErrorCode::StaleGeneration) => cx.event(Event::StaleStore),
+            (Some(Request::Attach), ErrorCode::StaleGeneration) => {
+                self.record.stale_generation = self.presented_generation();
+                self.save_device(cx);
+                cx.event(Event::StaleStore);
+            }
             (Some(Request::Send(number)), _) => self.send_refused(*number, after, cx),
             (Some(Request::CreateBlob(handle)), ErrorCode::TooLarge) => {
                 self.upload_lost(*handle, cx)

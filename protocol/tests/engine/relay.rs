@@ -32,8 +32,10 @@ pub(crate) struct Relay {
     pub(super) connections: BTreeMap<Name, Connection>,
     generations: HashMap<Vec<u8>, u64>,
     pub(super) nonces: HashMap<Vec<u8>, Bytes>,
-    /// Envelopes that were taken from devices, repeats included.
-    pub(crate) envelopes_taken: usize,
+    /// Every envelope it ever took, and for which mailbox.
+    pub(crate) seen: Vec<(Vec<u8>, Bytes, Bytes)>,
+    /// Deletes no blob, whoever asks.
+    pub(crate) keeps_blobs: bool,
     /// Envelopes it drops silently although it says ok.
     pub(crate) drop_next: usize,
     /// Drops everything for this mailbox although it says ok.
@@ -71,7 +73,8 @@ impl Default for Relay {
             connections: BTreeMap::new(),
             generations: HashMap::new(),
             nonces: HashMap::new(),
-            envelopes_taken: 0,
+            seen: vec![],
+            keeps_blobs: false,
             drop_next: 0,
             drop_for: None,
             full: None,
@@ -421,7 +424,11 @@ impl Relay {
 
     fn put(&mut self, delivery: &wire::Delivery) -> RecipientStatus {
         assert_eq!(delivery.envelope.len(), limits::ENVELOPE_BYTES);
-        self.envelopes_taken += 1;
+        self.seen.push((
+            delivery.mailbox.to_vec(),
+            delivery.message_id.clone(),
+            delivery.envelope.clone(),
+        ));
         // A nonce stands for one sealing: the same bytes again, or never again.
         let nonce = delivery.envelope[..24].to_vec();
         let first = self

@@ -1,9 +1,13 @@
 //! What a family lives through, as far as it needs no socket.
 
 use kinline_protocol::content::Body;
+use kinline_protocol::engine::io::Input;
 use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::engine::view::Receipt;
 use kinline_protocol::limits;
+use kinline_protocol::wire::{
+    self, client_frame::Body as ClientBody, server_frame::Body as ServerBody,
+};
 
 use super::world::World;
 
@@ -364,4 +368,56 @@ fn typing_is_seen_by_who_is_there() {
     let typing = |event: &Event| matches!(event, Event::Typing { .. });
     assert!(world.device("mum").events.iter().any(typing));
     assert!(world.device("dad").events.iter().any(typing));
+}
+
+#[test]
+fn a_copied_store_does_not_outgrow_the_one_it_was_copied_from() {
+    let mut world = World::new();
+    let family = world.family();
+    world.disconnect("kid");
+    let presented = |world: &mut World| {
+        let now = world.now;
+        let kid = world.devices.get_mut("kid").unwrap();
+        let hello = wire::Hello {
+            nonce: vec![7; 32].into(),
+            server_name: kid.engine.relay().server_name(),
+            ..wire::Hello::default()
+        };
+        let output = kid
+            .engine
+            .input(Input::Connected(hello), now, &mut world.rng);
+        let attach = output
+            .frames
+            .into_iter()
+            .find_map(|frame| match frame.body {
+                Some(ClientBody::Attach(attach)) => Some((frame.request_id, attach.generation)),
+                _ => None,
+            });
+        attach.expect("it wants to attach")
+    };
+    let (request_id, refused) = presented(&mut world);
+    let error = wire::Error {
+        code: wire::ErrorCode::StaleGeneration.into(),
+        ..wire::Error::default()
+    };
+    let frame = wire::ServerFrame {
+        request_id,
+        critical: vec![],
+        body: Some(ServerBody::Error(error)),
+    };
+    let now = world.now;
+    let kid = world.devices.get_mut("kid").unwrap();
+    let output = kid
+        .engine
+        .input(Input::Frames(vec![frame]), now, &mut world.rng);
+    assert!(output.events.contains(&Event::StaleStore) && output.close);
+    for (key, value) in output.changes.records {
+        kid.store.insert(key, value.unwrap());
+    }
+    for number in 0..20 {
+        world.text("kid", family, &format!("written on a copy {number}"));
+    }
+    world.restart("kid");
+    assert!(world.device("kid").engine.generation() > refused);
+    assert_eq!(presented(&mut world).1, refused);
 }

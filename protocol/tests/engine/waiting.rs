@@ -214,10 +214,13 @@ fn a_gap_is_not_given_up_before_the_mailbox_was_read() {
     world.relay.drop_for = None;
     world.text("mum", family, "three");
     world.disconnect("kid");
-    // Mum repeats meanwhile; the tablet is off for longer than a gap may last.
-    world.settle();
+    world.disconnect("mum");
+    // The tablet is off for longer than a gap may last; mum comes half a minute after it.
     world.pass(3 * HOUR);
     world.connect("kid");
+    world.pass(1_000);
+    world.pass(29_000);
+    world.connect("mum");
     world.settle();
     assert_eq!(world.texts("kid"), ["one", "two", "three"]);
     assert_eq!(world.count("kid", gap), 0);

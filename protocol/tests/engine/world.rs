@@ -306,7 +306,11 @@ impl World {
                 outcome,
             });
         }
-        for secret in output.blob_deletions {
+        for secret in output
+            .blob_deletions
+            .into_iter()
+            .filter(|_| !self.relay.keeps_blobs)
+        {
             let owner = owner_hash(secret.expose()).to_vec();
             self.relay.blobs.retain(|_, (o, _)| *o != owner);
         }
