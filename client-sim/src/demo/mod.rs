@@ -1,7 +1,7 @@
 //! A day with a family: two guardians' phones, a child's tablet, a relay that is killed and
 //! robbed. Everything in it is real: the socket, the database, the keys, the media.
 //!
-//! [`day`] tells the story, [`cast`] holds its people, [`relay`] the relay's process,
+//! [`day`] tells the story with [`talk`] and [`night`], [`cast`] holds its people, [`relay`] the relay's process,
 //! [`loot`] the theft, [`ledger`] counts what was sent and received, [`report`] what comes out.
 
 mod cast;
@@ -9,9 +9,11 @@ mod day;
 mod ledger;
 mod loot;
 mod media;
+mod night;
 mod relay;
 mod report;
 mod secrets;
+mod talk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

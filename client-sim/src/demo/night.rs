@@ -1,0 +1,162 @@
+//! The relay's bad night: a tablet that is off, a kill, a phone on a train; and the evening
+//! on which everything has arrived.
+
+use std::time::{Duration, Instant};
+
+use kinline_protocol::content::Body;
+use kinline_protocol::engine::io::{Command, Event};
+
+use super::cast::{Broken, PATIENCE, broken};
+use super::day::{Cast, Day};
+
+const MISSED: usize = 50;
+const EPOCHS: u64 = 4;
+
+impl Day {
+    pub(super) async fn miss(&mut self, cast: &Cast) -> Result<(), Broken> {
+        cast.child.settled().await?;
+        cast.child.device.go_offline().await?;
+        for number in 1..=MISSED {
+            let (person, words) = if number % 2 == 0 {
+                (
+                    &cast.father,
+                    format!("Nachricht {number:02} von Papa aus dem Wartezimmer"),
+                )
+            } else {
+                (
+                    &cast.mother,
+                    format!("Nachricht {number:02} von Mama aus der Straßenbahn"),
+                )
+            };
+            self.secrets.add(&words);
+            person.text(cast.family, &words).await?;
+        }
+        for person in [&cast.mother, &cast.father] {
+            person.settled().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn kill(&mut self) -> Result<(), Broken> {
+        self.relay.kill().await?;
+        Ok(self.relay.restart().await?)
+    }
+
+    pub(super) async fn catch_up(&self, cast: &Cast) -> Result<(), Broken> {
+        cast.child.device.go_online().await?;
+        let last = format!("Nachricht {MISSED:02} von Papa aus dem Wartezimmer");
+        let arrived = |event: &Event| {
+            matches!(event, Event::Message { body: Body::Text { text }, mine: false, .. } if *text == last).then_some(())
+        };
+        cast.child
+            .notices("the last of the missed messages", arrived)
+            .await?;
+        cast.child.settled().await?;
+        let screen = cast.child.screen().await?;
+        for who in ["Mama", "Papa"] {
+            let numbers: Vec<usize> = screen
+                .iter()
+                .filter_map(|view| match &view.body {
+                    Some(Body::Text { text }) => text
+                        .strip_prefix("Nachricht ")?
+                        .split_once(" von ")
+                        .filter(|(_, rest)| rest.starts_with(who)),
+                    _ => None,
+                })
+                .filter_map(|(number, _)| number.parse().ok())
+                .collect();
+            let first = if who == "Mama" { 1 } else { 2 };
+            if numbers != (first..=MISSED).step_by(2).collect::<Vec<_>>() {
+                return Err(broken(format!(
+                    "the tablet shows {who}'s messages as {numbers:?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write_offline(&mut self, cast: &Cast) -> Result<(), Broken> {
+        cast.father.settled().await?;
+        cast.father.device.go_offline().await?;
+        let before = cast.father.epoch(cast.family).await?;
+        let words = "Sitze noch im Zug hinter Eisenhüttenstadt, kein Netz";
+        self.secrets.add(words);
+        let text = cast.father.text(cast.family, words).await?;
+        for round in 0..EPOCHS {
+            let person = if round % 2 == 0 {
+                &cast.mother
+            } else {
+                &cast.child
+            };
+            let wanted = before + round + 1;
+            let mut readers = [
+                cast.mother.device.events_from_start(),
+                cast.child.device.events_from_start(),
+            ];
+            person
+                .device
+                .command(Command::SelfUpdate {
+                    conversation: cast.family,
+                })
+                .await?;
+            for reader in &mut readers {
+                let moved = |event: &Event| {
+                    matches!(event, Event::Epoch { conversation, epoch } if *conversation == cast.family && *epoch >= wanted).then_some(())
+                };
+                reader
+                    .wait_for("the conversation moving on", PATIENCE, moved)
+                    .await?;
+            }
+        }
+        cast.father.device.go_online().await?;
+        for person in [&cast.mother, &cast.child] {
+            person.sees(text).await?;
+        }
+        let after = cast.father.epoch(cast.family).await?;
+        if after < before + EPOCHS {
+            return Err(broken(format!(
+                "the conversation moved from epoch {before} to {after} only"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn evening(&mut self, cast: &Cast) -> Result<(), Broken> {
+        for person in [&cast.mother, &cast.father, &cast.child] {
+            person.settled().await?;
+        }
+        let began = Instant::now();
+        loop {
+            let mut unconfirmed = 0;
+            for person in [&cast.mother, &cast.father, &cast.child] {
+                unconfirmed += person
+                    .device
+                    .with(|engine| engine.counters().unconfirmed)
+                    .await?;
+            }
+            if unconfirmed == 0 {
+                break;
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(broken(format!("{unconfirmed} messages were not confirmed")));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for person in [&cast.mother, &cast.father, &cast.child] {
+            let counters = person
+                .device
+                .with(kinline_protocol::engine::Engine::counters)
+                .await?;
+            if counters.unreadable + counters.refused + counters.gaps > 0 {
+                return Err(broken(format!(
+                    "{} could not read everything: {counters:?}",
+                    person.name
+                )));
+            }
+        }
+        match self.relay.stored_envelopes(PATIENCE).await? {
+            Some(0) | None => Ok(()),
+            Some(left) => Err(broken(format!("the relay still holds {left} envelopes"))),
+        }
+    }
+}
