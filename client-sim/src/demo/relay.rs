@@ -24,8 +24,7 @@ struct Launch {
     environment: Vec<(OsString, OsString)>,
     /// Where its log goes.
     log: PathBuf,
-    /// Where it says on which address it listens. Told to whoever starts it, it is no part of
-    /// what it stores, and whoever steals that finds no address at all.
+    /// Where it says on which address it listens; stolen with the rest when the relay is ours.
     said: PathBuf,
 }
 
@@ -92,7 +91,7 @@ impl RelayProcess {
             folder: None,
             environment: vec![],
             log: loot.join("relay.log"),
-            said: home.join("relay-started.txt"),
+            said: loot.join("relay-started.txt"),
         };
         let (child, address) = launch.start().await?;
         let mut relay = Self {
