@@ -14,7 +14,11 @@ const EPOCHS: u64 = 4;
 
 impl Day {
     pub(super) async fn miss(&mut self, cast: &Cast) -> Result<(), Broken> {
-        cast.child.settled().await?;
+        // A receipt that is still under way to the tablet would wait with the fifty.
+        for person in [&cast.child, &cast.mother, &cast.father] {
+            person.settled().await?;
+        }
+        self.relay.stored_envelopes(PATIENCE).await?;
         cast.child.device.go_offline().await?;
         for number in 1..=MISSED {
             let (person, words) = if number % 2 == 0 {
