@@ -10,6 +10,8 @@ const _: () = assert!(ENVELOPE_PAYLOAD_BYTES_MAX == 981);
 
 /// Leaves of a conversation: a family with eight members of four devices each.
 pub const CONVERSATION_LEAVES_MAX: usize = 32;
+/// Families in one conversation: children of three families play together.
+pub const CONVERSATION_FAMILIES_MAX: usize = 3;
 /// Deliveries in one `Send`: one for each other leaf of two full conversations.
 pub const SEND_DELIVERIES_MAX: usize = 64;
 /// A sealed commit: 32 leaves of X-Wing need about 15 KiB; four times that, a Padmé class.

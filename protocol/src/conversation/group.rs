@@ -12,8 +12,8 @@ use prost::Message as _;
 use super::gate::Refusal;
 use super::mls::{self, Crypto, DeviceSigner, Provider};
 use super::storage::{StorageEntries, load_group, provider_of, values};
-use super::{Address, CheckedKeyPackage, ConversationContext};
-use crate::identity::FamilyLog;
+use super::{Address, CheckedKeyPackage, ConversationContext, Parties};
+use crate::day::Day;
 use crate::ids::{ConversationId, DeviceId, SlotToken};
 use crate::labels;
 use crate::primitives::sign::PublicKey;
@@ -52,6 +52,9 @@ pub enum ConversationError {
     /// The commit names another author in its seal than in MLS.
     #[error("the commit was offered by another device than made it")]
     Offerer,
+    /// The commit says that it was made on a day that has not come yet.
+    #[error("the change was made on a day that has not come here yet; it waits")]
+    Early(Day),
 }
 
 fn mls_error<E: std::error::Error + Send + Sync + 'static>(
@@ -81,10 +84,10 @@ pub struct ProposedChange {
     pub add: Vec<CheckedKeyPackage>,
     /// Devices to remove.
     pub remove: Vec<DeviceId>,
-    /// The new context, when the head moves.
+    /// The new context, when it changes.
     pub context: Option<ConversationContext>,
-    /// The statements that move it.
-    pub statements: Vec<wire::SignedStatement>,
+    /// The log entries that move its heads.
+    pub news: Vec<wire::PartyNews>,
     /// This device's new address.
     pub address: Option<Address>,
 }
@@ -101,8 +104,10 @@ pub struct ProposedCommit {
 /// What a merged change did.
 #[derive(Debug, PartialEq)]
 pub struct Incoming {
-    /// The family log after it.
-    pub log: FamilyLog,
+    /// The logs after it.
+    pub parties: Parties,
+    /// The context after it.
+    pub context: ConversationContext,
     /// Devices added.
     pub added: Vec<DeviceId>,
     /// Devices removed.
@@ -117,6 +122,8 @@ pub struct Conversation {
     pub(super) provider: Provider,
     pub(super) group: MlsGroup,
     pub(super) persisted: HashMap<Vec<u8>, Vec<u8>>,
+    /// The families' logs as all members see them in this epoch.
+    pub(super) parties: Parties,
 }
 
 impl core::fmt::Debug for Conversation {
@@ -138,6 +145,7 @@ impl Conversation {
         signer: &DeviceSigner,
         id: ConversationId,
         context: &ConversationContext,
+        parties: Parties,
         address: &Address,
     ) -> Result<Self, ConversationError> {
         let provider = provider_of(crypto, StorageEntries::new());
@@ -156,6 +164,7 @@ impl Conversation {
             provider,
             group,
             persisted: HashMap::new(),
+            parties,
         })
     }
 
@@ -167,20 +176,26 @@ impl Conversation {
         crypto: &Crypto,
         id: ConversationId,
         entries: StorageEntries,
+        parties: Parties,
     ) -> Result<Self, ConversationError> {
         let provider = provider_of(crypto, entries);
         let group = load_group(&provider, id)?;
         let persisted = values(&provider.storage);
-        Ok(Self {
+        let conversation = Self {
             id,
             provider,
             group,
             persisted,
-        })
+            parties,
+        };
+        if conversation.context()?.parties != conversation.parties.heads() {
+            return Err(ConversationError::State);
+        }
+        Ok(conversation)
     }
 
-    /// Joins by a welcome for a key package of ours; `admit` looks at context and leaves
-    /// and may refuse.
+    /// Joins by a welcome for a key package of ours, with the logs that came with it;
+    /// `admit` looks at context and leaves and may refuse.
     ///
     /// # Errors
     /// [`ConversationError::Mls`], or what `admit` says. The key package is not used up then.
@@ -188,6 +203,7 @@ impl Conversation {
         crypto: &Crypto,
         key_package: StorageEntries,
         welcome: &[u8],
+        parties: Parties,
         admit: impl FnOnce(&ConversationContext, &[Leaf], DeviceId) -> Result<(), Refusal>,
     ) -> Result<Self, ConversationError> {
         const WHAT: &str = "the welcome does not open";
@@ -214,6 +230,7 @@ impl Conversation {
             provider,
             group,
             persisted: HashMap::new(),
+            parties,
         };
         let leaves = conversation.leaves();
         if leaves.len() != conversation.group.members().count() {
@@ -241,6 +258,12 @@ impl Conversation {
     /// [`ConversationError::State`] when the extension is missing or of another version.
     pub fn context(&self) -> Result<ConversationContext, ConversationError> {
         context_of(self.group.extensions()).ok_or(ConversationError::State)
+    }
+
+    /// The families' logs as all members see them in this epoch.
+    #[must_use]
+    pub const fn parties(&self) -> &Parties {
+        &self.parties
     }
 
     /// All leaves with a usable address.
@@ -379,7 +402,6 @@ impl Conversation {
         &mut self,
         signer: &DeviceSigner,
         change: ProposedChange,
-        log: &FamilyLog,
     ) -> Result<ProposedCommit, ConversationError> {
         const WHAT: &str = "the change could not be made";
         self.transaction(|conversation| {
@@ -394,7 +416,7 @@ impl Conversation {
                 removals.push(found.ok_or(ConversationError::NoLeaf)?);
             }
             let data = wire::CommitData {
-                statements: change.statements.clone(),
+                news: change.news.clone(),
             }
             .encode_to_vec();
             conversation.group.set_aad(data);
@@ -434,7 +456,7 @@ impl Conversation {
                 .group
                 .pending_commit()
                 .ok_or(ConversationError::State)?;
-            conversation.judge_staged(pending, signer.device, &change.statements, log)?;
+            conversation.judge_staged(pending, signer.device, &change.news)?;
             Ok(ProposedCommit {
                 commit: commit.to_bytes().map_err(mls_error(WHAT))?,
                 welcome: match welcome {
@@ -454,19 +476,19 @@ impl Conversation {
     pub fn merge_own(
         &mut self,
         own: DeviceId,
-        statements: &[wire::SignedStatement],
-        log: &FamilyLog,
+        news: &[wire::PartyNews],
     ) -> Result<Incoming, ConversationError> {
         self.transaction(|conversation| {
             let pending = conversation
                 .group
                 .pending_commit()
                 .ok_or(ConversationError::State)?;
-            let incoming = conversation.judge_staged(pending, own, statements, log)?;
+            let incoming = conversation.judge_staged(pending, own, news)?;
             conversation
                 .group
                 .merge_pending_commit(&conversation.provider)
                 .map_err(mls_error("the change could not be merged"))?;
+            conversation.parties = incoming.parties.clone();
             Ok(incoming)
         })
     }
@@ -481,7 +503,8 @@ impl Conversation {
             .map_err(|_| ConversationError::State)
     }
 
-    /// Processes, judges and merges the commit of another device, all or nothing.
+    /// Processes, judges and merges the commit of another device, all or nothing. One that was
+    /// made after the day `latest` waits.
     ///
     /// # Errors
     /// [`ConversationError`]: the state is byte for byte as it was, and the commit can be
@@ -490,7 +513,7 @@ impl Conversation {
         &mut self,
         commit: &[u8],
         offerer: DeviceId,
-        log: &FamilyLog,
+        latest: Day,
     ) -> Result<Incoming, ConversationError> {
         let message = self.private_message(commit)?;
         self.transaction(|conversation| {
@@ -515,11 +538,15 @@ impl Conversation {
             else {
                 return Err(ConversationError::Kind("not a commit"));
             };
-            let incoming = conversation.judge_staged(&staged, offerer, &data.statements, log)?;
+            let incoming = conversation.judge_staged(&staged, offerer, &data.news)?;
+            if incoming.context.day > latest {
+                return Err(ConversationError::Early(incoming.context.day));
+            }
             conversation
                 .group
                 .merge_staged_commit(&conversation.provider, *staged)
                 .map_err(mls_error("the change could not be merged"))?;
+            conversation.parties = incoming.parties.clone();
             Ok(incoming)
         })
     }

@@ -12,12 +12,14 @@ mod gate;
 mod group;
 mod key_package;
 mod mls;
+mod parties;
+mod rights;
 mod slot;
 mod staged;
 mod storage;
 
 pub use address::{Address, AddressError, OwnAddress};
-pub use context::{ConversationContext, ConversationKind};
+pub use context::{ConversationContext, ConversationKind, Party};
 pub use gate::{Change, NewLeaf, Refusal, judge};
 pub use group::{
     Conversation, ConversationError, Incoming, Leaf, ProposedChange, ProposedCommit, message_epoch,
@@ -26,5 +28,7 @@ pub use key_package::{
     CheckedKeyPackage, KeyPackageError, OwnKeyPackage, check_key_package, make_key_package,
 };
 pub use mls::{Crypto, DeviceSigner};
+pub use parties::Parties;
+pub use rights::Person;
 pub use slot::{SlotError, open_commit, seal_commit};
 pub use storage::StorageEntries;

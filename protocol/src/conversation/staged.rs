@@ -5,7 +5,6 @@ use openmls::prelude::{LeafNode, Proposal, Sender, StagedCommit};
 use super::gate::{Change, NewLeaf, Refusal, judge};
 use super::group::{Conversation, ConversationError, Incoming, context_of};
 use super::mls;
-use crate::identity::FamilyLog;
 use crate::ids::DeviceId;
 use crate::primitives::sign::PublicKey;
 use crate::wire;
@@ -15,8 +14,7 @@ impl Conversation {
         &self,
         staged: &StagedCommit,
         committer: DeviceId,
-        statements: &[wire::SignedStatement],
-        log: &FamilyLog,
+        news: &[wire::PartyNews],
     ) -> Result<Incoming, ConversationError> {
         let before = self.context()?;
         let after = context_of(staged.group_context().extensions()).ok_or(Refusal::Context)?;
@@ -48,21 +46,22 @@ impl Conversation {
             Some(leaf) => Some(new_leaf(leaf)?),
             None => return Err(Refusal::Proposal.into()),
         };
+        let devices = self.devices();
         let change = Change {
             committer,
-            leaves_after: (self.group.members().count() + added.len())
-                .saturating_sub(removed.len()),
             added,
             removed,
             updated,
             foreign_proposals,
             before: &before,
             after: &after,
-            statements,
+            news,
+            devices: &devices,
         };
-        let log = judge(&change, log)?;
+        let parties = judge(&change, &self.parties)?;
         Ok(Incoming {
-            log,
+            parties,
+            context: after.clone(),
             added: change.added.iter().filter_map(|leaf| leaf.device).collect(),
             self_removed: staged.self_removed(),
             removed: change.removed,
@@ -107,7 +106,7 @@ mod tests {
 
     use crate::conversation::{
         Conversation, ConversationContext, ConversationError, ConversationKind, DeviceSigner,
-        OwnAddress, Refusal, mls,
+        OwnAddress, Parties, Refusal, mls,
     };
     use crate::day::Day;
     use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role};
@@ -115,7 +114,7 @@ mod tests {
     use crate::primitives::sign::SecretKey;
     use crate::secrets::Secret;
 
-    fn founded() -> (Conversation, DeviceSigner, FamilyLog, ConversationContext) {
+    fn founded() -> (Conversation, DeviceSigner, ConversationContext) {
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
         let key = SecretKey::from_seed(&[2; 32]);
         let device = DeviceId::new([3; 16]);
@@ -133,11 +132,12 @@ mod tests {
             name: "d".into(),
         };
         let log = FamilyLog::found("F", guardian, added, Day(1), &mut rng).unwrap();
+        let parties = Parties::from(log);
         let context = ConversationContext {
-            family: log.family(),
-            head: *log.head(),
             kind: ConversationKind::Family,
             title: "F".into(),
+            parties: parties.heads(),
+            day: Day(1),
         };
         let id = ConversationId::new([6; 16]);
         let (_, address) = OwnAddress::draw(
@@ -151,15 +151,15 @@ mod tests {
         );
         let crypto = Arc::new(CryptoProvider::new().unwrap());
         let signer = DeviceSigner { device, key };
-        let conversation = Conversation::create(&crypto, &signer, id, &context, &address).unwrap();
-        (conversation, signer, log, context)
+        let conversation =
+            Conversation::create(&crypto, &signer, id, &context, parties, &address).unwrap();
+        (conversation, signer, context)
     }
 
     /// What the gate says to a commit with this list of context extensions.
     fn judged(
         conversation: &mut Conversation,
         signer: &DeviceSigner,
-        log: &FamilyLog,
         extensions: Extensions<GroupContext>,
     ) -> Result<(), ConversationError> {
         let provider = &conversation.provider;
@@ -180,7 +180,7 @@ mod tests {
             .unwrap();
         let staged = conversation.group.pending_commit().unwrap();
         let judged = conversation
-            .judge_staged(staged, signer.device, &[], log)
+            .judge_staged(staged, signer.device, &[])
             .map(|_| ());
         conversation.drop_own().unwrap();
         judged
@@ -188,9 +188,9 @@ mod tests {
 
     #[test]
     fn only_our_own_context_extension_may_change() {
-        let (mut conversation, signer, log, context) = founded();
+        let (mut conversation, signer, context) = founded();
         let same = mls::context_extensions(&context).unwrap();
-        assert!(judged(&mut conversation, &signer, &log, same).is_ok());
+        assert!(judged(&mut conversation, &signer, same).is_ok());
         let CredentialWithKey {
             credential,
             signature_key,
@@ -211,7 +211,7 @@ mod tests {
         ]);
         let needs_less = Extensions::from_vec(vec![required(&[]), ours]);
         for extensions in [lets_strangers_propose.unwrap(), needs_less.unwrap()] {
-            let refused = judged(&mut conversation, &signer, &log, extensions);
+            let refused = judged(&mut conversation, &signer, extensions);
             assert!(
                 matches!(refused, Err(ConversationError::Refused(Refusal::Context))),
                 "{refused:?}"

@@ -10,11 +10,10 @@ use super::records;
 use super::sends::Recipient;
 use super::state::{Cx, Room};
 use crate::conversation::{
-    CheckedKeyPackage, ConversationContext, ConversationError, ConversationKind, ProposedChange,
-    ProposedCommit, check_key_package, seal_commit,
+    CheckedKeyPackage, ConversationContext, ConversationError, ConversationKind, Parties,
+    ProposedChange, ProposedCommit, check_key_package, seal_commit,
 };
 use crate::envelope::Kind;
-use crate::identity::{AddedDevice, AddedMember, Decision, FamilyLog};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -29,9 +28,13 @@ impl Engine {
         self.operations.insert(number, operation);
     }
 
-    fn drop_operation(&mut self, number: u64, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
+    fn forget_operation(&mut self, number: u64, cx: &mut Cx<'_>) {
         cx.erase(records::number(records::OPERATION, number));
         self.operations.remove(&number);
+    }
+
+    fn drop_operation(&mut self, number: u64, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
+        self.forget_operation(number, cx);
         self.counters.refused += 1;
         cx.event(Event::Refused {
             conversation: id,
@@ -110,7 +113,7 @@ impl Engine {
     pub(super) fn is_forming(&self, id: ConversationId) -> bool {
         self.rooms
             .get(&id)
-            .is_some_and(|room| room.kind == ConversationKind::Room)
+            .is_some_and(|room| room.kind != ConversationKind::Family)
             && self.forming(id).is_some()
     }
 
@@ -154,8 +157,12 @@ impl Engine {
             if !busy.insert(id) || !self.is_free(id) {
                 continue;
             }
-            if let Err(error) = self.commit(number, id, &operation, cx) {
-                self.drop_operation(number, id, &error.to_string(), cx);
+            match self.commit(number, id, &operation, cx) {
+                Ok(()) => {}
+                // What it was for has come about without it, or can't.
+                Err(CommandError::Nothing) => self.forget_operation(number, cx),
+                Err(_) if operation.reconcile => self.forget_operation(number, cx),
+                Err(error) => self.drop_operation(number, id, &error.to_string(), cx),
             }
         }
     }
@@ -165,18 +172,10 @@ impl Engine {
         let Some(room) = self.rooms.get(&id) else {
             return false;
         };
-        let free = room.synced
+        room.synced
             && room.stuck().is_none()
             && room.conversation.is_active()
-            && !room.conversation.has_pending_commit();
-        // A room's welcome may have brought statements whose commit is not walked here yet.
-        let head = room.conversation.context().map(|context| context.head);
-        let behind = room.kind == ConversationKind::Family
-            && self
-                .log
-                .as_ref()
-                .is_some_and(|log| head.is_ok_and(|head| head != *log.head()));
-        free && !behind
+            && !room.conversation.has_pending_commit()
     }
 
     /// Makes the commit of an operation and puts it, with what hangs on it, into one send.
@@ -188,32 +187,45 @@ impl Engine {
         operation: &wire::OperationRecord,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
-        let log = self.log.clone().ok_or(CommandError::NoFamily)?;
+        let plan = self.plan(id, operation, cx)?;
         let mut joiners = Vec::new();
-        for bytes in &operation.key_packages {
+        for bytes in operation.key_packages.iter().chain(&plan.key_packages) {
             joiners.push(check_key_package(&self.crypto, bytes)?);
         }
-        let (statements, context) = self.statements_of(id, operation, &log, cx)?;
         let own = operation.self_update.then(|| self.draw_address(id, cx));
         let (own, address) = own.map_or((None, None), |(own, address)| (Some(own), Some(address)));
         let room = self
             .rooms
             .get_mut(&id)
             .ok_or(CommandError::NoConversation)?;
+        let news = room.conversation.parties().news(&plan.parties);
+        let nothing = news.is_empty() && joiners.is_empty() && plan.remove.is_empty();
+        if nothing && address.is_none() {
+            return Err(CommandError::Nothing);
+        }
+        let before = room.conversation.context()?;
         room.dirty = true;
         // Opens from now on: others may use it before the relay has answered us.
         room.addresses.extend(own);
+        let context = ConversationContext {
+            parties: plan.parties.heads(),
+            day: before.day.max(plan.day),
+            ..before.clone()
+        };
         let change = ProposedChange {
             add: joiners.clone(),
-            remove: vec![],
-            context,
-            statements: statements.clone(),
+            remove: plan.remove,
+            context: (context != before).then_some(context),
+            news,
             address,
         };
-        let offer = self.offer(number, id, change, joiners, &log, cx);
+        let offer = self.offer(number, id, change, joiners, &plan.parties, cx);
         let device = self.signer.device;
         match (offer, self.rooms.get_mut(&id)) {
             (Ok(send), _) => {
+                for key in plan.used {
+                    self.use_peer_key_package(key, cx);
+                }
                 self.queue_send(send, cx);
                 Ok(())
             }
@@ -235,7 +247,7 @@ impl Engine {
         id: ConversationId,
         change: ProposedChange,
         joiners: Vec<CheckedKeyPackage>,
-        log: &FamilyLog,
+        parties: &Parties,
         cx: &mut Cx<'_>,
     ) -> Result<wire::PendingSendRecord, CommandError> {
         fn too_large<E: std::error::Error + Send + Sync + 'static>(source: E) -> ConversationError {
@@ -252,9 +264,8 @@ impl Engine {
         let key = room.conversation.commit_key()?;
         let next_epoch = room.conversation.epoch().saturating_add(1);
         let others = recipients(&room.conversation.leaves(), self.signer.device);
-        let statements = change.statements.clone();
-        let ProposedCommit { commit, welcome } =
-            room.conversation.propose(&self.signer, change, log)?;
+        let news = change.news.clone();
+        let ProposedCommit { commit, welcome } = room.conversation.propose(&self.signer, change)?;
         let sealed = seal_commit(
             &commit,
             &token,
@@ -270,7 +281,7 @@ impl Engine {
                 sealed: sealed.into(),
             }),
             conversation: id.to_bytes(),
-            statements: statements.clone(),
+            news,
             operation: number,
             ..wire::PendingSendRecord::default()
         };
@@ -283,10 +294,9 @@ impl Engine {
         )
         .map_err(too_large)?;
         if let Some(welcome) = welcome {
-            let statements = log.statements().iter().cloned().chain(statements).collect();
             let package = wire::WelcomePackage {
                 welcome: welcome.into(),
-                log: statements,
+                logs: parties.to_wire(),
             }
             .encode_to_vec();
             let joiners: Vec<Recipient> = joiners
@@ -300,38 +310,6 @@ impl Engine {
                 .map_err(too_large)?;
         }
         Ok(send)
-    }
-
-    /// The statements of an operation, signed for the log as it is now, and the context they lead to.
-    fn statements_of(
-        &self,
-        id: ConversationId,
-        operation: &wire::OperationRecord,
-        log: &FamilyLog,
-        cx: &mut Cx<'_>,
-    ) -> Result<(Vec<wire::SignedStatement>, Option<ConversationContext>), CommandError> {
-        let mut decisions = Vec::new();
-        for member in &operation.add_members {
-            decisions.push(Decision::AddMember(AddedMember::from_wire(member.clone())?));
-        }
-        for device in &operation.add_devices {
-            decisions.push(Decision::AddDevice(AddedDevice::from_wire(device.clone())?));
-        }
-        if decisions.is_empty() {
-            return Ok((vec![], None));
-        }
-        let key = self.identity_key().ok_or(CommandError::NotGuardian)?;
-        let statements = log.propose(decisions, &key, cx.now.day(), &mut cx.rng);
-        let mut next = log.clone();
-        for statement in &statements {
-            next.append(statement)?;
-        }
-        let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
-        let context = ConversationContext {
-            head: *next.head(),
-            ..room.conversation.context()?
-        };
-        Ok((statements, Some(context)))
     }
 }
 

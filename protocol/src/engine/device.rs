@@ -15,7 +15,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{Crypto, DeviceSigner};
 use crate::day::{Day, Timestamp};
 use crate::identity::FamilyLog;
-use crate::ids::{ContentId, ConversationId, DeviceId, MailboxId, MemberId};
+use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MailboxId, MemberId};
 use crate::limits;
 use crate::primitives::sign::SecretKey;
 use crate::server_name::RelayAddress;
@@ -45,6 +45,10 @@ pub struct Engine {
     pub(super) mailbox: MailboxId,
     pub(super) generation: u64,
     pub(super) log: Option<FamilyLog>,
+    /// Other families' logs, as far as this device was ever shown them.
+    pub(super) friends: BTreeMap<FamilyId, FamilyLog>,
+    /// Volatile: leaves and heads may differ from what the logs say.
+    pub(super) reconcile_due: bool,
     pub(super) rooms: BTreeMap<ConversationId, Room>,
     pub(super) key_packages: BTreeMap<Vec<u8>, wire::KeyPackageRecord>,
     pub(super) peer_key_packages: BTreeMap<Vec<u8>, wire::PeerKeyPackageRecord>,
@@ -170,6 +174,7 @@ impl Engine {
         self.work_inbox(cx);
         self.check_slots(cx);
         self.renew_ratchets(cx);
+        self.queue_reconciles(cx);
         self.start_operations(cx);
         self.flush_outbox(cx);
         self.ask_key_packages(cx);
@@ -253,7 +258,8 @@ impl Engine {
     /// Whose device this is, once a family has it.
     #[must_use]
     pub fn member(&self) -> Option<MemberId> {
-        self.certificate_member(self.device())
+        let certificate = self.log.as_ref()?.certificate(&self.device())?;
+        Some(certificate.member)
     }
 
     /// The log of the family this device belongs to.
@@ -295,18 +301,6 @@ impl Engine {
     }
 
     // ---- small things that several jobs need
-
-    pub(super) fn certificate_member(&self, device: DeviceId) -> Option<MemberId> {
-        self.log
-            .as_ref()?
-            .certificate(&device)
-            .map(|certificate| certificate.member)
-    }
-
-    pub(super) fn member_name(&self, member: MemberId) -> String {
-        let entry = self.log.as_ref().and_then(|log| log.members().get(&member));
-        entry.map_or_else(String::new, |entry| entry.name.clone())
-    }
 
     pub(super) fn identity_key(&self) -> Option<SecretKey> {
         let seed: [u8; 32] = self.record.identity_seed.as_ref().try_into().ok()?;

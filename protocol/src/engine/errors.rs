@@ -82,6 +82,9 @@ pub enum CommandError {
     /// No key package of a device is here.
     #[error("the device of {0} has not given this one a key package yet; try again in a moment")]
     NoKeyPackage(String),
+    /// What was wanted is so already.
+    #[error("there is nothing to change")]
+    Nothing,
     /// Too much waits to be sent.
     #[error("{0} messages wait to be sent already; connect to the relay first")]
     OutboxFull(usize),

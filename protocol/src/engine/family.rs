@@ -6,7 +6,7 @@ use super::io::Event;
 use super::records;
 use super::state::{Cx, Room};
 use crate::conversation::{
-    Address, Conversation, ConversationContext, ConversationKind, OwnAddress,
+    Address, Conversation, ConversationContext, ConversationKind, OwnAddress, Parties,
 };
 use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role};
 use crate::ids::{ConversationId, MemberId};
@@ -65,14 +65,9 @@ impl Engine {
             cx.now.day(),
             &mut cx.rng,
         )?;
-        let context = ConversationContext {
-            family: log.family(),
-            head: *log.head(),
-            kind: ConversationKind::Family,
-            title: family_name.to_owned(),
-        };
         let id = ConversationId::new(cx.random16());
-        self.form(id, &context, cx)?;
+        let parties = Parties::from(log.clone());
+        self.form(id, ConversationKind::Family, family_name, parties, cx)?;
         self.record.identity_seed = identity.seed().to_vec().into();
         self.record.family = log.family().to_bytes();
         self.record.member = member.to_bytes();
@@ -86,28 +81,38 @@ impl Engine {
     pub(super) fn form(
         &mut self,
         id: ConversationId,
-        context: &ConversationContext,
+        kind: ConversationKind,
+        title: &str,
+        parties: Parties,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
+        let context = ConversationContext {
+            kind,
+            title: title.to_owned(),
+            parties: parties.heads(),
+            day: self.today(cx.now),
+        };
         let (own, address) = self.draw_address(id, cx);
-        let conversation = Conversation::create(&self.crypto, &self.signer, id, context, &address)?;
-        let mut room = Room::new(conversation, context.kind, context.title.clone(), own);
+        let conversation =
+            Conversation::create(&self.crypto, &self.signer, id, &context, parties, &address)?;
+        let mut room = Room::new(conversation, kind, title.to_owned(), own);
         // Nobody else can have offered a commit for an epoch that only we have.
         room.synced = true;
         self.rooms.insert(id, room);
         cx.event(Event::Joined {
             conversation: id,
-            title: context.title.clone(),
+            title: title.to_owned(),
         });
         Ok(())
     }
 
-    /// Takes over a log that extends ours, and persists the new statements.
+    /// Takes over a log that extends ours, and persists the new entries.
     pub(super) fn replace_log(&mut self, log: FamilyLog, cx: &mut Cx<'_>) {
-        let known = self.log.as_ref().map_or(0, |log| log.statements().len());
-        for (index, statement) in log.statements().iter().enumerate().skip(known) {
-            cx.put_message(records::number(records::LOG, index as u64), statement);
+        let known = self.log.as_ref().map_or(0, |log| log.entries().len());
+        for (index, entry) in log.entries().iter().enumerate().skip(known) {
+            cx.put_message(records::number(records::LOG, index as u64), entry);
         }
+        self.reconcile_due |= log.entries().len() > known;
         self.log = Some(log);
     }
 }

@@ -177,11 +177,12 @@ impl Engine {
         };
         cx.put_message(records::message(id, entry.order), &stored);
         cx.erase(records::edit(id, target));
-        let members: Vec<MemberId> = self
-            .log
-            .as_ref()
-            .map(|log| log.members().keys().copied().collect())
-            .unwrap_or_default();
+        let parties = self.rooms.get(&id).map(|room| room.conversation.parties());
+        let members: Vec<MemberId> = parties
+            .into_iter()
+            .flat_map(crate::conversation::Parties::logs)
+            .flat_map(|log| log.members().keys().copied())
+            .collect();
         for member in members {
             cx.erase(records::reaction(id, target, member));
         }

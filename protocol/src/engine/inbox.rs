@@ -184,8 +184,14 @@ impl Engine {
                 }
             }
             (Kind::Welcome, Lock::KeyPackage(key_package)) => {
-                self.welcomed(key_package.clone(), &payload, cx);
-                Step::Done
+                // It may rest on a decision of the family that was not walked here yet.
+                let next = self.next_family_epoch(&payload);
+                if next.is_some_and(|(family, epoch)| self.walk_to(family, epoch, cx)) {
+                    Step::Wait
+                } else {
+                    self.welcomed(key_package.clone(), &payload, cx);
+                    Step::Done
+                }
             }
             _ => {
                 self.unreadable("it came to an address that is not for its kind", cx);

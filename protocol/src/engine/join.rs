@@ -9,7 +9,7 @@ use super::records;
 use super::state::{Cx, Room};
 use crate::conversation::{
     Conversation, ConversationContext, ConversationError, ConversationKind, Leaf, OwnAddress,
-    Refusal, StorageEntries,
+    Parties, Refusal, StorageEntries,
 };
 use crate::identity::FamilyLog;
 use crate::ids::{ConversationId, DeviceId, MemberId};
@@ -79,7 +79,7 @@ impl Engine {
             .map(|entry| (entry.key.to_vec(), entry.value.to_vec()))
             .collect();
         let package = wire::WelcomePackage::decode(payload)?;
-        let log = self.admissible_log(&package.log)?;
+        let parties = Parties::from_wire(&package.logs)?;
         let device = self.signer.device;
         let key = self.signer.key.public();
         let mut context = None;
@@ -87,10 +87,11 @@ impl Engine {
             &self.crypto,
             storage,
             &package.welcome,
+            parties.clone(),
             |found, leaves, sender| {
                 context = Some(found.clone());
-                admit(found, leaves, sender, &log)?;
-                let mine = log.certificate(&device).ok_or(Refusal::Stranger)?;
+                admit(found, leaves, sender, &parties)?;
+                let mine = parties.certificate(&device).ok_or(Refusal::Stranger)?;
                 if mine.signature_key == key {
                     Ok(())
                 } else {
@@ -109,27 +110,21 @@ impl Engine {
             return Err(WelcomeError::KeyPackage);
         };
         if kind == ConversationKind::Family {
-            if self.record.family_conversation.is_empty() {
-                self.record.family_conversation = id.to_bytes();
-            } else {
+            let log = parties.logs().next().ok_or(WelcomeError::Family)?;
+            self.check_family(log)?;
+            if !self.record.family_conversation.is_empty() {
                 return Err(WelcomeError::Again);
             }
-        } else if self.record.family_conversation.is_empty() {
+            self.record.family_conversation = id.to_bytes();
+            self.replace_log(log.clone(), cx);
+        } else {
             // The family conversation comes first: it carries the log.
-            return Err(WelcomeError::Family);
-        }
-        let news = self
-            .log
-            .as_ref()
-            .is_some_and(|known| known.head() != log.head());
-        self.replace_log(log, cx);
-        if let Some(room) = self
-            .family_conversation()
-            .filter(|_| news)
-            .and_then(|id| self.rooms.get_mut(&id))
-        {
-            // Its commits brought those statements, and have not been walked here.
-            room.synced = false;
+            let own = self.log.as_ref().ok_or(WelcomeError::Family)?;
+            let seen = parties.log(&own.family()).ok_or(WelcomeError::Family)?;
+            if !own.contains_head(seen.head()) && !seen.contains_head(own.head()) {
+                return Err(WelcomeError::Fork);
+            }
+            self.check_friends(&parties)?;
         }
         if let Some(member) = self.member() {
             self.record.member = member.to_bytes();
@@ -138,6 +133,7 @@ impl Engine {
         self.save_device(cx);
         self.rooms
             .insert(id, Room::new(conversation, kind, title.clone(), address));
+        self.learn(id, cx);
         cx.event(Event::Joined {
             conversation: id,
             title,
@@ -145,30 +141,29 @@ impl Engine {
         Ok(id)
     }
 
-    /// The log of a welcome, if it is the one we know, or continues it; on the first
-    /// welcome, if it is the one the pairing named.
-    fn admissible_log(
-        &self,
-        statements: &[wire::SignedStatement],
-    ) -> Result<FamilyLog, WelcomeError> {
-        let log = FamilyLog::from_statements(statements)?;
-        match &self.log {
-            Some(known) if known.family() != log.family() => Err(WelcomeError::Family),
-            Some(known) if log.contains_head(known.head()) => Ok(log),
-            // An older log of the same past: ours says more.
-            Some(known) if known.contains_head(log.head()) => Ok(known.clone()),
-            Some(_) => Err(WelcomeError::Fork),
-            None => {
-                let paired = self.record.family.as_ref() == log.family().as_bytes();
-                let head = <[u8; 32]>::try_from(self.record.pairing_head.as_ref())
-                    .map_err(|_| WelcomeError::Family)?;
-                if paired && log.contains_head(&head) {
-                    Ok(log)
-                } else {
-                    Err(WelcomeError::Family)
-                }
+    /// The log of the family conversation, if it is the one that the pairing named.
+    fn check_family(&self, log: &FamilyLog) -> Result<(), WelcomeError> {
+        if self.log.is_some() {
+            return Err(WelcomeError::Again);
+        }
+        let paired = self.record.family.as_ref() == log.family().as_bytes();
+        let head = <[u8; 32]>::try_from(self.record.pairing_head.as_ref())
+            .map_err(|_| WelcomeError::Family)?;
+        if paired && log.contains_head(&head) {
+            Ok(())
+        } else {
+            Err(WelcomeError::Family)
+        }
+    }
+
+    /// What is known of other families and what a welcome says of them is one past.
+    fn check_friends(&self, parties: &Parties) -> Result<(), WelcomeError> {
+        for log in parties.logs() {
+            if let Some(known) = self.friends.get(&log.family()) {
+                known.merged(log.entries())?;
             }
         }
+        Ok(())
     }
 
     /// A new member of a conversation says that it is there, and gives key packages to its family.
@@ -244,14 +239,8 @@ impl Engine {
         if key_packages.len() >= limits::CONVERSATION_LEAVES_MAX {
             return Err(ConversationError::from(Refusal::Size).into());
         }
-        let context = ConversationContext {
-            family: log.family(),
-            head: *log.head(),
-            kind: ConversationKind::Room,
-            title: title.to_owned(),
-        };
         let id = ConversationId::new(cx.random16());
-        self.form(id, &context, cx)?;
+        self.form(id, ConversationKind::Room, title, Parties::from(log), cx)?;
         for key in used {
             self.use_peer_key_package(key, cx);
         }
@@ -265,33 +254,34 @@ impl Engine {
     }
 }
 
-/// What a joiner checks: every leaf certified, the inviter among them, the log the one named.
+/// What a joiner checks: the logs the ones named, every leaf certified and in its place, the
+/// inviter among them.
 fn admit(
     context: &ConversationContext,
     leaves: &[Leaf],
     sender: DeviceId,
-    log: &FamilyLog,
+    parties: &Parties,
 ) -> Result<(), Refusal> {
-    if context.family != log.family() {
-        return Err(Refusal::Context);
-    }
-    let head_known = match context.kind {
-        ConversationKind::Family => context.head == *log.head(),
-        ConversationKind::Room => log.contains_head(&context.head),
-    };
-    if !head_known {
+    if context.parties != parties.heads() {
         return Err(Refusal::Head);
+    }
+    if !context.kind.crosses_families() && parties.logs().any(|log| !log.is_whole()) {
+        return Err(Refusal::Hidden);
     }
     if leaves.len() > limits::CONVERSATION_LEAVES_MAX {
         return Err(Refusal::Size);
     }
+    let devices: Vec<DeviceId> = leaves.iter().map(|leaf| leaf.device).collect();
+    let people = parties.certificates_of(&devices);
     for leaf in leaves {
-        let certificate = log.certificate(&leaf.device).ok_or(Refusal::Stranger)?;
+        let certificate = parties.certificate(&leaf.device).ok_or(Refusal::Stranger)?;
         if certificate.signature_key != leaf.signature_key {
             return Err(Refusal::Key);
         }
+        parties.may_be_in(context.kind, &certificate, &people, context.day)?;
     }
-    log.certificate(&sender)
+    parties
+        .certificate(&sender)
         .map(|_| ())
         .ok_or(Refusal::Committer)
 }

@@ -16,7 +16,7 @@ use super::receive::{Ask, Held};
 use super::records;
 use super::session::Session;
 use super::state::{Cx, Room};
-use crate::conversation::{Conversation, DeviceSigner, StorageEntries};
+use crate::conversation::{Conversation, DeviceSigner, Parties, StorageEntries};
 use crate::day::Timestamp;
 use crate::identity::FamilyLog;
 use crate::ids::{ContentId, ConversationId, DeviceId, MailboxId};
@@ -97,6 +97,8 @@ impl Engine {
             record,
             generation: 0,
             log: None,
+            friends: BTreeMap::new(),
+            reconcile_due: true,
             rooms: BTreeMap::new(),
             key_packages: BTreeMap::new(),
             peer_key_packages: BTreeMap::new(),
@@ -130,7 +132,8 @@ impl Engine {
         let mut by_name: BTreeMap<Vec<u8>, Vec<u8>> = stored.into_iter().collect();
         let device = by_name.remove(records::DEVICE).ok_or(LoadError::Empty)?;
         let mut engine = Self::from_record(read(&device)?)?;
-        let mut statements = Vec::new();
+        let mut entries: Vec<wire::LogEntry> = Vec::new();
+        let mut parties: BTreeMap<Vec<u8>, Vec<wire::PartyNews>> = BTreeMap::new();
         let mut rooms: Vec<wire::ConversationRecord> = Vec::new();
         let mut mls: BTreeMap<Vec<u8>, StorageEntries> = BTreeMap::new();
         // Names are ordered, so the log's statements come in their order.
@@ -143,15 +146,20 @@ impl Engine {
                     .or_default()
                     .insert(key.to_vec(), value);
             } else if name.starts_with(records::LOG) {
-                statements.push(read(&value)?);
+                entries.push(read(&value)?);
+            } else if let Some(rest) = name.strip_prefix(records::PARTY) {
+                let (id, _) = rest
+                    .split_at_checked(ConversationId::LEN)
+                    .ok_or(LoadError::Damaged("a record's name"))?;
+                parties.entry(id.to_vec()).or_default().push(read(&value)?);
             } else if name.starts_with(records::CONVERSATION) {
                 rooms.push(read(&value)?);
             } else {
                 engine.load_record(&name, &value)?;
             }
         }
-        if !statements.is_empty() {
-            let log = FamilyLog::from_statements(&statements)
+        if !entries.is_empty() {
+            let log = FamilyLog::from_entries(&entries)
                 .map_err(|_| LoadError::Damaged("the family log"))?;
             engine.log = Some(log);
         }
@@ -159,8 +167,15 @@ impl Engine {
             let damaged = LoadError::Damaged("a conversation");
             let id = ConversationId::try_from(&record.conversation).map_err(|_| damaged.clone())?;
             let entries = mls.remove(id.as_bytes().as_slice()).unwrap_or_default();
-            let conversation =
-                Conversation::load(&engine.crypto, id, entries).map_err(|_| damaged.clone())?;
+            let parties = match (record.kind(), engine.log.clone()) {
+                (wire::ConversationKind::Family, Some(log)) => Parties::from(log),
+                _ => parties
+                    .remove(id.as_bytes().as_slice())
+                    .and_then(|news| Parties::from_wire(&news).ok())
+                    .ok_or(damaged.clone())?,
+            };
+            let conversation = Conversation::load(&engine.crypto, id, entries, parties)
+                .map_err(|_| damaged.clone())?;
             engine
                 .rooms
                 .insert(id, Room::restore(conversation, &record).ok_or(damaged)?);
@@ -200,6 +215,11 @@ impl Engine {
             self.key_packages.insert(id, read(value)?);
         } else if let Some(id) = split(records::PEER_KEY_PACKAGE) {
             self.peer_key_packages.insert(id, read(value)?);
+        } else if name.starts_with(records::FRIEND) {
+            let news: wire::PartyNews = read(value)?;
+            let log = FamilyLog::from_entries(&news.entries)
+                .map_err(|_| LoadError::Damaged("another family's log"))?;
+            self.friends.insert(log.family(), log);
         } else if let Some(id) = split(records::GARBAGE) {
             self.garbage.insert(
                 id,

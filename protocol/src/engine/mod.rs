@@ -14,6 +14,7 @@
 pub mod io;
 pub mod view;
 
+mod authority;
 mod blobs;
 mod commits;
 mod contents;
@@ -32,6 +33,7 @@ mod outgoing;
 mod packages;
 mod pairing;
 mod receive;
+mod reconcile;
 mod records;
 mod sends;
 mod session;

@@ -9,7 +9,7 @@ use super::pairing::{Offering, PairingState};
 use super::session::Request;
 use super::state::Cx;
 use crate::conversation::check_key_package;
-use crate::identity::{AddedDevice, AddedMember, Role};
+use crate::identity::{AddedDevice, AddedMember, Decision, Role};
 use crate::ids::{MemberId, RendezvousId};
 use crate::limits;
 use crate::pairing::{PairingCode, PairingRole, Responder, VerifiedRequest, verify_request};
@@ -130,6 +130,7 @@ impl Engine {
             .find(|(_, member)| member.name == name && member.role == role)
             .map(|(id, _)| *id);
         let member = known.unwrap_or_else(|| MemberId::new(cx.random16()));
+        let mut decisions = Vec::new();
         let added = AddedMember {
             member,
             role,
@@ -142,18 +143,12 @@ impl Engine {
             signature_key: request.signature_key,
             name: named(&request.device_name),
         };
-        let operation = wire::OperationRecord {
-            conversation: family.to_bytes(),
-            add_members: if known.is_some() {
-                vec![]
-            } else {
-                vec![added.to_wire()]
-            },
-            add_devices: vec![device.to_wire()],
-            key_packages: request.key_packages.into_iter().take(1).collect(),
-            self_update: false,
-        };
-        self.queue_operation(operation, cx);
+        if known.is_none() {
+            decisions.push(Decision::AddMember(added));
+        }
+        decisions.push(Decision::AddDevice(device));
+        let key_packages = request.key_packages.into_iter().take(1).collect();
+        self.queue_decisions(family, &decisions, key_packages, cx);
     }
 
     pub(super) fn offering_got(

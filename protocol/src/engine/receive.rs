@@ -419,7 +419,7 @@ impl Engine {
 
     fn show(&mut self, id: ConversationId, content: &Content, signed: &[u8], cx: &mut Cx<'_>) {
         self.advance(id, content.sender, content.sequence);
-        let Some(member) = self.certificate_member(content.sender) else {
+        let Some(member) = self.member_in(id, content.sender) else {
             self.unreadable("its sender does not belong to the family any more", cx);
             return;
         };

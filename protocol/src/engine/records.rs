@@ -10,6 +10,10 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const DEVICE: &[u8] = b"device";
 pub(super) const GENERATION: &[u8] = b"generation";
 pub(super) const LOG: &[u8] = b"l/";
+/// Another family's log, as far as this device was shown it: by family.
+pub(super) const FRIEND: &[u8] = b"y/";
+/// A family's log as a conversation sees it: by conversation and family.
+pub(super) const PARTY: &[u8] = b"a/";
 pub(super) const CONVERSATION: &[u8] = b"c/";
 pub(super) const MLS: &[u8] = b"g/";
 pub(super) const KEY_PACKAGE: &[u8] = b"k/";

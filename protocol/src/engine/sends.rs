@@ -278,7 +278,7 @@ impl Engine {
                         return self.discard_send(number, &send, cx);
                     }
                     send.commit = None;
-                    send.statements.clear();
+                    send.news.clear();
                 }
                 Some(answer) => return self.commit_lost(number, send, &answer.winner, cx),
                 None => return self.delay_send(number, send, cx),

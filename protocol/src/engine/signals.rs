@@ -73,7 +73,7 @@ impl Engine {
             let member = DeviceId::try_from(&signal.sender_device)
                 .ok()
                 .filter(|device| room.conversation.leaf(*device).is_some())
-                .and_then(|device| self.certificate_member(device));
+                .and_then(|device| self.member_in(*id, device));
             if let Some(member) =
                 member.filter(|_| signal.typing && signal.conversation.as_ref() == id.as_bytes())
             {

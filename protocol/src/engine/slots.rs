@@ -8,6 +8,9 @@ use crate::conversation::{ConversationError, ConversationKind, Incoming, open_co
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
+/// A change made so many days ahead of this device is followed; a later one waits.
+const DAYS_AHEAD_MAX: u32 = 2;
+
 /// What a slot's bytes led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
@@ -107,7 +110,7 @@ impl Engine {
         if let Some((number, send)) = own.map(|(number, send)| (*number, send.clone())) {
             let rest = wire::PendingSendRecord {
                 commit: None,
-                statements: vec![],
+                news: vec![],
                 ..send.clone()
             };
             cx.put_message(records::number(records::SEND, number), &rest);
@@ -118,7 +121,8 @@ impl Engine {
                 Taken::Refused
             };
         }
-        let (Some(log), Some(room)) = (self.log.clone(), self.rooms.get_mut(&id)) else {
+        let latest = self.today(cx.now).plus(DAYS_AHEAD_MAX);
+        let Some(room) = self.rooms.get_mut(&id) else {
             return Taken::Void;
         };
         let own = self.signer.device;
@@ -156,10 +160,16 @@ impl Engine {
         } else {
             Ok(())
         };
-        match dropped.and_then(|()| room.conversation.merge_other(&commit, offerer, &log)) {
+        match dropped.and_then(|()| room.conversation.merge_other(&commit, offerer, latest)) {
             Ok(incoming) => {
                 self.merged(id, incoming, cx);
                 Taken::Merged
+            }
+            Err(error @ ConversationError::Early(_)) => {
+                // Its day comes, or a guardian says what day it is.
+                self.stick(id, Stuck::Void, &error, cx);
+                self.forget_offers(id, cx);
+                Taken::Void
             }
             Err(error) => {
                 self.stick(id, Stuck::Refused, &error, cx);
@@ -202,10 +212,7 @@ impl Engine {
 
     /// Our commit holds the slot; false when it does not lead anywhere.
     pub(super) fn commit_won(&mut self, send: &wire::PendingSendRecord, cx: &mut Cx<'_>) -> bool {
-        let (Ok(id), Some(log)) = (
-            ConversationId::try_from(&send.conversation),
-            self.log.clone(),
-        ) else {
+        let Ok(id) = ConversationId::try_from(&send.conversation) else {
             return false;
         };
         if !self.is_current(send) {
@@ -220,7 +227,7 @@ impl Engine {
         room.synced = true;
         cx.erase(records::number(records::OPERATION, send.operation));
         self.operations.remove(&send.operation);
-        match room.conversation.merge_own(own, &send.statements, &log) {
+        match room.conversation.merge_own(own, &send.news) {
             Ok(incoming) => {
                 self.merged(id, incoming, cx);
                 true
@@ -277,12 +284,11 @@ impl Engine {
             return;
         };
         room.dirty = true;
+        room.parties_dirty = true;
         room.partial_generations = 0;
         let kind = room.kind;
         let epoch = room.conversation.epoch();
-        if kind == ConversationKind::Family {
-            self.replace_log(incoming.log, cx);
-        }
+        self.learn(id, cx);
         cx.event(Event::Epoch {
             conversation: id,
             epoch,
@@ -297,12 +303,12 @@ impl Engine {
                 // It has said nothing here yet: its first content is its first for us.
                 peer.first_sequence_seen = 1;
             }
-            if let Some(member) = self.certificate_member(device) {
+            if let Some(member) = self.member_in(id, device) {
                 cx.event(Event::DeviceAdded {
                     conversation: id,
                     member,
                     device,
-                    name: self.member_name(member),
+                    name: self.name_in(id, member),
                 });
             }
             if kind == ConversationKind::Family {

@@ -1,6 +1,6 @@
 //! What a device keeps of a conversation beside its MLS state, and the context of a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -8,7 +8,7 @@ use super::io::{Changes, Event, Output, RecordKey};
 use super::records;
 use crate::conversation::{Conversation, ConversationKind, OwnAddress};
 use crate::day::Timestamp;
-use crate::ids::{ConversationId, DeviceId};
+use crate::ids::{ConversationId, DeviceId, MemberId};
 use crate::wire;
 
 /// Own addresses that still open: in-flight envelopes may be sealed to the one before.
@@ -66,6 +66,10 @@ pub(super) struct Room {
     pub(super) peers: BTreeMap<DeviceId, wire::PeerState>,
     /// State differs from what was last persisted.
     pub(super) dirty: bool,
+    /// Who has left it by themselves.
+    pub(super) left: BTreeSet<MemberId>,
+    /// The families' logs differ from what was last persisted.
+    pub(super) parties_dirty: bool,
     /// Volatile: on this connection its slot was seen empty, or as far as it can be read.
     pub(super) synced: bool,
     /// Volatile: the epoch whose slot can't be followed, and why.
@@ -89,7 +93,9 @@ impl Room {
             next_sequence: 1,
             next_order: 1,
             peers: BTreeMap::new(),
+            left: BTreeSet::new(),
             dirty: true,
+            parties_dirty: true,
             synced: false,
             stuck: None,
             partial_generations: 0,
@@ -115,6 +121,11 @@ impl Room {
         self.stuck
             .filter(|(epoch, _)| *epoch == self.conversation.epoch())
             .map(|(_, why)| why)
+    }
+
+    /// Whether somebody has left this conversation by themselves: nobody brings them back.
+    pub(super) fn has_left(&self, member: MemberId) -> bool {
+        self.left.contains(&member)
     }
 
     pub(super) fn set_stuck(&mut self, why: Stuck) {
@@ -150,23 +161,32 @@ impl Room {
         }
         let record = wire::ConversationRecord {
             conversation: id.to_bytes(),
-            kind: match self.kind {
-                ConversationKind::Family => wire::ConversationKind::Family,
-                ConversationKind::Room => wire::ConversationKind::Room,
-            }
-            .into(),
+            kind: self.kind.to_wire(),
             title: self.title.clone(),
             addresses: self.addresses.iter().map(OwnAddress::to_wire).collect(),
             next_sequence: self.next_sequence,
             ended: !self.conversation.is_active(),
             peers: self.peers.values().cloned().collect(),
             next_order: self.next_order,
+            left: self.left.iter().map(|member| member.to_bytes()).collect(),
         };
         changes.records.insert(
             records::state(records::CONVERSATION, &[id.as_bytes()]),
             Some(record.encode_to_vec()),
         );
         self.dirty = false;
+        self.save_parties(changes);
+    }
+
+    /// The family conversation's log is the family's own, kept apart.
+    fn save_parties(&mut self, changes: &mut Changes) {
+        if self.parties_dirty && self.kind != ConversationKind::Family {
+            for party in self.conversation.parties().to_wire() {
+                let key = records::state(records::PARTY, &[self.id().as_bytes(), &party.family]);
+                changes.records.insert(key, Some(party.encode_to_vec()));
+            }
+        }
+        self.parties_dirty = false;
     }
 
     pub(super) fn restore(
@@ -179,11 +199,7 @@ impl Room {
         }
         Some(Self {
             conversation,
-            kind: match record.kind() {
-                wire::ConversationKind::Family => ConversationKind::Family,
-                wire::ConversationKind::Room => ConversationKind::Room,
-                wire::ConversationKind::Unspecified => return None,
-            },
+            kind: ConversationKind::from_wire(record.kind())?,
             title: record.title.clone(),
             addresses: record
                 .addresses
@@ -193,7 +209,13 @@ impl Room {
             next_sequence: record.next_sequence,
             next_order: record.next_order,
             peers,
+            left: record
+                .left
+                .iter()
+                .filter_map(|member| MemberId::try_from(member).ok())
+                .collect(),
             dirty: false,
+            parties_dirty: false,
             synced: false,
             stuck: None,
             partial_generations: 0,

@@ -6,7 +6,7 @@ use super::device::Engine;
 use super::state::Room;
 use crate::conversation::ConversationKind;
 use crate::identity::Role;
-use crate::ids::{ConversationId, DeviceId, MemberId};
+use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId};
 
 /// A conversation, for a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct ConversationSummary {
 pub struct MemberSummary {
     /// Id.
     pub member: MemberId,
+    /// Whose member: this device's family or another.
+    pub family: FamilyId,
     /// Guardian or child.
     pub role: Role,
     /// Name in the family log.
@@ -46,18 +48,16 @@ impl Engine {
     fn summary(&self, room: &Room) -> ConversationSummary {
         let mut members: BTreeMap<MemberId, MemberSummary> = BTreeMap::new();
         for device in room.conversation.devices() {
-            let Some((log, member)) = self.log.as_ref().zip(self.certificate_member(device)) else {
-                continue;
-            };
-            let Some(entry) = log.members().get(&member) else {
+            let Some(certificate) = self.certificate_in(room.id(), device) else {
                 continue;
             };
             members
-                .entry(member)
+                .entry(certificate.member)
                 .or_insert_with(|| MemberSummary {
-                    member,
-                    role: entry.role,
-                    name: entry.name.clone(),
+                    member: certificate.member,
+                    family: certificate.family,
+                    role: certificate.role,
+                    name: self.name_in(room.id(), certificate.member),
                     devices: vec![],
                 })
                 .devices

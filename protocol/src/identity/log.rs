@@ -103,6 +103,7 @@ pub struct FamilyLog {
     family: FamilyId,
     family_name: String,
     statements: Vec<wire::SignedStatement>,
+    pub(super) entries: Vec<wire::LogEntry>,
     head: [u8; 32],
     members: BTreeMap<MemberId, Member>,
     devices: BTreeMap<DeviceId, DeviceEntry>,
@@ -177,6 +178,10 @@ impl FamilyLog {
             family: statement.family,
             family_name,
             statements: vec![first.clone()],
+            entries: vec![wire::LogEntry {
+                statement: Some(first.clone()),
+                hash: Default::default(),
+            }],
             head: statement::next_head(None, &first.statement),
             members: BTreeMap::new(),
             devices: BTreeMap::new(),
@@ -236,6 +241,10 @@ impl FamilyLog {
         }
         self.head = statement::next_head(Some(&self.head), &signed.statement);
         self.statements.push(signed.clone());
+        self.entries.push(wire::LogEntry {
+            statement: Some(signed.clone()),
+            hash: Default::default(),
+        });
         Ok(())
     }
 

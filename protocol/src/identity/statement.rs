@@ -243,6 +243,7 @@ pub fn sign_statement(statement: &Statement, keys: &[&SecretKey]) -> wire::Signe
     wire::SignedStatement {
         statement: bytes.into(),
         signatures,
+        consents: vec![],
     }
 }
 

@@ -1,7 +1,7 @@
 //! A member who knows the sealing keys of the others, and means harm.
 
 use kinline_protocol::conversation::{
-    Conversation, Crypto, DeviceSigner, ProposedChange, StorageEntries, seal_commit,
+    Conversation, Crypto, DeviceSigner, Parties, ProposedChange, StorageEntries, seal_commit,
 };
 use kinline_protocol::engine::io::{Event, RecordClass};
 use kinline_protocol::envelope::{self, Kind, Payload};
@@ -185,13 +185,23 @@ fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
             .collect()
     };
     let entries: StorageEntries = state(&prefix).into_iter().collect();
-    let statements: Vec<wire::SignedStatement> = state(b"l/")
+    let log: Vec<wire::LogEntry> = state(b"l/")
         .iter()
-        .map(|(_, value)| wire::SignedStatement::decode(value.as_slice()).unwrap())
+        .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).unwrap())
         .collect();
+    let log = FamilyLog::from_entries(&log).unwrap();
+    let seen: Vec<wire::PartyNews> = state(&[b"a/".as_slice(), id.as_bytes()].concat())
+        .iter()
+        .map(|(_, value)| wire::PartyNews::decode(value.as_slice()).unwrap())
+        .collect();
+    let parties = if seen.is_empty() {
+        Parties::from(log.clone())
+    } else {
+        Parties::from_wire(&seen).unwrap()
+    };
     let crypto = Crypto::new(openmls_libcrux_crypto::CryptoProvider::new().unwrap());
     Outlaw {
-        conversation: Conversation::load(&crypto, id, entries).unwrap(),
+        conversation: Conversation::load(&crypto, id, entries, parties).unwrap(),
         signer: DeviceSigner {
             device: DeviceId::try_from(&device.device).unwrap(),
             key: SecretKey::from_seed(&device.signature_seed.as_ref().try_into().unwrap()),
@@ -199,7 +209,7 @@ fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
         identity: SecretKey::from_seed(
             &device.identity_seed.as_ref().try_into().unwrap_or([1; 32]),
         ),
-        log: FamilyLog::from_statements(&statements).unwrap(),
+        log,
     }
 }
 
@@ -209,7 +219,7 @@ impl Outlaw {
         let key = self.conversation.commit_key().unwrap();
         let commit = self
             .conversation
-            .propose(&self.signer, change, &self.log)
+            .propose(&self.signer, change)
             .unwrap()
             .commit;
         let sealed = seal_commit(

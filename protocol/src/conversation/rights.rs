@@ -1,0 +1,144 @@
+//! Who may be in a conversation: pure, over the logs that its members share.
+//!
+//! The same rules serve the gate (may this leaf come in?), a joiner (do all belong here?),
+//! and a device that is about to send (do all still belong here?).
+
+use super::context::ConversationKind;
+use super::gate::Refusal;
+use super::parties::Parties;
+use crate::day::Day;
+use crate::identity::{Certificate, ContactPass, Role, Supervision};
+use crate::ids::{DeviceId, FamilyId, MemberId};
+
+/// A person in a conversation, whichever of their devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Person {
+    /// Family.
+    pub family: FamilyId,
+    /// Member.
+    pub member: MemberId,
+}
+
+impl From<&Certificate> for Person {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            family: certificate.family,
+            member: certificate.member,
+        }
+    }
+}
+
+impl Parties {
+    /// The pass that lets two children of different families talk on a day: approved by both
+    /// families in the same bytes, revoked by none.
+    #[must_use]
+    pub fn pass_between(&self, one: Person, other: Person, day: Day) -> Option<&ContactPass> {
+        let (log, others) = (self.log(&one.family)?, self.log(&other.family)?);
+        log.passes().iter().find_map(|(id, entry)| {
+            let pass = log.valid_pass(id, day)?;
+            let names = |person: Person| {
+                pass.sides
+                    .iter()
+                    .any(|side| side.family == person.family && side.child == person.member)
+            };
+            let agreed = others.passes().get(id)?.bytes == entry.bytes;
+            let valid = others.valid_pass(id, day).is_some();
+            (names(one) && names(other) && agreed && valid).then_some(pass)
+        })
+    }
+
+    /// All passes that hold between children of different families among `people`.
+    #[must_use]
+    pub fn passes_among(&self, people: &[Certificate], day: Day) -> Vec<&ContactPass> {
+        let children: Vec<Person> = people
+            .iter()
+            .filter(|certificate| certificate.role == Role::Child)
+            .map(Person::from)
+            .collect();
+        let mut passes: Vec<&ContactPass> = Vec::new();
+        for (at, one) in children.iter().enumerate() {
+            for other in children.iter().skip(at.saturating_add(1)) {
+                if one.family == other.family {
+                    continue;
+                }
+                let pass = self.pass_between(*one, *other, day);
+                passes.extend(pass.filter(|pass| !passes.contains(pass)));
+            }
+        }
+        passes
+    }
+
+    /// What a guardian may do in a contact conversation with these people: `None` when no pass
+    /// names them, else whether some pass lets them write.
+    #[must_use]
+    pub fn guardian_in(&self, guardian: Person, people: &[Certificate], day: Day) -> Option<bool> {
+        let passes = self.passes_among(people, day);
+        let named = passes
+            .iter()
+            .filter_map(|pass| pass.names_guardian(guardian.family, guardian.member));
+        named.reduce(|one, other| one || other)
+    }
+
+    /// Whether the holder of a certificate may be in a conversation of this kind with these
+    /// people on this day. `people` are all who are in it, the holder included.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn may_be_in(
+        &self,
+        kind: ConversationKind,
+        holder: &Certificate,
+        people: &[Certificate],
+        day: Day,
+    ) -> Result<(), Refusal> {
+        match (kind, holder.role) {
+            (ConversationKind::Family | ConversationKind::Room, _)
+            | (ConversationKind::Link, Role::Guardian) => Ok(()),
+            (ConversationKind::Link, Role::Child) => Err(Refusal::Guardians),
+            (ConversationKind::Contact, Role::Child) => {
+                let mine = Person::from(holder);
+                let strangers = people
+                    .iter()
+                    .filter(|other| other.role == Role::Child && other.family != holder.family)
+                    .any(|other| self.pass_between(mine, Person::from(other), day).is_none());
+                if strangers {
+                    return Err(Refusal::Pass);
+                }
+                Ok(())
+            }
+            (ConversationKind::Contact, Role::Guardian) => self
+                .guardian_in(Person::from(holder), people, day)
+                .map(|_| ())
+                .ok_or(Refusal::Unnamed),
+        }
+    }
+
+    /// Whether a guardian has to be in a contact conversation with these people: a pass says
+    /// that their family sees everything there, and names them.
+    #[must_use]
+    pub fn is_supervised_by(
+        &self,
+        guardian: &Certificate,
+        people: &[Certificate],
+        day: Day,
+    ) -> bool {
+        self.passes_among(people, day).iter().any(|pass| {
+            pass.side_of(&guardian.family).is_some_and(|side| {
+                side.supervision == Supervision::Everything
+                    && side
+                        .guardians
+                        .iter()
+                        .any(|named| named.member == guardian.member)
+            })
+        })
+    }
+
+    /// Certificates of devices; those without one are left out.
+    #[must_use]
+    pub fn certificates_of(&self, devices: &[DeviceId]) -> Vec<Certificate> {
+        devices
+            .iter()
+            .filter_map(|device| self.certificate(device))
+            .collect()
+    }
+}

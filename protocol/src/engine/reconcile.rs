@@ -1,0 +1,262 @@
+//! Bringing conversations to what the logs say: who has to go, who has to come, which heads
+//! have moved. What is to be done is worked out when it is done, so that whichever device
+//! comes first does it and the others find nothing left.
+
+use bytes::Bytes;
+
+use super::device::Engine;
+use super::errors::CommandError;
+use super::state::{Cx, Room};
+use crate::conversation::{ConversationKind, Parties, Person};
+use crate::day::Day;
+use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown};
+use crate::ids::{ConversationId, DeviceId};
+use crate::wire;
+
+/// What a commit is to do.
+pub(super) struct Plan {
+    /// The logs after it.
+    pub(super) parties: Parties,
+    pub(super) remove: Vec<DeviceId>,
+    /// Of devices to add, beside those that the operation names.
+    pub(super) key_packages: Vec<Bytes>,
+    /// Records of those key packages.
+    pub(super) used: Vec<Vec<u8>>,
+    pub(super) day: Day,
+}
+
+impl Engine {
+    /// Works out an operation, by the logs as they are now.
+    pub(super) fn plan(
+        &self,
+        id: ConversationId,
+        operation: &wire::OperationRecord,
+        cx: &mut Cx<'_>,
+    ) -> Result<Plan, CommandError> {
+        let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
+        let day = self.today(cx.now);
+        let mut plan = Plan {
+            parties: room.conversation.parties().clone(),
+            remove: vec![],
+            key_packages: vec![],
+            used: vec![],
+            day,
+        };
+        if !operation.decisions.is_empty() {
+            let log = self.decided(operation, day, cx)?;
+            plan.parties = Parties::from(log);
+        }
+        if !operation.parties.is_empty() {
+            plan.parties = plan.parties.after(&operation.parties)?;
+        }
+        for device in &operation.remove {
+            let device = DeviceId::try_from(device).map_err(|_| CommandError::NoMember)?;
+            if room.conversation.leaf(device).is_some() {
+                plan.remove.push(device);
+            }
+        }
+        if operation.reconcile || !operation.decisions.is_empty() {
+            self.plan_leaves(room, &mut plan);
+        }
+        Ok(plan)
+    }
+
+    /// Our log with the operation's decisions, signed by this guardian and who else consented.
+    fn decided(
+        &self,
+        operation: &wire::OperationRecord,
+        day: Day,
+        _cx: &mut Cx<'_>,
+    ) -> Result<FamilyLog, CommandError> {
+        let mut log = self.log.clone().ok_or(CommandError::NoFamily)?;
+        let key = self.identity_key();
+        let keys: Vec<_> = key.iter().collect();
+        for record in &operation.decisions {
+            let decision = Decision::decode(&record.decision)?;
+            let salt = record
+                .salt
+                .as_ref()
+                .try_into()
+                .map_err(|_| CommandError::Nothing)?;
+            let signed = log.propose_with(&decision, salt, record.consents.clone(), &keys, day);
+            log.append(&signed)?;
+        }
+        Ok(log)
+    }
+
+    /// Who has to go and who has to come, by the newest logs that this device knows.
+    fn plan_leaves(&self, room: &Room, plan: &mut Plan) {
+        let kind = room.kind;
+        let newest = if kind == ConversationKind::Family {
+            plan.parties.clone()
+        } else {
+            self.newest_parties(room)
+        };
+        let devices = room.conversation.devices();
+        let people = newest.certificates_of(&devices);
+        for device in &devices {
+            let stays = newest.certificate(device).is_some_and(|certificate| {
+                newest
+                    .may_be_in(kind, &certificate, &people, plan.day)
+                    .is_ok()
+            });
+            // Nobody can take out itself: another does it.
+            if !stays && *device != self.signer.device && !plan.remove.contains(device) {
+                plan.remove.push(*device);
+            }
+        }
+        let stay: Vec<DeviceId> = devices
+            .iter()
+            .filter(|device| !plan.remove.contains(device))
+            .copied()
+            .collect();
+        self.plan_joiners(room, &stay, &newest, plan);
+        let moves = kind == ConversationKind::Link
+            || !plan.remove.is_empty()
+            || !plan.key_packages.is_empty();
+        if moves {
+            plan.parties = newest;
+        }
+    }
+
+    /// Devices of our family that belong into a conversation and are not there yet.
+    fn plan_joiners(&self, room: &Room, stay: &[DeviceId], newest: &Parties, plan: &mut Plan) {
+        let Some(own) = self
+            .log
+            .as_ref()
+            .filter(|_| room.kind != ConversationKind::Family)
+        else {
+            return;
+        };
+        let people = newest.certificates_of(stay);
+        let present = |person: Person| people.iter().any(|other| Person::from(other) == person);
+        let wanted = |certificate: &Certificate| match room.kind {
+            ConversationKind::Family => false,
+            ConversationKind::Room => present(Person::from(certificate)),
+            ConversationKind::Link => certificate.role == Role::Guardian,
+            ConversationKind::Contact => match certificate.role {
+                Role::Child => present(Person::from(certificate)),
+                Role::Guardian => newest.is_supervised_by(certificate, &people, plan.day),
+            },
+        };
+        for certificate in own.certificates() {
+            let known = newest.certificate(&certificate.device).is_some();
+            if stay.contains(&certificate.device) || !known || !wanted(&certificate) {
+                continue;
+            }
+            if room.has_left(certificate.member) {
+                continue;
+            }
+            let full =
+                stay.len() + plan.key_packages.len() + 1 >= crate::limits::CONVERSATION_LEAVES_MAX;
+            if let Some((key, key_package)) =
+                self.peer_key_package(certificate.device).filter(|_| !full)
+            {
+                plan.used.push(key);
+                plan.key_packages.push(key_package);
+            }
+        }
+    }
+
+    /// The logs of a conversation's families with everything that this device knows more, and
+    /// no more of it shown than these families have to do with each other.
+    pub(super) fn newest_parties(&self, room: &Room) -> Parties {
+        let parties = room.conversation.parties();
+        let newest = parties.logs().map(|log| {
+            let family = log.family();
+            let Some(latest) = self.latest(&family) else {
+                return log.clone();
+            };
+            if latest.head() == log.head() && room.kind != ConversationKind::Contact {
+                return log.clone();
+            }
+            let shown = if room.kind.crosses_families() {
+                shown_to(latest, parties)
+            } else {
+                Shown::everything(latest)
+            };
+            log.merged(&latest.extract(&shown))
+                .unwrap_or_else(|_| log.clone())
+        });
+        newest.collect()
+    }
+
+    /// Queues decisions for the family's log, with the devices that they bring in.
+    pub(super) fn queue_decisions(
+        &mut self,
+        family: ConversationId,
+        decisions: &[Decision],
+        key_packages: Vec<Bytes>,
+        cx: &mut Cx<'_>,
+    ) {
+        let decisions = decisions
+            .iter()
+            .map(|decision| wire::DecisionRecord {
+                decision: decision.encode().into(),
+                salt: cx.random16().to_vec().into(),
+                consents: vec![],
+            })
+            .collect();
+        let operation = wire::OperationRecord {
+            conversation: family.to_bytes(),
+            decisions,
+            key_packages,
+            ..wire::OperationRecord::default()
+        };
+        self.queue_operation(operation, cx);
+    }
+
+    /// Queues what has to be done in each conversation.
+    pub(super) fn queue_reconciles(&mut self, cx: &mut Cx<'_>) {
+        if !self.reconcile_due || !self.session.is_attached() || !self.session.is_caught_up() {
+            return;
+        }
+        self.reconcile_due = false;
+        let operation = |id: ConversationId| wire::OperationRecord {
+            conversation: id.to_bytes(),
+            reconcile: true,
+            ..wire::OperationRecord::default()
+        };
+        let mut due = Vec::new();
+        for (id, room) in &self.rooms {
+            let queued = self
+                .operations
+                .values()
+                .any(|op| op.reconcile && op.conversation.as_ref() == id.as_bytes());
+            if queued || !room.conversation.is_active() || self.is_forming(*id) {
+                continue;
+            }
+            let needed = self.plan(*id, &operation(*id), cx).is_ok_and(|plan| {
+                !plan.remove.is_empty()
+                    || !plan.key_packages.is_empty()
+                    || plan.parties.heads() != room.conversation.parties().heads()
+            });
+            if needed {
+                due.push(*id);
+            }
+        }
+        for id in due {
+            self.queue_operation(operation(id), cx);
+        }
+    }
+}
+
+/// What a family shows of its log to the other families in a conversation.
+pub(super) fn shown_to(log: &FamilyLog, parties: &Parties) -> Shown {
+    let mut shown = Shown::default();
+    for (id, entry) in log.passes() {
+        let others = entry
+            .pass
+            .sides
+            .iter()
+            .filter(|side| side.family != log.family());
+        for other in others {
+            if parties.log(&other.family).is_some() {
+                shown.passes.insert(*id);
+                let own = entry.pass.side_of(&log.family());
+                shown.children.extend(own.map(|side| side.child));
+            }
+        }
+    }
+    shown
+}
