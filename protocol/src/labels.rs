@@ -35,6 +35,10 @@ pub const HASH_STATEMENT: &[u8] = b"kinline v1 hash statement\0";
 pub const HASH_HEAD: &[u8] = b"kinline v1 hash head\0";
 /// Hash of a sealed commit as the relay compares offers.
 pub const HASH_COMMIT: &[u8] = b"kinline v1 hash commit\0";
+/// Hash of a sealed commit as devices compare their pasts.
+pub const HASH_CHAIN: &[u8] = b"kinline v1 hash chain\0";
+/// Hash that tells whether what is entrusted to guardians has changed.
+pub const HASH_HANDOVER: &[u8] = b"kinline v1 hash handover\0";
 /// Hash of an admission code.
 pub const HASH_ADMISSION: &[u8] = b"kinline v1 hash admission\0";
 
@@ -88,6 +92,8 @@ mod tests {
             super::HASH_STATEMENT,
             super::HASH_HEAD,
             super::HASH_COMMIT,
+            super::HASH_CHAIN,
+            super::HASH_HANDOVER,
             super::HASH_ADMISSION,
             super::AEAD_ENVELOPE,
             super::AEAD_COMMIT,

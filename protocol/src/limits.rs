@@ -75,5 +75,7 @@ pub const OVERFLOW_BYTES_MAX: u64 = 2 * 1_024 * 1_024;
 pub const CONTENT_KEEP_DAYS: u32 = 30;
 /// Milliseconds a gap holds back what follows while attached.
 pub const GAP_HOLD_MS: u64 = 3_600_000;
+/// Messages after which a device renews its keys in a conversation.
+pub const MESSAGES_PER_UPDATE: u64 = 1_000;
 /// Generations a member may leave unconfirmed before the sender self-updates.
 pub const UNCONFIRMED_GENERATIONS_MAX: u64 = 500;

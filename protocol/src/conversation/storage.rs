@@ -60,6 +60,11 @@ impl Conversation {
         changes
     }
 
+    /// Names of the records that were last persisted.
+    pub fn record_names(&self) -> Vec<Vec<u8>> {
+        self.persisted.keys().cloned().collect()
+    }
+
     /// Runs `work`; on an error storage and group are as before.
     pub(super) fn transaction<T>(
         &mut self,

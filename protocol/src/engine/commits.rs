@@ -42,6 +42,20 @@ impl Engine {
         });
     }
 
+    /// What was to be done there is not to be done any more.
+    pub(super) fn forget_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        let of = |op: &wire::OperationRecord| op.conversation.as_ref() == id.as_bytes();
+        let numbers: Vec<u64> = self
+            .operations
+            .iter()
+            .filter(|(_, op)| of(op))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in numbers {
+            self.forget_operation(number, cx);
+        }
+    }
+
     pub(super) fn drop_operations(&mut self, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
         let of = |op: &wire::OperationRecord| op.conversation.as_ref() == id.as_bytes();
         let numbers: Vec<u64> = self
@@ -95,7 +109,7 @@ impl Engine {
         let due: Vec<ConversationId> = self
             .rooms
             .values()
-            .filter(|room| room.conversation.is_active() && room.stuck().is_none())
+            .filter(|room| room.can_talk() && room.stuck().is_none())
             .filter(|room| room.conversation.devices().len() > 1)
             .filter(|room| {
                 room.addresses
@@ -174,7 +188,8 @@ impl Engine {
         };
         room.synced
             && room.stuck().is_none()
-            && room.conversation.is_active()
+            && room.can_talk()
+            && room.suspicion.is_none()
             && !room.conversation.has_pending_commit()
     }
 

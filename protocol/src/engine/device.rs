@@ -62,6 +62,10 @@ pub struct Engine {
     pub(super) index: BTreeMap<ContentId, wire::IndexRecord>,
     pub(super) garbage: BTreeMap<Vec<u8>, Garbage>,
     pub(super) fetched_contents: BTreeMap<(ConversationId, DeviceId), Vec<ContentId>>,
+    /// At a guardian: what children's devices have entrusted to this one.
+    pub(super) wards: BTreeMap<DeviceId, wire::MailboxHandover>,
+    pub(super) revocations: BTreeMap<Vec<u8>, wire::RevocationRecord>,
+    pub(super) closings: BTreeMap<bytes::Bytes, wire::ClosingRecord>,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
     pub(super) disappearing: BTreeSet<(Timestamp, ContentId)>,
@@ -164,6 +168,7 @@ impl Engine {
             Command::Typing { conversation } => self.typing(conversation, &mut cx)?,
             Command::AttachmentFetched { content } => self.attachment_fetched(content, &mut cx)?,
             Command::SelfUpdate { conversation } => self.self_update(conversation, &mut cx)?,
+            Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
         }
         self.settle(&mut cx);
         Ok(self.finish(cx))
@@ -178,6 +183,8 @@ impl Engine {
         self.start_operations(cx);
         self.flush_outbox(cx);
         self.ask_key_packages(cx);
+        self.hand_over(cx);
+        self.flush_mailboxes(cx);
         self.flush_confirmations(cx);
         self.flush_sends(cx);
         self.flush_transfers(cx);
@@ -232,6 +239,8 @@ impl Engine {
             && self.inbox.is_idle()
             && self.sends.is_empty()
             && self.operations.is_empty()
+            && self.revocations.is_empty()
+            && self.closings.is_empty()
             && self.transfers.is_idle()
             && self.confirm_at.is_none()
             && self.outbox.all_acknowledged()

@@ -193,6 +193,12 @@ impl Engine {
         if !direct.key_packages.is_empty() {
             self.take_key_packages(id, device, &direct.key_packages, cx);
         }
+        if let Some(handover) = &direct.handover {
+            self.take_handover(id, device, handover, cx);
+        }
+        if let Some(reentry) = &direct.reentry {
+            self.reentry_asked(id, device, reentry, cx);
+        }
         if direct.wants_key_packages {
             self.key_packages_wanted(id, device, cx);
         }

@@ -82,6 +82,9 @@ pub enum CommandError {
     /// No key package of a device is here.
     #[error("the device of {0} has not given this one a key package yet; try again in a moment")]
     NoKeyPackage(String),
+    /// The device has not entrusted its mailbox to this one.
+    #[error("that device has not entrusted its mailbox to this one")]
+    NotEntrusted,
     /// What was wanted is so already.
     #[error("there is nothing to change")]
     Nothing,

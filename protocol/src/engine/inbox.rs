@@ -337,7 +337,7 @@ impl Engine {
             return false;
         };
         let here = room.conversation.epoch();
-        if epoch <= here || !room.conversation.is_active() || room.stuck() == Some(Stuck::Refused) {
+        if epoch <= here || !room.can_talk() || room.stuck() == Some(Stuck::Refused) {
             return false;
         }
         if self

@@ -220,6 +220,14 @@ pub enum Command {
         /// Of which content.
         content: ContentId,
     },
+    /// Closes the mailbox of a child's device: nothing in or out at once, deleted after 72
+    /// hours; or undoes that. Works while that device is off.
+    CloseMailbox {
+        /// Which device.
+        device: DeviceId,
+        /// Open it again.
+        undo: bool,
+    },
     /// Renews this device's keys and address in a conversation.
     SelfUpdate {
         /// Where.
@@ -398,6 +406,32 @@ pub enum Event {
         device: DeviceId,
         /// Why.
         sentence: String,
+    },
+    /// This device was shown another past of a conversation than its peers, or none of what
+    /// followed: it writes nothing there and asks to come back.
+    Forked {
+        /// Where.
+        conversation: ConversationId,
+    },
+    /// This device is back in a conversation as a new leaf: what was said meanwhile and is
+    /// not sent again is missing here.
+    BackIn {
+        /// Where.
+        conversation: ConversationId,
+    },
+    /// Another device is back in a conversation as a new leaf.
+    CameBack {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        device: DeviceId,
+    },
+    /// The mailbox of a child's device is closed, or open again.
+    MailboxClosed {
+        /// Whose.
+        device: DeviceId,
+        /// It is open again.
+        undone: bool,
     },
     /// The relay refused something.
     RelayError {

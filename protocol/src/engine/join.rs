@@ -17,7 +17,7 @@ use crate::limits;
 use crate::wire;
 
 /// Conversations of one device: nobody means more, and each costs every envelope a try.
-const ROOMS_MAX: usize = 256;
+pub(super) const ROOMS_MAX: usize = 256;
 
 /// Why a welcome was not followed.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,7 @@ impl Engine {
             .as_ref()
             .and_then(OwnAddress::from_wire)
             .ok_or(WelcomeError::KeyPackage)?;
+        let own_conversation = own.for_conversation.clone();
         let storage: StorageEntries = own
             .storage
             .iter()
@@ -100,10 +101,11 @@ impl Engine {
             },
         )?;
         let id = conversation.id();
-        if self.rooms.contains_key(&id) {
+        let back = own_conversation.as_ref() == id.as_bytes();
+        if self.rooms.contains_key(&id) != back {
             return Err(WelcomeError::Again);
         }
-        if self.rooms.len() >= ROOMS_MAX {
+        if !back && self.rooms.len() >= ROOMS_MAX {
             return Err(WelcomeError::Rooms);
         }
         let Some(ConversationContext { kind, title, .. }) = context else {
@@ -111,11 +113,18 @@ impl Engine {
         };
         if kind == ConversationKind::Family {
             let log = parties.logs().next().ok_or(WelcomeError::Family)?;
-            self.check_family(log)?;
-            if !self.record.family_conversation.is_empty() {
-                return Err(WelcomeError::Again);
+            if back {
+                let own = self.log.as_ref().ok_or(WelcomeError::Family)?;
+                if !log.contains_head(own.head()) {
+                    return Err(WelcomeError::Fork);
+                }
+            } else {
+                self.check_family(log)?;
+                if !self.record.family_conversation.is_empty() {
+                    return Err(WelcomeError::Again);
+                }
+                self.record.family_conversation = id.to_bytes();
             }
-            self.record.family_conversation = id.to_bytes();
             self.replace_log(log.clone(), cx);
         } else {
             // The family conversation comes first: it carries the log.
@@ -131,8 +140,14 @@ impl Engine {
         }
         self.record.pairing_head.clear();
         self.save_device(cx);
-        self.rooms
-            .insert(id, Room::new(conversation, kind, title.clone(), address));
+        let room = Room::new(conversation, kind, title.clone(), address);
+        if back {
+            self.take_over(room, cx);
+            self.forget_return_key_packages(id, cx);
+            self.learn(id, cx);
+            return Ok(id);
+        }
+        self.rooms.insert(id, room);
         self.learn(id, cx);
         cx.event(Event::Joined {
             conversation: id,

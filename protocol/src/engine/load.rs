@@ -116,6 +116,9 @@ impl Engine {
             disappearing: BTreeSet::new(),
             session: Session::default(),
             inbox: Inbox::default(),
+            wards: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            closings: BTreeMap::new(),
             transfers: Transfers::default(),
             pairing: None,
             confirm_at: None,
@@ -220,6 +223,13 @@ impl Engine {
             let log = FamilyLog::from_entries(&news.entries)
                 .map_err(|_| LoadError::Damaged("another family's log"))?;
             self.friends.insert(log.family(), log);
+        } else if let Some(device) = split(records::WARD) {
+            let device = DeviceId::try_from(device.as_slice()).map_err(|_| damaged)?;
+            self.wards.insert(device, read(value)?);
+        } else if let Some(id) = split(records::REVOCATION) {
+            self.revocations.insert(id, read(value)?);
+        } else if let Some(mailbox) = split(records::CLOSING) {
+            self.closings.insert(mailbox.into(), read(value)?);
         } else if let Some(id) = split(records::GARBAGE) {
             self.garbage.insert(
                 id,

@@ -148,7 +148,7 @@ impl Engine {
             let ready = self
                 .rooms
                 .get(&id)
-                .is_some_and(|room| room.synced && room.conversation.is_active())
+                .is_some_and(|room| room.synced && room.can_talk() && room.suspicion.is_none())
                 && !self.is_forming(id);
             if !ready || !self.encrypt_waiting(key, cx) {
                 blocked.insert(id);
@@ -221,6 +221,7 @@ impl Engine {
         if recipients.values().map(Vec::len).sum::<usize>() + 1 < members {
             room.partial_generations += 1;
         }
+        room.sent_since_update += 1;
         // One message; who has to be told another start gets it in another send.
         for (start, recipients) in recipients {
             let payload = application_payload(self.signer.device, sequence, start, &message);
@@ -306,12 +307,16 @@ impl Engine {
         let worn: Vec<ConversationId> = self
             .rooms
             .values()
-            .filter(|room| room.partial_generations >= limits::UNCONFIRMED_GENERATIONS_MAX)
+            .filter(|room| {
+                room.partial_generations >= limits::UNCONFIRMED_GENERATIONS_MAX
+                    || room.sent_since_update >= limits::MESSAGES_PER_UPDATE
+            })
             .map(super::state::Room::id)
             .collect();
         for id in worn {
             if let Some(room) = self.rooms.get_mut(&id) {
                 room.partial_generations = 0;
+                room.sent_since_update = 0;
             }
             self.renew(id, cx);
         }

@@ -20,7 +20,7 @@ const OWN_KEY_PACKAGES_MAX: usize = 8;
 /// A device that asks for key packages gets one at most so often.
 const GIVE_AGAIN_MS: u64 = 60_000;
 /// Scope of the addresses in key packages: their conversation is not known yet.
-const NO_CONVERSATION: ConversationId = ConversationId::new([0; 16]);
+pub(super) const NO_CONVERSATION: ConversationId = ConversationId::new([0; 16]);
 /// What stays of a used key package, so that it is known when it comes again: the signature
 /// at its end.
 const USED_BYTES: usize = 64;
@@ -108,10 +108,9 @@ impl Engine {
 
     /// Key packages that were made for pairing serve nobody once this device is in a family.
     pub(super) fn forget_pairing_key_packages(&mut self, cx: &mut Cx<'_>) {
-        let pairing = self
-            .key_packages
-            .iter()
-            .filter(|(_, record)| record.for_device.is_empty());
+        let pairing = self.key_packages.iter().filter(|(_, record)| {
+            record.for_device.is_empty() && record.for_conversation.is_empty()
+        });
         let ids: Vec<Vec<u8>> = pairing.map(|(id, _)| id.clone()).collect();
         for id in ids {
             self.forget_key_package(&id, cx);
@@ -123,10 +122,46 @@ impl Engine {
         for_device: Option<DeviceId>,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, CommandError> {
+        let record = wire::KeyPackageRecord {
+            for_device: for_device.map(DeviceId::to_bytes).unwrap_or_default(),
+            ..wire::KeyPackageRecord::default()
+        };
+        self.make_key_package(record, cx)
+    }
+
+    /// One with which this device comes back into a conversation; those before it are void.
+    pub(super) fn new_key_package_for(
+        &mut self,
+        id: ConversationId,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<u8>, CommandError> {
+        self.forget_return_key_packages(id, cx);
+        let record = wire::KeyPackageRecord {
+            for_conversation: id.to_bytes(),
+            ..wire::KeyPackageRecord::default()
+        };
+        self.make_key_package(record, cx)
+    }
+
+    pub(super) fn forget_return_key_packages(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        let before = self
+            .key_packages
+            .iter()
+            .filter(|(_, record)| record.for_conversation.as_ref() == id.as_bytes());
+        let before: Vec<Vec<u8>> = before.map(|(id, _)| id.clone()).collect();
+        for id in before {
+            self.forget_key_package(&id, cx);
+        }
+    }
+
+    fn make_key_package(
+        &mut self,
+        record: wire::KeyPackageRecord,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<u8>, CommandError> {
         let (own, address) = self.draw_address(NO_CONVERSATION, cx);
         let made = make_key_package(&self.crypto, &self.signer, own, &address)?;
         let record = wire::KeyPackageRecord {
-            for_device: for_device.map(DeviceId::to_bytes).unwrap_or_default(),
             address: Some(made.address.to_wire()),
             storage: made
                 .storage
@@ -136,6 +171,7 @@ impl Engine {
                     value: value.into(),
                 })
                 .collect(),
+            ..record
         };
         let id = cx.random16().to_vec();
         cx.put_message(records::state(records::KEY_PACKAGE, &[&id]), &record);

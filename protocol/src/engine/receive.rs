@@ -8,6 +8,7 @@ use super::io::Event;
 use super::records;
 use super::state::Cx;
 use crate::content::{Content, ContentIn};
+use crate::conversation::message_epoch;
 use crate::day::Timestamp;
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire::{self, SequenceRange};
@@ -102,10 +103,12 @@ impl Engine {
                 } else {
                     self.unreadable(&error.to_string(), cx);
                     self.missed(id, hint, cx);
+                    self.did_not_open(id, hint.sender, message, cx);
                 }
                 return;
             }
         };
+        room.strange.remove(&device);
         let content = ContentIn::parse(&signed).and_then(|content| content.verify(&key));
         match content {
             Ok(content)
@@ -121,6 +124,17 @@ impl Engine {
                 cx,
             ),
             Err(error) => self.unreadable(&error.to_string(), cx),
+        }
+    }
+
+    /// A message of this epoch from a device that is in it should open.
+    fn did_not_open(&mut self, id: ConversationId, sender: DeviceId, message: &[u8], cx: &Cx<'_>) {
+        let here = self.rooms.get(&id).is_some_and(|room| {
+            message_epoch(message) == Some(room.conversation.epoch())
+                && room.conversation.leaf(sender).is_some()
+        });
+        if here {
+            self.strange(id, sender, cx);
         }
     }
 
@@ -198,7 +212,7 @@ impl Engine {
         true
     }
 
-    fn take_held(
+    pub(super) fn take_held(
         &mut self,
         id: ConversationId,
         sender: DeviceId,
@@ -423,8 +437,13 @@ impl Engine {
             self.unreadable("its sender does not belong to the family any more", cx);
             return;
         };
-        if self.index.contains_key(&content.id) {
-            self.unreadable("its id was used before", cx);
+        if let Some(known) = self.index.get(&content.id) {
+            if known.sender_device.as_ref() == content.sender.as_bytes() {
+                // Said again by a device that came back.
+                self.counters.duplicates += 1;
+            } else {
+                self.unreadable("its id was used before", cx);
+            }
             return;
         }
         self.apply(id, content, member, signed, false, cx);

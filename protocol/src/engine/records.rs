@@ -22,6 +22,11 @@ pub(super) const OUTGOING: &[u8] = b"o/";
 pub(super) const SEND: &[u8] = b"s/";
 pub(super) const OPERATION: &[u8] = b"q/";
 pub(super) const HELD: &[u8] = b"h/";
+/// At a guardian: what a child's device has entrusted to this one, by device.
+pub(super) const WARD: &[u8] = b"w/";
+pub(super) const REVOCATION: &[u8] = b"v/";
+/// By mailbox.
+pub(super) const CLOSING: &[u8] = b"z/";
 pub(super) const INDEX: &[u8] = b"i/";
 pub(super) const GARBAGE: &[u8] = b"x/";
 /// An attachment that was fetched, until its sender is told: by conversation, sender and content.

@@ -41,6 +41,11 @@ pub(super) enum Request {
     FetchCommit(ConversationId, u64),
     CreateBlob(super::io::BlobHandle),
     Rendezvous,
+    /// By record.
+    Revoke(Vec<u8>),
+    /// By mailbox.
+    Close(Bytes),
+    RenewCloseKey,
     Other,
 }
 
@@ -100,6 +105,17 @@ impl Session {
 
     pub(super) fn is_asking(&self, request: &Request) -> bool {
         self.requests.values().any(|asked| asked == request)
+    }
+
+    /// The nonce of this connection's hello.
+    pub(super) fn nonce(&self) -> &[u8] {
+        &self.nonce
+    }
+
+    /// Requests about mailboxes that the relay has not answered.
+    pub(super) fn requests_of_mailboxes(&self) -> usize {
+        let about = |asked: &&Request| matches!(asked, Request::Revoke(_) | Request::Close(_));
+        self.requests.values().filter(about).count()
     }
 
     /// One more of what waited is processed.
@@ -298,6 +314,7 @@ impl Engine {
                 cx.event(Event::Attached {
                     waiting: attached.waiting,
                 });
+                self.renew_close_key(cx);
                 self.join_rendezvous(cx);
             }
             (ServerBody::SendResult(result), Some(Request::Send(number))) => {
@@ -308,6 +325,13 @@ impl Engine {
             }
             (ServerBody::BlobCreated(created), Some(Request::CreateBlob(handle))) => {
                 self.blob_created(handle, created.offset, cx);
+            }
+            (ServerBody::GrantRevoked(_), Some(Request::Revoke(id))) => self.grant_revoked(&id, cx),
+            (ServerBody::MailboxClosed(_), Some(Request::Close(mailbox))) => {
+                self.mailbox_closed(&mailbox, cx);
+            }
+            (ServerBody::CloseKeyRenewed(_), Some(Request::RenewCloseKey)) => {
+                self.close_key_renewed(cx);
             }
             // The opener hears of the joiner unasked.
             (ServerBody::RendezvousReady(ready), _) => self.rendezvous_ready(&ready, cx),
@@ -321,9 +345,8 @@ impl Engine {
         let after = u64::from(error.retry_after_ms);
         match (&request, code) {
             (Some(Request::Attach), ErrorCode::StaleGeneration) => {
-                self.record.stale_generation = self.presented_generation();
-                self.save_device(cx);
                 cx.event(Event::StaleStore);
+                self.start_over(cx);
             }
             (Some(Request::Send(number)), _) => self.send_refused(*number, after, cx),
             (Some(Request::CreateBlob(handle)), ErrorCode::TooLarge) => {
@@ -333,6 +356,9 @@ impl Engine {
             (Some(Request::FetchCommit(..)), _) => {
                 let at = self.session.retry_at(cx.now, after);
                 self.session.slots_after = Some(at);
+            }
+            (Some(request @ (Request::Revoke(_) | Request::Close(_))), code) if !is_passing(code) => {
+                self.mailbox_refused(request, cx);
             }
             (Some(Request::Rendezvous), _) => {
                 self.pairing_failed("the relay has no meeting point for this pairing code: it was used already or has run out; ask for a new one", cx)
@@ -362,6 +388,7 @@ impl Engine {
         ];
         let caught_up = [
             self.confirm_at,
+            self.suspicion_deadline(),
             self.gap_deadline(),
             self.asks.values().map(super::receive::Ask::at).min(),
         ];
@@ -382,6 +409,7 @@ impl Engine {
             self.confirm_at = Some(cx.now);
         }
         self.fetch_again(cx);
+        self.follow_suspicions(cx);
         if self.session.upkeep_at.is_some_and(|at| at <= cx.now) {
             self.upkeep(cx);
         }
@@ -393,6 +421,7 @@ impl Engine {
         self.expire_outbox(cx);
         self.renew_addresses(cx);
         self.retry_void_slots();
+        self.ask_all_back(cx);
     }
 
     /// When a gap that began at `since` is given up: after an hour, and not before its sender
@@ -408,4 +437,12 @@ impl Engine {
             .filter_map(|peer| self.gap_over(peer.gap_since_ms))
             .min()
     }
+}
+
+/// Whether the same request may succeed later.
+const fn is_passing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::SlowDown | ErrorCode::NoRoom | ErrorCode::ShuttingDown | ErrorCode::Internal
+    )
 }

@@ -29,7 +29,7 @@ impl Engine {
         if !self.session.is_attached() || !self.session.is_drained() || !self.inbox.is_idle() {
             return;
         }
-        let open = |room: &&super::state::Room| !room.synced && room.conversation.is_active();
+        let open = |room: &&super::state::Room| !room.synced && room.can_talk();
         let behind: Vec<ConversationId> = self
             .rooms
             .values()
@@ -69,6 +69,7 @@ impl Engine {
                 room.synced = true;
                 if self.inbox.waits_for_slot(id) {
                     self.inbox.walked_in_vain(epoch);
+                    self.suspect(id, cx);
                 }
             }
         }
@@ -162,6 +163,7 @@ impl Engine {
         };
         match dropped.and_then(|()| room.conversation.merge_other(&commit, offerer, latest)) {
             Ok(incoming) => {
+                room.chain_commit(sealed);
                 self.merged(id, incoming, cx);
                 Taken::Merged
             }
@@ -225,11 +227,22 @@ impl Engine {
         room.dirty = true;
         // Nobody can have offered a commit for an epoch that only we have entered.
         room.synced = true;
+        let revoke_old = self
+            .operations
+            .get(&send.operation)
+            .is_some_and(|operation| operation.revoke_old);
         cx.erase(records::number(records::OPERATION, send.operation));
         self.operations.remove(&send.operation);
         match room.conversation.merge_own(own, &send.news) {
             Ok(incoming) => {
+                if let Some(commit) = &send.commit {
+                    room.chain_commit(&commit.sealed);
+                }
+                room.sent_since_update = 0;
                 self.merged(id, incoming, cx);
+                if revoke_old {
+                    self.retire_addresses(id, cx);
+                }
                 true
             }
             Err(error) => {
@@ -293,10 +306,25 @@ impl Engine {
             conversation: id,
             epoch,
         });
-        for device in incoming.removed {
-            self.device_left(id, device, cx);
+        let (back, gone): (Vec<DeviceId>, Vec<DeviceId>) = incoming
+            .removed
+            .into_iter()
+            .partition(|device| incoming.added.contains(device));
+        for device in &gone {
+            self.device_left(id, *device, cx);
         }
-        for device in incoming.added.into_iter().filter(|device| *device != own) {
+        if !gone.is_empty() && !incoming.self_removed {
+            // Who has left knew our address.
+            self.replace_address(id, cx);
+        }
+        for device in back.iter().filter(|device| **device != own) {
+            self.came_back(id, *device, cx);
+            if kind == ConversationKind::Family {
+                self.offer_key_packages(id, *device, cx);
+            }
+        }
+        let new = incoming.added.into_iter();
+        for device in new.filter(|device| *device != own && !back.contains(device)) {
             if let Some(room) = self.rooms.get_mut(&id) {
                 room.peers.remove(&device);
                 let peer = room.peer(device);

@@ -66,6 +66,16 @@ pub(super) struct Room {
     pub(super) peers: BTreeMap<DeviceId, wire::PeerState>,
     /// State differs from what was last persisted.
     pub(super) dirty: bool,
+    /// Hashes of the last commits, oldest first.
+    pub(super) chain: Vec<[u8; 16]>,
+    /// This device can't follow it and has to come back as a new leaf.
+    pub(super) lost: bool,
+    /// Messages since this device's last commit.
+    pub(super) sent_since_update: u64,
+    /// Volatile: it may have gone on without us.
+    pub(super) suspicion: Option<super::reentry::Suspicion>,
+    /// Volatile: messages of this epoch that did not open, with none that did since.
+    pub(super) strange: BTreeMap<DeviceId, u32>,
     /// Who has left it by themselves.
     pub(super) left: BTreeSet<MemberId>,
     /// The families' logs differ from what was last persisted.
@@ -93,6 +103,11 @@ impl Room {
             next_sequence: 1,
             next_order: 1,
             peers: BTreeMap::new(),
+            chain: vec![],
+            lost: false,
+            sent_since_update: 0,
+            suspicion: None,
+            strange: BTreeMap::new(),
             left: BTreeSet::new(),
             dirty: true,
             parties_dirty: true,
@@ -100,6 +115,11 @@ impl Room {
             stuck: None,
             partial_generations: 0,
         }
+    }
+
+    /// Whether this device is in it and can follow it.
+    pub(super) fn can_talk(&self) -> bool {
+        !self.lost && self.conversation.is_active()
     }
 
     pub(super) const fn id(&self) -> ConversationId {
@@ -168,6 +188,9 @@ impl Room {
             ended: !self.conversation.is_active(),
             peers: self.peers.values().cloned().collect(),
             next_order: self.next_order,
+            chain: self.chain.iter().map(|hash| hash.to_vec().into()).collect(),
+            lost: self.lost,
+            sent_since_update: self.sent_since_update,
             left: self.left.iter().map(|member| member.to_bytes()).collect(),
         };
         changes.records.insert(
@@ -209,6 +232,15 @@ impl Room {
             next_sequence: record.next_sequence,
             next_order: record.next_order,
             peers,
+            chain: record
+                .chain
+                .iter()
+                .map(|hash| hash.as_ref().try_into().ok())
+                .collect::<Option<_>>()?,
+            lost: record.lost,
+            sent_since_update: record.sent_since_update,
+            suspicion: None,
+            strange: BTreeMap::new(),
             left: record
                 .left
                 .iter()

@@ -1,0 +1,413 @@
+//! Coming back: a device that was restored from an old copy, or shown another past than its
+//! peers, can't follow a conversation any more. It says so before it encrypts anything there,
+//! and asks a peer to bring it back as a new leaf (PROTOCOL §6.7).
+//!
+//! Each side names the hashes of the last commits that led it to its epoch. Where the two
+//! lists part, the lower hash wins: the other side is the one that comes back.
+
+use prost::Message as _;
+
+use super::device::Engine;
+use super::io::Event;
+use super::records;
+use super::state::{Cx, Room};
+use crate::conversation::{ConversationKind, check_key_package};
+use crate::day::Timestamp;
+use crate::ids::{ConversationId, DeviceId, MailboxId};
+use crate::primitives::hash;
+use crate::{labels, wire};
+
+/// Commits whose hashes are kept of each conversation.
+const CHAIN_MAX: usize = 64;
+/// Times a day that a device is brought back into a conversation.
+const READDS_MAX: u32 = 3;
+/// After this it is asked once more whether a slot is still said to be empty.
+const SUSPECT_MS: u64 = 60_000;
+/// Messages of one device in one epoch that don't open, with none that does, before a fork
+/// is suspected.
+const STRANGE_MAX: u32 = 3;
+/// A device that was not brought back asks again.
+const ASK_AGAIN_MS: u64 = 3_600_000;
+
+/// Why a conversation can't be followed, while it is not certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Suspicion {
+    /// When the slot is looked at again.
+    look_at: Timestamp,
+    /// It was looked at again.
+    looked: bool,
+}
+
+/// Who can bring a device back into a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Winner {
+    Us,
+    Them,
+}
+
+pub(super) fn commit_hash(sealed: &[u8]) -> [u8; 16] {
+    let hash = hash::labelled(labels::HASH_CHAIN, &[sealed]);
+    hash.first_chunk::<16>().copied().unwrap_or_default()
+}
+
+impl Room {
+    /// Remembers the commit that led into this epoch.
+    pub(super) fn chain_commit(&mut self, sealed: &[u8]) {
+        self.chain.push(commit_hash(sealed));
+        let old = self.chain.len().saturating_sub(CHAIN_MAX);
+        self.chain.drain(..old);
+        self.suspicion = None;
+        self.strange.clear();
+    }
+
+    /// Where two pasts part, who is right.
+    fn winner(&self, epoch: u64, chain: &[[u8; 16]]) -> Winner {
+        let here = self.conversation.epoch();
+        let ours = self.chain.iter().rev().zip((0..=here).rev());
+        let theirs: Vec<(u64, &[u8; 16])> = chain
+            .iter()
+            .rev()
+            .zip((0..=epoch).rev())
+            .map(|(hash, epoch)| (epoch, hash))
+            .collect();
+        let mut winner = Winner::Us;
+        // Newest first, so the first commit in which they differ is looked at last.
+        for (our, at) in ours {
+            if let Some((_, their)) = theirs.iter().find(|(epoch, _)| *epoch == at) {
+                if our == *their {
+                    break;
+                }
+                winner = if our <= *their {
+                    Winner::Us
+                } else {
+                    Winner::Them
+                };
+            }
+        }
+        winner
+    }
+}
+
+impl Engine {
+    // ---- noticing
+
+    /// A message speaks of an epoch that, so the relay says, nothing leads to.
+    pub(super) fn suspect(&mut self, id: ConversationId, cx: &Cx<'_>) {
+        if let Some(room) = self.rooms.get_mut(&id).filter(|room| room.can_talk()) {
+            room.suspicion.get_or_insert(Suspicion {
+                look_at: cx.now.plus_ms(SUSPECT_MS),
+                looked: false,
+            });
+        }
+    }
+
+    /// A certified device's message of this epoch does not open.
+    pub(super) fn strange(&mut self, id: ConversationId, device: DeviceId, cx: &Cx<'_>) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let count = room.strange.entry(device).or_default();
+        *count = count.saturating_add(1);
+        if *count >= STRANGE_MAX {
+            self.suspect(id, cx);
+        }
+    }
+
+    /// Looks again at the slots of conversations that may have gone on without us, and asks
+    /// to come back where they have.
+    pub(super) fn follow_suspicions(&mut self, cx: &mut Cx<'_>) {
+        let mut look = Vec::new();
+        let mut gone = Vec::new();
+        for (id, room) in &mut self.rooms {
+            let Some(suspicion) = room.suspicion.as_mut() else {
+                continue;
+            };
+            if suspicion.look_at > cx.now {
+                continue;
+            }
+            if suspicion.looked {
+                gone.push(*id);
+            } else {
+                suspicion.looked = true;
+                look.push(*id);
+            }
+            suspicion.look_at = cx.now.plus_ms(if suspicion.looked {
+                SUSPECT_MS
+            } else {
+                ASK_AGAIN_MS
+            });
+        }
+        for id in look {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.synced = false;
+            }
+        }
+        for id in gone {
+            if let Some(suspicion) = self.rooms.get_mut(&id).and_then(|r| r.suspicion.as_mut()) {
+                suspicion.look_at = cx.now.plus_ms(ASK_AGAIN_MS);
+            }
+            cx.event(Event::Forked { conversation: id });
+            self.ask_back(id, cx);
+        }
+    }
+
+    pub(super) fn suspicion_deadline(&self) -> Option<Timestamp> {
+        self.rooms
+            .values()
+            .filter_map(|room| room.suspicion)
+            .map(|suspicion| suspicion.look_at)
+            .min()
+    }
+
+    /// The relay has seen a newer store than this one: nothing is encrypted from this state
+    /// any more. Draws a new mailbox, and comes back into each conversation as a new leaf.
+    pub(super) fn start_over(&mut self, cx: &mut Cx<'_>) {
+        let mut seed = || -> bytes::Bytes { [cx.random16(), cx.random16()].concat().into() };
+        self.record.authentication_seed = seed();
+        self.record.grant_seed = seed();
+        self.record.close_seed = seed();
+        self.record.revocation_seed = seed();
+        self.record.former_revocation_seed.clear();
+        self.record.next_close_seed.clear();
+        self.mailbox = MailboxId::new(cx.random16());
+        self.record.mailbox = self.mailbox.to_bytes();
+        self.record.mailbox_open = false;
+        self.record.admission_code = self.record.invitation.clone();
+        self.record.stale_generation = 0;
+        self.save_device(cx);
+        let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
+        for id in ids {
+            self.discard_sends(id, |_| true, cx);
+            self.forget_operations(id, cx);
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.lost = true;
+                room.dirty = true;
+                room.addresses.clear();
+            }
+        }
+        // The other copy may have used them.
+        let own: Vec<Vec<u8>> = self.key_packages.keys().cloned().collect();
+        for id in own {
+            self.forget_key_package(&id, cx);
+        }
+        let peers: Vec<Vec<u8>> = self.peer_key_packages.keys().cloned().collect();
+        for id in peers {
+            self.use_peer_key_package(id, cx);
+        }
+    }
+
+    /// Asks to come back into every conversation that was lost; the family's first.
+    pub(super) fn ask_all_back(&mut self, cx: &mut Cx<'_>) {
+        let mut lost: Vec<(bool, ConversationId)> = self
+            .rooms
+            .values()
+            .filter(|room| room.lost && room.conversation.is_active())
+            .map(|room| (room.kind != ConversationKind::Family, room.id()))
+            .collect();
+        lost.sort_unstable();
+        for (_, id) in lost {
+            self.ask_back(id, cx);
+        }
+    }
+
+    /// Asks every device that may do it to bring this one back: whoever comes first does.
+    fn ask_back(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        let Some(room) = self.rooms.get(&id) else {
+            return;
+        };
+        let (epoch, chain) = (room.conversation.epoch(), room.chain.clone());
+        let own = self.device();
+        let mut devices = room.conversation.devices();
+        devices.retain(|device| *device != own);
+        let Ok(key_package) = self.new_key_package_for(id, cx) else {
+            return;
+        };
+        let asked = wire::ReentryRoom {
+            conversation: id.to_bytes(),
+            key_package: key_package.into(),
+            epoch,
+            chain: chain.iter().map(|hash| hash.to_vec().into()).collect(),
+        };
+        for device in devices {
+            let direct = wire::Direct {
+                reentry: Some(wire::Reentry {
+                    rooms: vec![asked.clone()],
+                }),
+                ..wire::Direct::default()
+            };
+            self.send_direct(id, device, direct, cx);
+        }
+    }
+
+    // ---- bringing back
+
+    /// A device asks to come back into a conversation.
+    pub(super) fn reentry_asked(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        reentry: &wire::Reentry,
+        cx: &mut Cx<'_>,
+    ) {
+        for asked in reentry.rooms.iter().take(1) {
+            if asked.conversation.as_ref() == id.as_bytes() {
+                self.bring_back(id, device, asked, cx);
+            }
+        }
+    }
+
+    fn bring_back(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        asked: &wire::ReentryRoom,
+        cx: &mut Cx<'_>,
+    ) {
+        let chain: Option<Vec<[u8; 16]>> = asked
+            .chain
+            .iter()
+            .take(CHAIN_MAX)
+            .map(|hash| hash.as_ref().try_into().ok())
+            .collect();
+        let certificate = self.certificate_in(id, device);
+        let package = check_key_package(&self.crypto, &asked.key_package).ok();
+        let (Some(chain), Some(certificate), Some(package)) = (chain, certificate, package) else {
+            return self.unreadable("it asks to come back without saying how", cx);
+        };
+        if package.device != device || package.signature_key != certificate.signature_key {
+            return self.unreadable("it asks to come back as another device", cx);
+        }
+        let day = self.today(cx.now);
+        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.can_talk()) else {
+            return;
+        };
+        if room.winner(asked.epoch, &chain) == Winner::Them {
+            // It is we who were shown the wrong past.
+            if room.suspicion.is_none() {
+                cx.event(Event::Forked { conversation: id });
+                self.suspect(id, cx);
+                self.ask_back(id, cx);
+            }
+            return;
+        }
+        let peer = room.peer(device);
+        if peer.readd_day != day.0 {
+            (peer.readd_day, peer.readds) = (day.0, 0);
+        }
+        if peer.readds >= READDS_MAX {
+            self.counters.refused += 1;
+            cx.event(Event::Refused {
+                conversation: id,
+                sentence: "a device asks too often to come back; it may ask again tomorrow".into(),
+            });
+            return;
+        }
+        let waits = |op: &wire::OperationRecord| {
+            op.conversation.as_ref() == id.as_bytes()
+                && op
+                    .remove
+                    .iter()
+                    .any(|removed| removed.as_ref() == device.as_bytes())
+        };
+        if self.operations.values().any(waits) {
+            return;
+        }
+        let operation = wire::OperationRecord {
+            conversation: id.to_bytes(),
+            key_packages: vec![asked.key_package.clone()],
+            remove: vec![device.to_bytes()],
+            ..wire::OperationRecord::default()
+        };
+        self.queue_operation(operation, cx);
+    }
+
+    /// A leaf was replaced by a new one of the same device: what it has not confirmed goes to
+    /// it again.
+    pub(super) fn came_back(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        let day = self.today(cx.now);
+        if let Some(room) = self.rooms.get_mut(&id) {
+            let before = room.peers.remove(&device).unwrap_or_default();
+            let peer = room.peer(device);
+            peer.first_sequence_seen = 1;
+            peer.readd_day = day.0;
+            peer.readds = if before.readd_day == day.0 {
+                before.readds.saturating_add(1)
+            } else {
+                1
+            };
+        }
+        let keys: Vec<_> = self.outbox.from(id, 0).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.change_peers(key, cx, |peer| {
+                let again = peer.device.as_ref() == device.as_bytes()
+                    && super::outgoing::is_open(peer.state());
+                if again {
+                    peer.set_state(wire::OutgoingState::Waiting);
+                }
+                again
+            });
+        }
+        cx.event(Event::CameBack {
+            conversation: id,
+            device,
+        });
+    }
+
+    // ---- being back
+
+    /// This device has a new leaf in a conversation: takes over what belongs to the old one,
+    /// and counts its contents anew.
+    pub(super) fn take_over(&mut self, mut room: Room, cx: &mut Cx<'_>) {
+        let id = room.id();
+        if let Some(old) = self.rooms.remove(&id) {
+            room.next_order = old.next_order;
+            room.left = old.left;
+            // Names of MLS records that the new state does not have.
+            for name in old.conversation.record_names() {
+                cx.erase(records::state(records::MLS, &[id.as_bytes(), &name]));
+            }
+        }
+        let held: Vec<_> = self
+            .held
+            .keys()
+            .filter(|(of, _, _)| *of == id)
+            .copied()
+            .collect();
+        for (id, sender, sequence) in held {
+            self.take_held(id, sender, sequence, cx);
+        }
+        self.asks.retain(|(of, _), _| *of != id);
+        self.rooms.insert(id, room);
+        self.recount(id, cx);
+        cx.event(Event::BackIn { conversation: id });
+    }
+
+    /// Contents that somebody has not confirmed are said again by the new leaf, from 1 on.
+    fn recount(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        self.own_contents.retain(|(of, _), _| *of != id);
+        let keys: Vec<_> = self.outbox.from(id, 0).map(|(key, _)| *key).collect();
+        for key in keys {
+            let Some(mut outgoing) = self.outbox.remove(&key) else {
+                continue;
+            };
+            cx.erase(records::outgoing(key.0, key.1));
+            let content = wire::SignedContent::decode(outgoing.signed_content.clone())
+                .ok()
+                .and_then(|signed| crate::content::Content::decode(&signed.content).ok());
+            let (Some(mut content), Some(room)) = (content, self.rooms.get_mut(&id)) else {
+                continue;
+            };
+            content.sequence = room.next_sequence;
+            room.next_sequence += 1;
+            outgoing.sequence = content.sequence;
+            outgoing.signed_content = content.sign(&self.signer.key).into();
+            for peer in &mut outgoing.peers {
+                if super::outgoing::is_open(peer.state()) {
+                    peer.set_state(wire::OutgoingState::Waiting);
+                }
+            }
+            self.own_contents.insert((id, content.sequence), content.id);
+            self.put_back((id, content.sequence), outgoing, cx);
+        }
+    }
+}
