@@ -129,6 +129,17 @@ fn spans_that_touch_are_one_and_a_far_end_names_its_day() {
 }
 
 #[test]
+fn a_span_inside_another_does_not_end_it() {
+    let spans = [
+        span(ALL_WEEK, (10, 0), (20, 0)),
+        span(ALL_WEEK, (11, 0), (12, 0)),
+    ];
+    let policy = quiet("UTC", &spans);
+    let words = "It is quiet time until 20:00.";
+    assert_eq!(sentence(&policy, utc(2026, 6, 1, 10, 30)), words);
+}
+
+#[test]
 fn a_week_without_a_pause_is_always_quiet() {
     let policy = quiet("Europe/Berlin", &[span(ALL_WEEK, (8, 0), (8, 0))]);
     let now = utc(2026, 3, 28, 12, 0);
@@ -182,6 +193,8 @@ fn spans_inside_a_change() {
     // 02:15 to 02:45 does not exist on 29 March, and its first is meant on 25 October.
     let policy = quiet("Europe/Berlin", &[span(ALL_WEEK, (2, 15), (2, 45))]);
     assert_eq!(found(&policy, utc(2026, 3, 28, 12, 0), 1), []);
+    let next = policy.next_change(utc(2026, 3, 28, 12, 0));
+    assert_eq!(next, Some(utc(2026, 3, 30, 0, 15)));
     let change = utc(2026, 10, 25, 0, 0);
     let night = found(&policy, utc(2026, 10, 24, 12, 0), 1);
     assert_eq!(
