@@ -12,6 +12,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
     config.enable_type_names();
+    // Stand in contents, which are compared; prost derives it for flat messages only.
+    for message in ["SignedStatement", "LogEntry"] {
+        config.type_attribute(format!(".kinline.v1.{message}"), "#[derive(Eq)]");
+    }
     config.compile_fds(descriptors)?;
     Ok(())
 }

@@ -190,6 +190,14 @@ fn a_family_talks_from_the_shell() {
     assert_eq!(by_id(&photo)["photo"]["caption"], "lake");
     assert_eq!(by_id(&voice)["kind"], "voice");
 
+    let words = "progress --app Garden --activity Adding --level 3 --minutes 12 --score 17";
+    let words: Vec<&str> = words.split(' ').collect();
+    let played = world.say("mia", &words);
+    let told = world.inbox("dad");
+    let told = told.iter().find(|message| message["id"] == played).unwrap();
+    assert_eq!(told["progress"]["app"], "Garden");
+    assert_eq!(told["progress"]["seconds"], 720);
+
     let out = world.path("out.jpg");
     world.say("mia", &["fetch", &photo, "--out", out.to_str().unwrap()]);
     assert!(std::fs::read(&out).unwrap().starts_with(&[0xFF, 0xD8]));
@@ -409,6 +417,7 @@ fn help_is_there_for_every_verb() {
         "photo",
         "voice",
         "sticker",
+        "progress",
         "react",
         "edit",
         "delete",

@@ -36,3 +36,5 @@ pub mod envelope;
 pub mod identity;
 #[cfg(feature = "client")]
 pub mod pairing;
+#[cfg(feature = "client")]
+pub mod policy;

@@ -153,6 +153,33 @@ pub enum Verb {
         #[command(flatten)]
         sending: Sending,
     },
+    /// Tell the family what was played and achieved in a learning app
+    Progress {
+        /// The app's name
+        #[arg(long, value_name = "NAME")]
+        app: String,
+        /// What was played in it
+        #[arg(long, value_name = "NAME")]
+        activity: String,
+        /// The level that was reached
+        #[arg(long, value_name = "N")]
+        level: Option<u32>,
+        /// Minutes played; at most a day
+        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=1_440))]
+        minutes: u32,
+        /// The score that was reached
+        #[arg(long, value_name = "N")]
+        score: Option<u32>,
+        /// The best score there is
+        #[arg(long, value_name = "N", requires = "score")]
+        out_of: Option<u32>,
+        /// What was learned, in words
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        text: String,
+        /// How to wait.
+        #[command(flatten)]
+        delivery: Delivery,
+    },
     /// React to a message with an emoji; without one the reaction is taken back
     React {
         /// The message: the beginning of its id is enough
@@ -328,6 +355,8 @@ mod tests {
             "photo f --caption c",
             "voice f --to T",
             "sticker cat --pack p",
+            "progress --app a --activity b",
+            "progress --app a --activity b --level 3 --minutes 12 --score 17 --out-of 20 --text t",
             "react ab x",
             "react ab",
             "edit ab words",
@@ -357,6 +386,9 @@ mod tests {
             "send a b",
             "inbox --offline --follow",
             "room T",
+            "progress --app a",
+            "progress --app a --activity b --out-of 20",
+            "progress --app a --activity b --minutes 1441",
             "dance",
         ] {
             let error = verb(line).map(|verb| format!("{verb:?}")).unwrap_err();

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use kinline_protocol::content::Body;
+use kinline_protocol::content::{Body, Progress};
 use kinline_protocol::engine::io::{Command, Event, OutgoingBlob};
 use kinline_protocol::ids::{ContentId, ConversationId};
 use kinline_protocol::limits;
@@ -81,6 +81,19 @@ pub(super) async fn sticker(
     sending: &Sending,
 ) -> Result<(), Failure> {
     new_message(session, Body::Sticker { pack, name }, sending).await
+}
+
+/// `progress`
+pub(super) async fn progress(
+    session: &Session,
+    progress: Progress,
+    delivery: Delivery,
+) -> Result<(), Failure> {
+    let sending = Sending {
+        delivery,
+        ..Sending::default()
+    };
+    new_message(session, Body::Progress(progress), &sending).await
 }
 
 async fn new_message(session: &Session, body: Body, sending: &Sending) -> Result<(), Failure> {

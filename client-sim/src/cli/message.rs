@@ -1,6 +1,6 @@
 //! A message as a line for people and as JSON for scripts.
 
-use kinline_protocol::content::Body;
+use kinline_protocol::content::{Body, Progress};
 use kinline_protocol::engine::view::{MessageView, Receipt};
 use kinline_protocol::ids::MemberId;
 use serde_json::{Map, Value, json};
@@ -45,8 +45,33 @@ fn words(view: &MessageView) -> String {
                 voice.duration_ms / 100 % 10
             )
         }
-        Some(Body::Reaction { .. } | Body::Edit { .. } | Body::Delete { .. }) => String::new(),
+        Some(Body::Progress(progress)) => format!("[{}]", report(progress)),
+        Some(
+            Body::Reaction { .. } | Body::Edit { .. } | Body::Delete { .. } | Body::Control(_),
+        ) => String::new(),
     }
+}
+
+/// A learning report as a parent wants to read it.
+fn report(progress: &Progress) -> String {
+    let mut parts = vec![format!("{}: {}", progress.app, progress.activity)];
+    if let Some(level) = progress.level {
+        parts.push(format!("level {level}"));
+    }
+    match (progress.score, progress.out_of) {
+        (Some(score), Some(out_of)) => parts.push(format!("score {score} of {out_of}")),
+        (Some(score), None) => parts.push(format!("score {score}")),
+        (None, _) => {}
+    }
+    match progress.seconds {
+        0 => {}
+        seconds @ 1..60 => parts.push(format!("{seconds} s")),
+        seconds => parts.push(format!("{} min", seconds / 60)),
+    }
+    if !progress.text.is_empty() {
+        parts.push(progress.text.clone());
+    }
+    parts.join(", ")
 }
 
 /// What a terminal must not be told by a stranger: control characters become spaces.
@@ -182,7 +207,24 @@ pub(super) fn json(view: &MessageView, names: &Names) -> Value {
                 }),
             );
         }
-        Some(Body::Reaction { .. } | Body::Edit { .. } | Body::Delete { .. }) => {
+        Some(Body::Progress(progress)) => {
+            put("kind", "progress".into());
+            put(
+                "progress",
+                json!({
+                    "app": progress.app,
+                    "activity": progress.activity,
+                    "level": progress.level,
+                    "score": progress.score,
+                    "out_of": progress.out_of,
+                    "seconds": progress.seconds,
+                    "text": progress.text,
+                }),
+            );
+        }
+        Some(
+            Body::Reaction { .. } | Body::Edit { .. } | Body::Delete { .. } | Body::Control(_),
+        ) => {
             put("kind", "other".into());
         }
     }
@@ -202,7 +244,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use kinline_protocol::content::Body;
+    use kinline_protocol::content::{Body, Progress};
     use kinline_protocol::day::Timestamp;
     use kinline_protocol::engine::view::{MessageView, Receipt};
     use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, MemberId};
@@ -255,6 +297,37 @@ mod tests {
         );
         view.body = None;
         assert!(line(&view, &names()).contains("Mia: (gone)"));
+    }
+
+    #[test]
+    fn a_learning_report_is_told_in_words_and_numbers() {
+        let mut progress = Progress {
+            app: "Number Garden".into(),
+            activity: "Adding".into(),
+            level: Some(3),
+            score: Some(17),
+            out_of: Some(20),
+            seconds: 720,
+            text: "carries the one".into(),
+        };
+        let told = |progress: &Progress| {
+            let view = view(Some(Body::Progress(progress.clone())));
+            (line(&view, &names()), json(&view, &names()))
+        };
+        let (words, value) = told(&progress);
+        assert_eq!(
+            words,
+            "abababab  Home  Mia: [Number Garden: Adding, level 3, score 17 of 20, 12 min, carries the one]"
+        );
+        assert_eq!(value["kind"], "progress");
+        assert_eq!(value["progress"]["out_of"], 20);
+        progress.level = None;
+        progress.out_of = None;
+        progress.seconds = 40;
+        progress.text = String::new();
+        let (words, value) = told(&progress);
+        assert!(words.ends_with("[Number Garden: Adding, score 17, 40 s]"));
+        assert!(value["progress"]["level"].is_null());
     }
 
     #[test]

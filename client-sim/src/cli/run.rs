@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use kinline_protocol::content::Progress;
 
 use super::args::{Cli, DeviceArgs, Verb, Work};
 use super::failure::Failure;
@@ -88,6 +89,27 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
             pack,
             sending,
         } => compose::sticker(&session, name, pack, &sending).await,
+        Verb::Progress {
+            app,
+            activity,
+            level,
+            minutes,
+            score,
+            out_of,
+            text,
+            delivery,
+        } => {
+            let progress = Progress {
+                app,
+                activity,
+                level,
+                score,
+                out_of,
+                seconds: minutes.saturating_mul(60),
+                text,
+            };
+            compose::progress(&session, progress, delivery).await
+        }
         Verb::React {
             id,
             emoji,

@@ -1,5 +1,6 @@
 //! The kinds of content and their bounds.
 
+use super::{Control, Progress, kinds};
 use crate::attachment::{Pointer, PointerError};
 use crate::ids::{ContentId, IdLengthError};
 use crate::limits;
@@ -50,6 +51,10 @@ pub enum Body {
     Photo(Photo),
     /// A cleaned voice message.
     Voice(Voice),
+    /// A learning report, in the family's conversation only.
+    Progress(Progress),
+    /// What devices say to each other; never shown.
+    Control(Control),
 }
 
 /// A photo: the blob holds a JPEG without any metadata.
@@ -106,9 +111,15 @@ pub enum BodyError {
     /// A picture size that is none.
     #[error("the photo's size is out of bounds")]
     Size,
+    /// A learning report whose numbers can't be.
+    #[error("the learning report's {0} is out of bounds")]
+    Progress(&'static str),
+    /// A part that devices need is missing or damaged.
+    #[error("{0} in what a device says is missing or damaged")]
+    Control(&'static str),
 }
 
-fn bounded(what: &'static str, text: &str, max: usize) -> Result<(), BodyError> {
+pub(super) fn bounded(what: &'static str, text: &str, max: usize) -> Result<(), BodyError> {
     if text.len() > max {
         return Err(BodyError::TooLong {
             what,
@@ -140,6 +151,8 @@ impl Body {
     /// [`BodyError`] with a sentence for the one who wrote it.
     pub fn check(&self) -> Result<(), BodyError> {
         match self {
+            Self::Progress(progress) => progress.check(),
+            Self::Control(control) => control.check(),
             Self::Text { text } | Self::Edit { text, .. } => text_bounded(text),
             Self::Sticker { pack, name } => {
                 if name.is_empty() {
@@ -168,6 +181,20 @@ impl Body {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// The [`kinds`] bit of this content; 0 for what goes with any kind: reactions, edits,
+    /// what is taken back, and what devices say to each other.
+    #[must_use]
+    pub const fn kind_bit(&self) -> u32 {
+        match self {
+            Self::Text { .. } => kinds::TEXT,
+            Self::Sticker { .. } => kinds::STICKER,
+            Self::Photo(_) => kinds::PHOTO,
+            Self::Voice(_) => kinds::VOICE,
+            Self::Progress(_) => kinds::PROGRESS,
+            Self::Reaction { .. } | Self::Edit { .. } | Self::Delete { .. } | Self::Control(_) => 0,
         }
     }
 
@@ -208,6 +235,8 @@ impl Body {
                 duration_ms: voice.duration_ms,
                 waveform: voice.waveform.into(),
             }),
+            Self::Progress(progress) => WireBody::Progress(progress.to_wire()),
+            Self::Control(control) => WireBody::Control(control.to_wire()),
         }
     }
 
@@ -241,6 +270,8 @@ impl Body {
                 duration_ms: voice.duration_ms,
                 waveform: voice.waveform.to_vec(),
             }),
+            WireBody::Progress(progress) => Self::Progress(Progress::from_wire(progress)),
+            WireBody::Control(control) => Self::Control(Control::from_wire(control)?),
         };
         body.check()?;
         Ok(body)

@@ -73,6 +73,9 @@ pub enum CommandError {
     /// The target of a reaction, an edit, a deletion or a reply is not known here.
     #[error("the message that this is about is not on this device")]
     NoTarget,
+    /// Learning reports stay in the family.
+    #[error("learning reports go into the family's conversation only")]
+    FamilyOnly,
     /// Only its author may.
     #[error("only the one who wrote a message may change it or take it back")]
     NotAuthor,

@@ -1,4 +1,5 @@
-//! What is shown: contents put into the history, and what later ones do to them.
+//! What is shown: contents put into the history, and what later ones do to them. What
+//! devices say to each other is told from it here, and is not shown.
 
 use super::device::Engine;
 use super::io::Event;
@@ -33,7 +34,17 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) {
         match &content.body {
-            Body::Text { .. } | Body::Sticker { .. } | Body::Photo(_) | Body::Voice(_) => {
+            Body::Control(control) => {
+                if !mine {
+                    self.controlled(id, content, control, cx);
+                }
+                return;
+            }
+            Body::Text { .. }
+            | Body::Sticker { .. }
+            | Body::Photo(_)
+            | Body::Voice(_)
+            | Body::Progress(_) => {
                 self.remember(id, content, member, signed, mine, cx);
             }
             Body::Reaction { target, emoji } => {

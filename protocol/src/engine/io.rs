@@ -324,6 +324,15 @@ pub enum Event {
         /// What.
         body: crate::content::Body,
     },
+    /// Another device said something that is not shown as a message.
+    Control {
+        /// Where.
+        conversation: ConversationId,
+        /// Which device.
+        sender: DeviceId,
+        /// What.
+        control: crate::content::Control,
+    },
     /// A message disappeared, as its sender wanted.
     Disappeared {
         /// Where.

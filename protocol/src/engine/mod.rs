@@ -3,7 +3,8 @@
 //!
 //! The [`Engine`] owns all state of a device. Each of its jobs has a file:
 //! - `load` takes it up from its records, `session` attaches;
-//! - `inbox` opens what is delivered, `receive` puts contents into order, `history` shows them;
+//! - `inbox` opens what is delivered, `receive` puts contents into order, `history` shows
+//!   them, and hands what devices say to each other to `control`;
 //! - `outbox` takes and encrypts what is written, `outgoing` repeats it until it is
 //!   confirmed (`contents` holds it), `sends` repeats sealed envelopes until the relay has
 //!   them, `blobs` moves what is larger;
@@ -18,6 +19,7 @@ mod authority;
 mod blobs;
 mod commits;
 mod contents;
+mod control;
 mod device;
 mod direct;
 mod errors;

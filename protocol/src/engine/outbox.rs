@@ -53,6 +53,9 @@ impl Engine {
         if !room.conversation.is_active() {
             return Err(CommandError::Removed);
         }
+        if !room.may_hold(&body) {
+            return Err(CommandError::FamilyOnly);
+        }
         let content = Content {
             id: ContentId::new(cx.random16()),
             conversation: id,
@@ -79,7 +82,10 @@ impl Engine {
             .collect();
         let signed = content.sign(&self.signer.key);
         self.apply(id, &content, member, &signed, true, cx);
-        self.own_contents.insert((id, content.sequence), content.id);
+        // Nobody waits for the receipts of what is not shown.
+        if !matches!(content.body, Body::Control(_)) {
+            self.own_contents.insert((id, content.sequence), content.id);
+        }
         if peers.is_empty() {
             return Ok(());
         }

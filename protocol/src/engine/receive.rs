@@ -446,6 +446,13 @@ impl Engine {
             }
             return;
         }
+        if !(self.rooms.get(&id)).is_some_and(|room| room.may_hold(&content.body)) {
+            self.unreadable(
+                "it is a learning report outside the family's conversation",
+                cx,
+            );
+            return;
+        }
         self.apply(id, content, member, signed, false, cx);
     }
 }

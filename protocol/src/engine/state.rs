@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::io::{Changes, Event, Output, RecordKey};
 use super::records;
+use crate::content::Body;
 use crate::conversation::{Conversation, ConversationKind, OwnAddress};
 use crate::day::Timestamp;
 use crate::ids::{ConversationId, DeviceId, MemberId};
@@ -124,6 +125,11 @@ impl Room {
 
     pub(super) const fn id(&self) -> ConversationId {
         self.conversation.id()
+    }
+
+    /// Learning reports are the family's own: they stay in its conversation.
+    pub(super) fn may_hold(&self, body: &Body) -> bool {
+        self.kind == ConversationKind::Family || !matches!(body, Body::Progress(_))
     }
 
     /// The state kept about another device, made when it is first asked for.

@@ -11,6 +11,7 @@
 
 mod catch_up;
 mod chaos;
+mod control;
 mod crash;
 mod fuzz;
 mod life;
