@@ -193,7 +193,9 @@ mod tests {
     use super::{Change, NewLeaf, Refusal, judge};
     use crate::conversation::{ConversationContext, ConversationKind, OwnAddress};
     use crate::day::Day;
-    use crate::identity::{AddedDevice, AddedMember, Decision, FamilyLog, LogError, Role};
+    use crate::identity::{
+        AddedDevice, AddedMember, Decision, FamilyLog, LogError, Role, Settings,
+    };
     use crate::ids::{ConversationId, DeviceId, MailboxId, MemberId};
     use crate::primitives::sign::SecretKey;
     use crate::secrets::Secret;
@@ -246,7 +248,15 @@ mod tests {
             name: "c".into(),
             identity_key: None,
         };
-        let mut log = FamilyLog::found("F", guardian, device(11, 1), Day(1), &mut rng).unwrap();
+        let mut log = FamilyLog::found(
+            "F",
+            guardian,
+            device(11, 1),
+            Settings::default(),
+            Day(1),
+            &mut rng,
+        )
+        .unwrap();
         for statement in log.propose(
             vec![
                 Decision::AddMember(child),

@@ -110,7 +110,7 @@ mod tests {
         OwnAddress, Refusal, mls,
     };
     use crate::day::Day;
-    use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role};
+    use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role, Settings};
     use crate::ids::{ConversationId, DeviceId, MailboxId, MemberId};
     use crate::primitives::sign::SecretKey;
     use crate::secrets::Secret;
@@ -132,7 +132,8 @@ mod tests {
             signature_key: key.public(),
             name: "d".into(),
         };
-        let log = FamilyLog::found("F", guardian, added, Day(1), &mut rng).unwrap();
+        let log =
+            FamilyLog::found("F", guardian, added, Settings::default(), Day(1), &mut rng).unwrap();
         let context = ConversationContext {
             family: log.family(),
             head: *log.head(),

@@ -8,7 +8,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{
     Address, Conversation, ConversationContext, ConversationKind, OwnAddress,
 };
-use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role};
+use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role, Settings};
 use crate::ids::{ConversationId, MemberId};
 use crate::primitives::sign::SecretKey;
 use crate::secrets::Secret;
@@ -62,6 +62,7 @@ impl Engine {
                 signature_key: self.signer.key.public(),
                 name: named(&self.record.device_name),
             },
+            Settings::default(),
             cx.now.day(),
             &mut cx.rng,
         )?;
