@@ -108,6 +108,10 @@ id!(
     DeviceId, "device id", 16
 );
 id!(
+    /// A contact pass: permission for two children of different families to talk.
+    PassId, "pass id", 16
+);
+id!(
     /// A conversation (an MLS group).
     ConversationId, "conversation id", 16
 );

@@ -14,6 +14,10 @@ pub const SIGN_RENEW_CLOSE_KEY: &[u8] = b"kinline v1 sign renew close key\0";
 pub const SIGN_GRANT: &[u8] = b"kinline v1 sign grant\0";
 /// Signature of a family log statement.
 pub const SIGN_STATEMENT: &[u8] = b"kinline v1 sign statement\0";
+/// Signature of a guardian's consent to another one's statement.
+pub const SIGN_CONSENT: &[u8] = b"kinline v1 sign consent\0";
+/// Signature of a family log's head on a day.
+pub const SIGN_HEAD: &[u8] = b"kinline v1 sign head\0";
 /// Signature of content, so that it can be reported.
 pub const SIGN_CONTENT: &[u8] = b"kinline v1 sign content\0";
 /// Signature of a one-to-one message between devices.
@@ -84,6 +88,8 @@ mod tests {
             super::SIGN_RENEW_CLOSE_KEY,
             super::SIGN_GRANT,
             super::SIGN_STATEMENT,
+            super::SIGN_CONSENT,
+            super::SIGN_HEAD,
             super::SIGN_CONTENT,
             super::SIGN_DIRECT,
             super::SIGN_COMMIT,

@@ -69,6 +69,40 @@ pub const CONTENT_BYTES_MAX: usize = 128 * 1_024;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Statements in one family log.
 pub const FAMILY_LOG_STATEMENTS_MAX: usize = 10_000;
+/// Bytes of one statement: a policy with 32 quiet hours or a full pass fit three times over.
+pub const STATEMENT_BYTES_MAX: usize = 4_096;
+const _: () = assert!(3 * (PASS_BYTES_MAX + 128) <= STATEMENT_BYTES_MAX);
+const _: () =
+    assert!(3 * (QUIET_HOURS_MAX * 16 + TIME_ZONE_BYTES_MAX + 128) <= STATEMENT_BYTES_MAX);
+/// Signatures on one statement, and consents: more guardians than any family has.
+pub const STATEMENT_SIGNATURES_MAX: usize = 32;
+/// Signatures that a family may choose for what widens.
+pub const SIGNATURES_CHOSEN_MAX: u32 = 2;
+/// Days of the lease that a family may choose, at least.
+pub const LEASE_DAYS_MIN: u32 = 3;
+/// Days of the lease that a family may choose, at most.
+pub const LEASE_DAYS_MAX: u32 = 14;
+/// Days for which removing a guardian freezes what widens, and in which it may object (72 hours).
+pub const REMOVAL_FREEZE_DAYS: u32 = 3;
+/// Days for which a removed guardian still counts among those who could sign.
+pub const REMOVAL_COUNTS_DAYS: u32 = 14;
+/// Guardians on one side of a contact pass.
+pub const PASS_GUARDIANS_MAX: usize = 8;
+/// A contact pass: two sides of 44 bytes and eight guardians of 24 each, and 40 more.
+pub const PASS_BYTES_MAX: usize = 1_024;
+const _: () = assert!(2 * (44 + PASS_GUARDIANS_MAX * 24) + 40 <= PASS_BYTES_MAX);
+/// Days that a contact pass may last: a year and a month.
+pub const PASS_DAYS_MAX: u32 = 400;
+/// Quiet hours in one policy: four for each weekday, and more.
+pub const QUIET_HOURS_MAX: usize = 32;
+/// Name of a time zone; the longest of IANA's has 32 bytes.
+pub const TIME_ZONE_BYTES_MAX: usize = 64;
+/// Days that a guardian's head may be ahead of a device's own clock.
+pub const CLOCK_AHEAD_DAYS_MAX: u32 = 2;
+/// Corrections of the clock that are remembered between two statements.
+pub const CLOCK_CORRECTIONS_MAX: usize = 32;
+/// Families whose lease a device keeps: more than its conversations can name.
+pub const LEASES_MAX: usize = 1_024;
 /// Bytes of an overflow blob that a device fetches by itself (welcomes, long texts, key packages).
 pub const OVERFLOW_BYTES_MAX: u64 = 2 * 1_024 * 1_024;
 /// Days a sender keeps content that some device has not confirmed; then it visibly expires.

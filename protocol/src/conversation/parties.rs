@@ -86,21 +86,20 @@ impl Parties {
     pub fn news(&self, newer: &Self) -> Vec<wire::PartyNews> {
         let mut news = Vec::new();
         for log in newer.logs() {
-            match self.log(&log.family()) {
-                Some(known) if known == log => {}
-                Some(known) if log.entries().starts_with(known.entries()) => {
-                    news.push(wire::PartyNews {
-                        family: log.family().to_bytes(),
-                        from: known.entries().len() as u64,
-                        entries: log
-                            .entries()
-                            .get(known.entries().len()..)
-                            .unwrap_or_default()
-                            .to_vec(),
-                    });
-                }
-                _ => news.push(whole(log)),
+            let known = self.log(&log.family());
+            if known == Some(log) {
+                continue;
             }
+            let known = known.map(FamilyLog::entries).unwrap_or_default();
+            let mut entries = log.entries();
+            // With more of the past shown, all of it is said again.
+            let grown = entries.starts_with(&known);
+            let from = if grown { known.len() } else { 0 };
+            news.push(wire::PartyNews {
+                family: log.family().to_bytes(),
+                from: from as u64,
+                entries: entries.split_off(from),
+            });
         }
         news
     }
@@ -117,7 +116,7 @@ impl Parties {
                 None => FamilyLog::from_entries(&news.entries)?,
                 Some(known) if news.from == 0 => known.merged(&news.entries)?,
                 Some(known) => {
-                    let expected = known.entries().len() as u64;
+                    let expected = known.len();
                     if news.from != expected {
                         return Err(LogError::Hole {
                             expected,
@@ -145,6 +144,6 @@ fn whole(log: &FamilyLog) -> wire::PartyNews {
     wire::PartyNews {
         family: log.family().to_bytes(),
         from: 0,
-        entries: log.entries().to_vec(),
+        entries: log.entries(),
     }
 }

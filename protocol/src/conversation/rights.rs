@@ -34,16 +34,12 @@ impl Parties {
     #[must_use]
     pub fn pass_between(&self, one: Person, other: Person, day: Day) -> Option<&ContactPass> {
         let (log, others) = (self.log(&one.family)?, self.log(&other.family)?);
-        log.passes().iter().find_map(|(id, entry)| {
-            let pass = log.valid_pass(id, day)?;
-            let names = |person: Person| {
-                pass.sides
-                    .iter()
-                    .any(|side| side.family == person.family && side.child == person.member)
-            };
-            let agreed = others.passes().get(id)?.bytes == entry.bytes;
-            let valid = others.valid_pass(id, day).is_some();
-            (names(one) && names(other) && agreed && valid).then_some(pass)
+        let pair = |person: Person| (person.family, person.member);
+        log.passes().keys().find_map(|id| {
+            let ours = log.valid_pass(id, day)?;
+            let theirs = others.valid_pass(id, day)?;
+            let agreed = ours.bytes == theirs.bytes && ours.pass.joins(pair(one), pair(other));
+            agreed.then_some(&ours.pass)
         })
     }
 
@@ -75,7 +71,7 @@ impl Parties {
         let passes = self.passes_among(people, day);
         let named = passes
             .iter()
-            .filter_map(|pass| pass.names_guardian(guardian.family, guardian.member));
+            .filter_map(|pass| pass.names_guardian(&guardian.family, &guardian.member));
         named.reduce(|one, other| one || other)
     }
 

@@ -41,18 +41,18 @@ impl Engine {
         let certificate = parties.certificate(&device)?;
         let newer = self
             .latest(&certificate.family)
-            .filter(|latest| latest.entries().len() > self.entries_seen(id, &certificate.family));
+            .filter(|latest| latest.len() > self.entries_seen(id, &certificate.family));
         match newer {
             Some(latest) => latest.certificate(&device),
             None => Some(certificate),
         }
     }
 
-    fn entries_seen(&self, id: ConversationId, family: &FamilyId) -> usize {
+    fn entries_seen(&self, id: ConversationId, family: &FamilyId) -> u64 {
         self.rooms
             .get(&id)
             .and_then(|room| room.conversation.parties().log(family))
-            .map_or(0, |log| log.entries().len())
+            .map_or(0, FamilyLog::len)
     }
 
     pub(super) fn member_in(&self, id: ConversationId, device: DeviceId) -> Option<MemberId> {
@@ -99,7 +99,7 @@ impl Engine {
             return;
         }
         let merged = match self.friends.get(&family) {
-            Some(known) => known.merged(log.entries()),
+            Some(known) => known.merged(&log.entries()),
             None => Ok(log.clone()),
         };
         match merged {
@@ -149,7 +149,7 @@ impl Engine {
         let package = wire::WelcomePackage::decode(welcome).ok()?;
         let ahead = package.logs.iter().any(|news| {
             news.family.as_ref() == own.family().as_bytes()
-                && news.entries.len() > own.entries().len()
+                && news.entries.len() as u64 > own.len()
         });
         let family = self.family_conversation().filter(|_| ahead)?;
         let epoch = self.rooms.get(&family)?.conversation.epoch();

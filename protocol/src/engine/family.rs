@@ -8,7 +8,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{
     Address, Conversation, ConversationContext, ConversationKind, OwnAddress, Parties,
 };
-use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role};
+use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role, Settings};
 use crate::ids::{ConversationId, MemberId};
 use crate::primitives::sign::SecretKey;
 use crate::secrets::Secret;
@@ -62,6 +62,7 @@ impl Engine {
                 signature_key: self.signer.key.public(),
                 name: named(&self.record.device_name),
             },
+            Settings::default(),
             cx.now.day(),
             &mut cx.rng,
         )?;
@@ -108,11 +109,11 @@ impl Engine {
 
     /// Takes over a log that extends ours, and persists the new entries.
     pub(super) fn replace_log(&mut self, log: FamilyLog, cx: &mut Cx<'_>) {
-        let known = self.log.as_ref().map_or(0, |log| log.entries().len());
-        for (index, entry) in log.entries().iter().enumerate().skip(known) {
-            cx.put_message(records::number(records::LOG, index as u64), entry);
+        let known = self.log.as_ref().map_or(0, FamilyLog::len);
+        for (index, entry) in (0_u64..).zip(&log.entries()).skip_while(|(index, _)| *index < known) {
+            cx.put_message(records::number(records::LOG, index), entry);
         }
-        self.reconcile_due |= log.entries().len() > known;
+        self.reconcile_due |= log.len() > known;
         self.log = Some(log);
     }
 }

@@ -175,7 +175,7 @@ impl Engine {
     fn check_friends(&self, parties: &Parties) -> Result<(), WelcomeError> {
         for log in parties.logs() {
             if let Some(known) = self.friends.get(&log.family()) {
-                known.merged(log.entries())?;
+                known.merged(&log.entries())?;
             }
         }
         Ok(())

@@ -78,7 +78,7 @@ impl Engine {
                 .as_ref()
                 .try_into()
                 .map_err(|_| CommandError::Nothing)?;
-            let signed = log.propose_with(&decision, salt, record.consents.clone(), &keys, day);
+            let signed = log.propose_with(decision, salt, record.consents.clone(), &keys, day);
             log.append(&signed)?;
         }
         Ok(log)
@@ -170,12 +170,12 @@ impl Engine {
             if latest.head() == log.head() && room.kind != ConversationKind::Contact {
                 return log.clone();
             }
-            let shown = if room.kind.crosses_families() {
-                shown_to(latest, parties)
+            let entries = if room.kind.crosses_families() {
+                latest.extract(&shown_to(latest, parties))
             } else {
-                Shown::everything(latest)
+                latest.entries()
             };
-            log.merged(&latest.extract(&shown))
+            log.merged(&entries)
                 .unwrap_or_else(|_| log.clone())
         });
         newest.collect()
@@ -245,17 +245,9 @@ impl Engine {
 pub(super) fn shown_to(log: &FamilyLog, parties: &Parties) -> Shown {
     let mut shown = Shown::default();
     for (id, entry) in log.passes() {
-        let others = entry
-            .pass
-            .sides
-            .iter()
-            .filter(|side| side.family != log.family());
-        for other in others {
-            if parties.log(&other.family).is_some() {
-                shown.passes.insert(*id);
-                let own = entry.pass.side_of(&log.family());
-                shown.children.extend(own.map(|side| side.child));
-            }
+        let other = entry.pass.other_side(&log.family());
+        if other.is_some_and(|side| parties.log(&side.family).is_some()) {
+            shown.passes.insert(*id);
         }
     }
     shown

@@ -1,10 +1,24 @@
-//! Who is who: the family log, from which all authority comes, and the certificates it
-//! implies (PROTOCOL §7).
+//! Who is who: the family log, from which all authority comes, the certificates and contact
+//! passes it implies, and the heads that tell how new it is (PROTOCOL §7).
 
+mod clock;
+mod decision;
+mod head;
 mod log;
+mod pass;
+mod policy;
 mod statement;
-mod stub;
 
-pub use log::{Certificate, FamilyLog, LogError, Member, Role};
-pub use statement::{AddedDevice, AddedMember, Decision, Statement, sign_statement};
-pub use stub::{ContactPass, PassEntry, PassGuardian, PassSide, Shown, Supervision};
+pub use clock::{
+    Clock, Heard, Lease, from_record as clock_from_record, to_record as clock_to_record,
+};
+pub use decision::{AddedDevice, AddedMember, Decision, Role, Settings};
+pub use head::{Head, HeadError, SignedHead, sign_head};
+pub use log::{
+    Certificate, FamilyLog, Freeze, LogError, Member, PassEntry, Removal, Shown, Standing,
+};
+pub use pass::{ContactPass, PassError, PassGuardian, PassSide, PassTerms, Supervision};
+pub use policy::{
+    KIND_PHOTO, KIND_PROGRESS, KIND_STICKER, KIND_TEXT, KIND_VOICE, KINDS_ALL, Policy, QuietHours,
+};
+pub use statement::{Statement, sign_consent, sign_statement};

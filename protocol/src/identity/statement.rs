@@ -1,66 +1,21 @@
-//! Statements of guardians: what can be decided, and the exact bytes that are signed.
+//! Statements of guardians: a decision with its place in the chain, the exact bytes that are
+//! signed, and the consents of others.
 
+use bytes::Bytes;
 use prost::Message;
 
-use super::log::{LogError, Role};
+use super::decision::Decision;
+use super::log::LogError;
 use crate::day::Day;
-use crate::ids::{DeviceId, FamilyId, MemberId};
+use crate::ids::FamilyId;
 use crate::labels;
 use crate::limits;
 use crate::primitives::hash;
 use crate::primitives::sign::{PublicKey, SecretKey};
-use crate::wire::{self, statement::Body as WireBody};
+use crate::wire;
 
 /// Version of statements this code writes and reads.
-pub(super) const VERSION: u32 = 1;
-
-/// A person as a statement adds one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddedMember {
-    /// Id.
-    pub member: MemberId,
-    /// Guardian or child.
-    pub role: Role,
-    /// Name as the guardians say it.
-    pub name: String,
-    /// Signs statements; guardians only.
-    pub identity_key: Option<PublicKey>,
-}
-
-/// A device as a statement adds one: from it follows the device's [`super::Certificate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddedDevice {
-    /// Whose.
-    pub member: MemberId,
-    /// Id: the credential of its MLS leaves.
-    pub device: DeviceId,
-    /// The signature key of its MLS leaves.
-    pub signature_key: PublicKey,
-    /// What it calls itself.
-    pub name: String,
-}
-
-/// What guardians can decide.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// The first statement, signed by a root key that is then erased.
-    Found {
-        /// Names the family and signed this statement.
-        root_key: PublicKey,
-        /// Name of the family.
-        family_name: String,
-        /// The first guardian.
-        guardian: AddedMember,
-        /// Their first device.
-        device: AddedDevice,
-    },
-    /// A person belongs to the family from now on.
-    AddMember(AddedMember),
-    /// A device belongs to a member from now on.
-    AddDevice(AddedDevice),
-    /// A device does not belong to the family any more.
-    RemoveDevice(DeviceId),
-}
+const VERSION: u32 = 1;
 
 /// A decision with its place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,29 +48,24 @@ impl Statement {
                 .unwrap_or_default(),
             day: self.day.0,
             salt: self.salt.to_vec().into(),
-            body: Some(match &self.decision {
-                Decision::Found {
-                    root_key,
-                    family_name,
-                    guardian,
-                    device,
-                } => WireBody::Found(wire::Found {
-                    root_key: root_key.as_bytes().to_vec().into(),
-                    family_name: family_name.clone(),
-                    guardian: Some(guardian.to_wire()),
-                    device: Some(device.to_wire()),
-                }),
-                Decision::AddMember(member) => WireBody::AddMember(member.to_wire()),
-                Decision::AddDevice(device) => WireBody::AddDevice(device.to_wire()),
-                Decision::RemoveDevice(device) => WireBody::RemoveDevice(wire::RemoveDevice {
-                    device: device.to_bytes(),
-                }),
-            }),
+            decision: self.decision.encode().into(),
         }
         .encode_to_vec()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, LogError> {
+    /// Reads a statement and checks its bounds; who signed it is another question.
+    ///
+    /// # Errors
+    /// [`LogError`] when it is damaged, unknown, or a field is out of bounds.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LogError> {
+        Self::decode_with_decision(bytes).map(|(statement, _)| statement)
+    }
+
+    /// As [`Self::decode`], with the exact bytes of the decision: consents are over them.
+    pub(super) fn decode_with_decision(bytes: &[u8]) -> Result<(Self, Bytes), LogError> {
+        if bytes.len() > limits::STATEMENT_BYTES_MAX {
+            return Err(LogError::Field("length"));
+        }
         let statement = wire::Statement::decode(bytes).map_err(LogError::Malformed)?;
         if statement.version != VERSION {
             return Err(LogError::Version(statement.version));
@@ -131,7 +81,7 @@ impl Statement {
                     .map_err(|_| LogError::Field("previous head"))?,
             )
         };
-        Ok(Self {
+        let decoded = Self {
             family: FamilyId::try_from(&statement.family)?,
             index: statement.index,
             previous_head,
@@ -141,91 +91,9 @@ impl Statement {
                 .as_ref()
                 .try_into()
                 .map_err(|_| LogError::Field("salt"))?,
-            decision: match statement.body.ok_or(LogError::UnknownDecision)? {
-                WireBody::Found(found) => Decision::Found {
-                    root_key: PublicKey::from_slice(&found.root_key)
-                        .ok_or(LogError::Field("root key"))?,
-                    family_name: name(found.family_name)?,
-                    guardian: AddedMember::from_wire(
-                        found.guardian.ok_or(LogError::Field("guardian"))?,
-                    )?,
-                    device: AddedDevice::from_wire(found.device.ok_or(LogError::Field("device"))?)?,
-                },
-                WireBody::AddMember(member) => Decision::AddMember(AddedMember::from_wire(member)?),
-                WireBody::AddDevice(device) => Decision::AddDevice(AddedDevice::from_wire(device)?),
-                WireBody::RemoveDevice(remove) => {
-                    Decision::RemoveDevice(DeviceId::try_from(&remove.device)?)
-                }
-            },
-        })
-    }
-}
-
-fn name(name: String) -> Result<String, LogError> {
-    if name.is_empty() || name.len() > limits::NAME_BYTES_MAX {
-        return Err(LogError::Field("name"));
-    }
-    Ok(name)
-}
-
-impl AddedMember {
-    pub(crate) fn to_wire(&self) -> wire::AddMember {
-        wire::AddMember {
-            member: self.member.to_bytes(),
-            role: match self.role {
-                Role::Guardian => wire::Role::Guardian,
-                Role::Child => wire::Role::Child,
-            }
-            .into(),
-            name: self.name.clone(),
-            identity_key: self
-                .identity_key
-                .map(|key| key.as_bytes().to_vec().into())
-                .unwrap_or_default(),
-        }
-    }
-
-    pub(crate) fn from_wire(member: wire::AddMember) -> Result<Self, LogError> {
-        let role = match member.role() {
-            wire::Role::Guardian => Role::Guardian,
-            wire::Role::Child => Role::Child,
-            wire::Role::Unspecified => return Err(LogError::Field("role")),
+            decision: Decision::decode(&statement.decision)?,
         };
-        let identity_key = match role {
-            Role::Guardian => Some(
-                PublicKey::from_slice(&member.identity_key)
-                    .ok_or(LogError::Field("identity key"))?,
-            ),
-            Role::Child if member.identity_key.is_empty() => None,
-            Role::Child => return Err(LogError::Field("identity key")),
-        };
-        Ok(Self {
-            member: MemberId::try_from(&member.member)?,
-            role,
-            name: name(member.name)?,
-            identity_key,
-        })
-    }
-}
-
-impl AddedDevice {
-    pub(crate) fn to_wire(&self) -> wire::AddDevice {
-        wire::AddDevice {
-            member: self.member.to_bytes(),
-            device: self.device.to_bytes(),
-            signature_key: self.signature_key.as_bytes().to_vec().into(),
-            name: self.name.clone(),
-        }
-    }
-
-    pub(crate) fn from_wire(device: wire::AddDevice) -> Result<Self, LogError> {
-        Ok(Self {
-            member: MemberId::try_from(&device.member)?,
-            device: DeviceId::try_from(&device.device)?,
-            signature_key: PublicKey::from_slice(&device.signature_key)
-                .ok_or(LogError::Field("signature key"))?,
-            name: name(device.name)?,
-        })
+        Ok((decoded, statement.decision))
     }
 }
 
@@ -247,6 +115,70 @@ pub fn sign_statement(statement: &Statement, keys: &[&SecretKey]) -> wire::Signe
     }
 }
 
+/// A guardian's yes to a decision that another will put into the log of `family` under `salt`,
+/// in a statement of `last_day` at the latest.
+#[must_use]
+pub fn sign_consent(
+    family: &FamilyId,
+    decision: &Decision,
+    salt: &[u8; 16],
+    last_day: Day,
+    key: &SecretKey,
+) -> wire::Consent {
+    let bytes = consent_bytes(family, salt, last_day, &decision.encode());
+    wire::Consent {
+        key: key.public().as_bytes().to_vec().into(),
+        last_day: last_day.0,
+        signature: key.sign(labels::SIGN_CONSENT, &bytes).to_vec().into(),
+    }
+}
+
+/// `family 16 ‖ salt 16 ‖ last_day u32 big-endian ‖ decision`.
+fn consent_bytes(family: &FamilyId, salt: &[u8; 16], last_day: Day, decision: &[u8]) -> Vec<u8> {
+    [
+        &family.as_bytes()[..],
+        &salt[..],
+        &last_day.0.to_be_bytes()[..],
+        decision,
+    ]
+    .concat()
+}
+
+/// Whether `key` signed exactly these statement bytes.
+pub(super) fn signed_by(signed: &wire::SignedStatement, key: &PublicKey) -> bool {
+    signed.signatures.iter().any(|signature| {
+        signature.key.as_ref() == key.as_bytes()
+            && key
+                .verify(
+                    labels::SIGN_STATEMENT,
+                    &signed.statement,
+                    &signature.signature,
+                )
+                .is_ok()
+    })
+}
+
+/// Whether `key` consented to this decision under this salt, for this day at least.
+pub(super) fn consented_by(
+    signed: &wire::SignedStatement,
+    statement: &Statement,
+    decision: &[u8],
+    key: &PublicKey,
+) -> bool {
+    signed.consents.iter().any(|consent| {
+        let last_day = Day(consent.last_day);
+        consent.key.as_ref() == key.as_bytes()
+            && last_day >= statement.day
+            && key
+                .verify(
+                    labels::SIGN_CONSENT,
+                    &consent_bytes(&statement.family, &statement.salt, last_day, decision),
+                    &consent.signature,
+                )
+                .is_ok()
+    })
+}
+
 /// The family's id: a hash of the root key that signed its first statement.
 pub(super) fn family_id(root_key: &PublicKey) -> FamilyId {
     let hash = hash::labelled(labels::HASH_FAMILY, &[root_key.as_bytes()]);
@@ -256,11 +188,15 @@ pub(super) fn family_id(root_key: &PublicKey) -> FamilyId {
     FamilyId::new(id)
 }
 
-/// The head after `statement`: `H(previous head, H(exact statement bytes))`; the salt is in the bytes.
-pub(super) fn next_head(previous: Option<&[u8; 32]>, statement: &[u8]) -> [u8; 32] {
-    let statement = hash::labelled(labels::HASH_STATEMENT, &[statement]);
+/// What a statement is in the chain; the salt is in the bytes.
+pub(super) fn leaf_hash(statement: &[u8]) -> [u8; 32] {
+    hash::labelled(labels::HASH_STATEMENT, &[statement])
+}
+
+/// The head after the statement of this hash.
+pub(super) fn next_head(previous: Option<&[u8; 32]>, leaf: &[u8; 32]) -> [u8; 32] {
     hash::labelled(
         labels::HASH_HEAD,
-        &[previous.map_or(&[][..], |head| &head[..]), &statement],
+        &[previous.map_or(&[][..], |head| &head[..]), leaf],
     )
 }

@@ -1,0 +1,379 @@
+//! What the statements of a log imply: members, devices, passes, policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::error::LogError;
+use crate::day::Day;
+use crate::identity::decision::{AddedDevice, AddedMember, Decision, Role, Settings};
+use crate::identity::pass::ContactPass;
+use crate::identity::policy::Policy;
+use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
+use crate::limits;
+use crate::primitives::sign::PublicKey;
+
+/// A person of the family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Guardian or child.
+    pub role: Role,
+    /// Name.
+    pub name: String,
+    /// Signs statements; guardians only.
+    pub identity_key: Option<PublicKey>,
+}
+
+/// What the log implies about a device: this key speaks for this member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Family.
+    pub family: FamilyId,
+    /// Member.
+    pub member: MemberId,
+    /// The member's role.
+    pub role: Role,
+    /// Device.
+    pub device: DeviceId,
+    /// The signature key of its MLS leaves.
+    pub signature_key: PublicKey,
+}
+
+/// A pass as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassEntry {
+    /// What it says.
+    pub pass: ContactPass,
+    /// Its exact bytes.
+    pub bytes: Bytes,
+    /// The day it was approved.
+    pub approved_day: Day,
+    /// The day it was revoked; `None`: it was not.
+    pub revoked: Option<Day>,
+}
+
+/// Where a removal stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Of a child, or of a guardian by itself: nothing to object to.
+    Final,
+    /// Of a guardian by others: it may object for [`limits::REMOVAL_FREEZE_DAYS`].
+    Open,
+    /// It objected: what widens is frozen until one side withdraws.
+    Objected,
+    /// The removed guardian gave in.
+    Accepted,
+    /// Who removed it took that back: it is a guardian again.
+    Undone,
+}
+
+/// A member that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Index of the statement that removed it.
+    pub index: u64,
+    /// Who was removed.
+    pub member: MemberId,
+    /// What it was.
+    pub person: Member,
+    /// When.
+    pub day: Day,
+    /// The guardians who signed, by their identity keys.
+    pub signers: BTreeSet<PublicKey>,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeviceEntry {
+    pub(super) device: AddedDevice,
+    pub(super) removed: bool,
+}
+
+/// Where a decision stands, and who signed it.
+pub(super) struct Place<'a> {
+    pub(super) index: u64,
+    pub(super) day: Day,
+    pub(super) signers: &'a BTreeSet<PublicKey>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct State {
+    pub(super) family: FamilyId,
+    pub(super) family_name: String,
+    pub(super) settings: Settings,
+    pub(super) day: Day,
+    pub(super) members: BTreeMap<MemberId, Member>,
+    pub(super) devices: BTreeMap<DeviceId, DeviceEntry>,
+    pub(super) removals: BTreeMap<u64, Removal>,
+    pub(super) passes: BTreeMap<PassId, PassEntry>,
+    pub(super) policies: BTreeMap<MemberId, Policy>,
+}
+
+impl State {
+    pub(super) fn founded(
+        family: FamilyId,
+        family_name: String,
+        guardian: AddedMember,
+        device: AddedDevice,
+        settings: Settings,
+        day: Day,
+    ) -> Result<Self, LogError> {
+        if guardian.role != Role::Guardian || device.member != guardian.member {
+            return Err(LogError::Contradiction("a family is founded by a guardian"));
+        }
+        let mut state = Self {
+            family,
+            family_name,
+            settings,
+            day,
+            members: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            passes: BTreeMap::new(),
+            policies: BTreeMap::new(),
+        };
+        state.add_member(guardian)?;
+        state.add_device(device)?;
+        Ok(state)
+    }
+
+    /// Applies a decision that `rules` let through; on an error nothing has changed.
+    pub(super) fn apply(&mut self, decision: Decision, place: &Place<'_>) -> Result<(), LogError> {
+        match decision {
+            Decision::Found { .. } => {
+                return Err(LogError::Contradiction("a family is founded once"));
+            }
+            Decision::AddMember(member) => self.add_member(member)?,
+            Decision::AddDevice(device) => self.add_device(device)?,
+            Decision::RemoveDevice(device) => self.remove_device(&device)?,
+            Decision::RemoveMember(member) => self.remove_member(member, place)?,
+            Decision::ApprovePass(pass) => self.approve_pass(pass, place.day)?,
+            Decision::RevokePass(pass) => self.revoke_pass(&pass, place.day)?,
+            Decision::SetPolicy { child, policy } => self.set_policy(child, policy)?,
+            Decision::Settings(settings) => self.settings = settings,
+            Decision::Object { removal } => self.object(removal, place.day)?,
+            Decision::Withdraw { removal } => self.withdraw(removal, place)?,
+        }
+        self.day = place.day;
+        Ok(())
+    }
+
+    fn is(&self, member: &MemberId, role: Role) -> bool {
+        self.members
+            .get(member)
+            .is_some_and(|known| known.role == role)
+    }
+
+    /// Guardians with their identity keys.
+    pub(super) fn guardians(&self) -> impl Iterator<Item = (MemberId, PublicKey)> {
+        self.members
+            .iter()
+            .filter_map(|(id, member)| Some((*id, member.identity_key?)))
+    }
+
+    /// The role of someone who is or was in the family.
+    pub(super) fn role_ever(&self, member: &MemberId) -> Option<Role> {
+        let removed = || {
+            self.removals
+                .values()
+                .find(|removal| removal.member == *member)
+        };
+        self.members
+            .get(member)
+            .or_else(|| removed().map(|removal| &removal.person))
+            .map(|person| person.role)
+    }
+
+    fn add_member(&mut self, member: AddedMember) -> Result<(), LogError> {
+        if self.role_ever(&member.member).is_some() {
+            return Err(LogError::Contradiction(
+                "the added member was in the family before",
+            ));
+        }
+        // Two guardians with one key would be two signers with one hand.
+        let key_taken = member.identity_key.is_some()
+            && self
+                .members
+                .values()
+                .chain(self.removals.values().map(|removal| &removal.person))
+                .any(|known| known.identity_key == member.identity_key);
+        if key_taken {
+            return Err(LogError::Contradiction(
+                "the added guardian's key was in the family before",
+            ));
+        }
+        self.members.insert(
+            member.member,
+            Member {
+                role: member.role,
+                name: member.name,
+                identity_key: member.identity_key,
+            },
+        );
+        Ok(())
+    }
+
+    fn add_device(&mut self, device: AddedDevice) -> Result<(), LogError> {
+        if !self.members.contains_key(&device.member) {
+            return Err(LogError::Contradiction(
+                "the added device belongs to nobody in the family",
+            ));
+        }
+        let taken = |entry: &DeviceEntry| entry.device.signature_key == device.signature_key;
+        if self.devices.contains_key(&device.device) || self.devices.values().any(taken) {
+            return Err(LogError::Contradiction(
+                "the added device was in the family before",
+            ));
+        }
+        self.devices.insert(
+            device.device,
+            DeviceEntry {
+                device,
+                removed: false,
+            },
+        );
+        Ok(())
+    }
+
+    fn remove_device(&mut self, device: &DeviceId) -> Result<(), LogError> {
+        match self.devices.get_mut(device) {
+            Some(entry) if !entry.removed => entry.removed = true,
+            _ => {
+                return Err(LogError::Contradiction(
+                    "the removed device is not in the family",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_member(&mut self, member: MemberId, place: &Place<'_>) -> Result<(), LogError> {
+        if self.is(&member, Role::Guardian) && self.guardians().count() == 1 {
+            return Err(LogError::LastGuardian);
+        }
+        let person = self.members.remove(&member).ok_or(LogError::Contradiction(
+            "the removed member is not in the family",
+        ))?;
+        for entry in self.devices.values_mut() {
+            if entry.device.member == member {
+                entry.removed = true;
+            }
+        }
+        self.policies.remove(&member);
+        let by_others = person
+            .identity_key
+            .is_some_and(|key| !place.signers.contains(&key));
+        self.removals.insert(
+            place.index,
+            Removal {
+                index: place.index,
+                member,
+                person,
+                day: place.day,
+                signers: place.signers.clone(),
+                standing: if by_others {
+                    Standing::Open
+                } else {
+                    Standing::Final
+                },
+            },
+        );
+        Ok(())
+    }
+
+    fn approve_pass(&mut self, pass: ContactPass, day: Day) -> Result<(), LogError> {
+        let side = pass
+            .side_of(&self.family)
+            .ok_or(LogError::Contradiction("the pass is for other families"))?;
+        if !self.is(&side.child, Role::Child) {
+            return Err(LogError::Contradiction(
+                "the pass is for a child that is not in the family",
+            ));
+        }
+        let guardians = side
+            .guardians
+            .iter()
+            .all(|guardian| self.is(&guardian.member, Role::Guardian));
+        if !guardians {
+            return Err(LogError::Contradiction(
+                "the pass names a guardian that is not in the family",
+            ));
+        }
+        if self.passes.contains_key(&pass.id()) {
+            return Err(LogError::Contradiction("the pass was approved before"));
+        }
+        self.passes.insert(
+            pass.id(),
+            PassEntry {
+                bytes: pass.bytes().clone(),
+                pass,
+                approved_day: day,
+                revoked: None,
+            },
+        );
+        Ok(())
+    }
+
+    fn revoke_pass(&mut self, pass: &PassId, day: Day) -> Result<(), LogError> {
+        match self.passes.get_mut(pass) {
+            Some(entry) if entry.revoked.is_none() => entry.revoked = Some(day),
+            _ => {
+                return Err(LogError::Contradiction(
+                    "the revoked pass is not one of the family's",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_policy(&mut self, child: MemberId, policy: Policy) -> Result<(), LogError> {
+        if !self.is(&child, Role::Child) {
+            return Err(LogError::Contradiction(
+                "the policy is for a child that is not in the family",
+            ));
+        }
+        self.policies.insert(child, policy);
+        Ok(())
+    }
+
+    fn object(&mut self, removal: u64, day: Day) -> Result<(), LogError> {
+        let removal = self.removal_mut(removal)?;
+        if removal.standing != Standing::Open {
+            return Err(LogError::Contradiction(
+                "the removal can't be objected to, or was settled",
+            ));
+        }
+        let until = removal.day.plus(limits::REMOVAL_FREEZE_DAYS);
+        if day >= until {
+            return Err(LogError::ObjectionLate { until });
+        }
+        removal.standing = Standing::Objected;
+        Ok(())
+    }
+
+    fn withdraw(&mut self, removal: u64, place: &Place<'_>) -> Result<(), LogError> {
+        let removal = self.removal_mut(removal)?;
+        if !removal.freezes(place.day) {
+            return Err(LogError::Contradiction("the removal is settled"));
+        }
+        let gives_in = removal
+            .person
+            .identity_key
+            .is_some_and(|key| place.signers.contains(&key));
+        if gives_in {
+            removal.standing = Standing::Accepted;
+        } else {
+            removal.standing = Standing::Undone;
+            let (member, person) = (removal.member, removal.person.clone());
+            self.members.insert(member, person);
+        }
+        Ok(())
+    }
+
+    fn removal_mut(&mut self, index: u64) -> Result<&mut Removal, LogError> {
+        self.removals
+            .get_mut(&index)
+            .ok_or(LogError::Contradiction("nobody was removed there"))
+    }
+}
