@@ -309,6 +309,7 @@ mod tests {
             ..here
         };
         let mailbox = MailboxId::new([3; 16]);
+        let other = MailboxId::new([4; 16]);
         let close = SecretKey::from_seed(&[5; 32]).public();
         let signature = sign_renew_close_key(&key, &here, &mailbox, &close);
         let verify = |key, challenge, mailbox, close| {
@@ -318,12 +319,7 @@ mod tests {
         assert!(verify(&public, &here, &mailbox, &close));
         assert!(!verify(&public, &elsewhere, &mailbox, &close));
         assert!(!verify(&public, &later, &mailbox, &close));
-        assert!(!verify(
-            &public,
-            &here,
-            &MailboxId::new([4; 16]),
-            &close
-        ));
+        assert!(!verify(&public, &here, &other, &close));
         assert!(!verify(&public, &here, &mailbox, &public));
         assert!(!verify(&close, &here, &mailbox, &close));
     }
@@ -362,8 +358,9 @@ mod tests {
              245822a18f51be859f4af79e027fd09ef378db585d2dc149b916be6d6c2e3a09",
             "58f1f6b33d7374fe0509ab26e499b5a4f18a053cde09b456dbf926fb5a4f9605\
              403d40febf2eeea45e302515818715358a3f03cce5bf73622d2b0c72f3dcc706",
-            "KEY",
-            "RENEW",
+            "8a875fff1eb38451577acd5afee405456568dd7c89e090863a0557bc7af49f17",
+            "83fd823443dc6be6cd6ae9f5f701bffb814db435854b2512e7ed4601da389339\
+             818a2b266ffb647d4a68ed70dd55e6ed76d47d5162d53ef289d7a7f16b0ede0d",
         ];
         assert_eq!(made, printed);
     }

@@ -109,7 +109,7 @@ mod tests {
         OwnAddress, Parties, Refusal, mls,
     };
     use crate::day::Day;
-    use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role};
+    use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role, Settings};
     use crate::ids::{ConversationId, DeviceId, MailboxId, MemberId};
     use crate::primitives::sign::SecretKey;
     use crate::secrets::Secret;
@@ -131,7 +131,8 @@ mod tests {
             signature_key: key.public(),
             name: "d".into(),
         };
-        let log = FamilyLog::found("F", guardian, added, Day(1), &mut rng).unwrap();
+        let log =
+            FamilyLog::found("F", guardian, added, Settings::default(), Day(1), &mut rng).unwrap();
         let parties = Parties::from(log);
         let context = ConversationContext {
             kind: ConversationKind::Family,

@@ -148,8 +148,7 @@ impl Engine {
         let own = self.log.as_ref()?;
         let package = wire::WelcomePackage::decode(welcome).ok()?;
         let ahead = package.logs.iter().any(|news| {
-            news.family.as_ref() == own.family().as_bytes()
-                && news.entries.len() as u64 > own.len()
+            news.family.as_ref() == own.family().as_bytes() && news.entries.len() as u64 > own.len()
         });
         let family = self.family_conversation().filter(|_| ahead)?;
         let epoch = self.rooms.get(&family)?.conversation.epoch();

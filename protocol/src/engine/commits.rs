@@ -189,7 +189,7 @@ impl Engine {
         room.synced
             && room.stuck().is_none()
             && room.can_talk()
-            && room.suspicion.is_none()
+            && !room.is_silenced()
             && !room.conversation.has_pending_commit()
     }
 

@@ -1,5 +1,6 @@
 //! One to one, outside the ratchet: confirmations and requests to send again.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::device::Engine;
@@ -9,6 +10,7 @@ use super::outgoing::ANSWER_MS;
 use super::records;
 use super::sends::Recipient;
 use super::state::Cx;
+use crate::conversation::Address;
 use crate::day::Timestamp;
 use crate::envelope::Kind;
 use crate::ids::{ContentId, ConversationId, DeviceId};
@@ -152,17 +154,26 @@ impl Engine {
             signature,
         }
         .encode_to_vec();
+        self.queue_direct(id, device, leaf.address, payload, cx);
+    }
+
+    fn queue_direct(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        address: Address,
+        payload: Vec<u8>,
+        cx: &mut Cx<'_>,
+    ) {
         let mut send = wire::PendingSendRecord {
             conversation: id.to_bytes(),
+            direct: payload.clone().into(),
             ..wire::PendingSendRecord::default()
         };
         // Bounds on what a direct carries keep it far below what overflows hold.
         if self
             .seal_for(
-                &[Recipient {
-                    device,
-                    address: leaf.address,
-                }],
+                &[Recipient { device, address }],
                 Kind::Direct,
                 payload,
                 &mut send,
@@ -171,6 +182,25 @@ impl Engine {
             .is_ok()
         {
             self.queue_send(send, cx);
+        }
+    }
+
+    /// The address that a one-to-one message was sealed for is not good any more.
+    pub(super) fn seal_direct_again(
+        &mut self,
+        send: &wire::PendingSendRecord,
+        device: &Bytes,
+        cx: &mut Cx<'_>,
+    ) {
+        let (Ok(id), Ok(device)) = (
+            ConversationId::try_from(&send.conversation),
+            DeviceId::try_from(device),
+        ) else {
+            return;
+        };
+        let room = self.rooms.get(&id);
+        if let Some(leaf) = room.and_then(|room| room.conversation.leaf(device)) {
+            self.queue_direct(id, device, leaf.address, send.direct.to_vec(), cx);
         }
     }
 

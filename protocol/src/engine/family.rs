@@ -110,7 +110,10 @@ impl Engine {
     /// Takes over a log that extends ours, and persists the new entries.
     pub(super) fn replace_log(&mut self, log: FamilyLog, cx: &mut Cx<'_>) {
         let known = self.log.as_ref().map_or(0, FamilyLog::len);
-        for (index, entry) in (0_u64..).zip(&log.entries()).skip_while(|(index, _)| *index < known) {
+        for (index, entry) in (0_u64..)
+            .zip(&log.entries())
+            .skip_while(|(index, _)| *index < known)
+        {
             cx.put_message(records::number(records::LOG, index), entry);
         }
         self.reconcile_due |= log.len() > known;

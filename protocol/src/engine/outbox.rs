@@ -154,7 +154,7 @@ impl Engine {
             let ready = self
                 .rooms
                 .get(&id)
-                .is_some_and(|room| room.synced && room.can_talk() && room.suspicion.is_none())
+                .is_some_and(|room| room.synced && room.can_talk() && !room.is_silenced())
                 && !self.is_forming(id);
             if !ready || !self.encrypt_waiting(key, cx) {
                 blocked.insert(id);

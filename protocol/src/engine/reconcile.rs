@@ -175,8 +175,7 @@ impl Engine {
             } else {
                 latest.entries()
             };
-            log.merged(&entries)
-                .unwrap_or_else(|_| log.clone())
+            log.merged(&entries).unwrap_or_else(|_| log.clone())
         });
         newest.collect()
     }

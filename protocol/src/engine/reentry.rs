@@ -26,8 +26,8 @@ const SUSPECT_MS: u64 = 60_000;
 /// Messages of one device in one epoch that don't open, with none that does, before a fork
 /// is suspected.
 const STRANGE_MAX: u32 = 3;
-/// A device that was not brought back asks again.
-const ASK_AGAIN_MS: u64 = 3_600_000;
+/// Times a day that a conversation is suspected: a member who lies gets no further.
+const SUSPICIONS_MAX: u32 = 3;
 
 /// Why a conversation can't be followed, while it is not certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(super) struct Suspicion {
     look_at: Timestamp,
     /// It was looked at again.
     looked: bool,
+    /// Nothing is encrypted there meanwhile.
+    pub(super) silences: bool,
 }
 
 /// Who can bring a device back into a conversation.
@@ -92,13 +94,28 @@ impl Engine {
     // ---- noticing
 
     /// A message speaks of an epoch that, so the relay says, nothing leads to.
+    /// Any member could lie so: on a few days' occasions only it silences this device.
     pub(super) fn suspect(&mut self, id: ConversationId, cx: &Cx<'_>) {
-        if let Some(room) = self.rooms.get_mut(&id).filter(|room| room.can_talk()) {
-            room.suspicion.get_or_insert(Suspicion {
-                look_at: cx.now.plus_ms(SUSPECT_MS),
-                looked: false,
-            });
+        self.begin_suspicion(id, true, cx);
+    }
+
+    fn begin_suspicion(&mut self, id: ConversationId, silences: bool, cx: &Cx<'_>) {
+        let day = self.today(cx.now).0;
+        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.can_talk()) else {
+            return;
+        };
+        if room.suspicions.0 != day {
+            room.suspicions = (day, 0);
         }
+        if room.suspicion.is_some() || room.suspicions.1 >= SUSPICIONS_MAX {
+            return;
+        }
+        room.suspicions.1 += 1;
+        room.suspicion = Some(Suspicion {
+            look_at: cx.now.plus_ms(SUSPECT_MS),
+            looked: false,
+            silences,
+        });
     }
 
     /// A certified device's message of this epoch does not open.
@@ -109,7 +126,7 @@ impl Engine {
         let count = room.strange.entry(device).or_default();
         *count = count.saturating_add(1);
         if *count >= STRANGE_MAX {
-            self.suspect(id, cx);
+            self.begin_suspicion(id, false, cx);
         }
     }
 
@@ -129,13 +146,9 @@ impl Engine {
                 gone.push(*id);
             } else {
                 suspicion.looked = true;
+                suspicion.look_at = cx.now.plus_ms(SUSPECT_MS);
                 look.push(*id);
             }
-            suspicion.look_at = cx.now.plus_ms(if suspicion.looked {
-                SUSPECT_MS
-            } else {
-                ASK_AGAIN_MS
-            });
         }
         for id in look {
             if let Some(room) = self.rooms.get_mut(&id) {
@@ -143,8 +156,10 @@ impl Engine {
             }
         }
         for id in gone {
-            if let Some(suspicion) = self.rooms.get_mut(&id).and_then(|r| r.suspicion.as_mut()) {
-                suspicion.look_at = cx.now.plus_ms(ASK_AGAIN_MS);
+            // Whoever is asked answers by bringing us back; until then, or until the next
+            // occasion, this is as good as it gets.
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.suspicion = None;
             }
             cx.event(Event::Forked { conversation: id });
             self.ask_back(id, cx);

@@ -347,11 +347,32 @@ impl Engine {
         if renewed {
             // It has given us another address since this was sealed.
             self.mark(send, device, OutgoingState::Waiting, cx);
+            if !send.direct.is_empty() {
+                self.seal_direct_again(send, device, cx);
+            }
+        } else if answer.status() == RecipientStatus::Revoked && self.may_be_renewed(delivery) {
+            // Its new address may stand in a commit that was not walked here yet.
+            if let Some(room) = ConversationId::try_from(&send.conversation)
+                .ok()
+                .and_then(|id| self.rooms.get_mut(&id))
+            {
+                room.synced = false;
+            }
+            self.mark(send, device, OutgoingState::Waiting, cx);
+            if !send.direct.is_empty() {
+                self.session.rests.rest(&delivery.mailbox, cx.now, 0);
+                return false;
+            }
         } else {
             self.name_recipient(device, sentence, cx);
             self.mark(send, device, OutgoingState::Failed, cx);
         }
         true
+    }
+
+    /// Whether a grant is said to be revoked for the first time on this connection.
+    fn may_be_renewed(&mut self, delivery: &wire::Delivery) -> bool {
+        self.session.revoked.insert(delivery.grant.clone())
     }
 
     fn name_recipient(&self, device: &Bytes, sentence: &str, cx: &mut Cx<'_>) {

@@ -81,6 +81,8 @@ pub(super) struct Session {
     pub(super) rests: Rests,
     /// The relay did not want to tell a slot: not before this.
     pub(super) slots_after: Option<Timestamp>,
+    /// Grants that were said to be revoked.
+    pub(super) revoked: std::collections::BTreeSet<Bytes>,
     upkeep_at: Option<Timestamp>,
     /// Requests refused in a row.
     failures: u32,

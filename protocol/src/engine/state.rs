@@ -75,6 +75,8 @@ pub(super) struct Room {
     pub(super) sent_since_update: u64,
     /// Volatile: it may have gone on without us.
     pub(super) suspicion: Option<super::reentry::Suspicion>,
+    /// Volatile: the day, and how often it was suspected on it.
+    pub(super) suspicions: (u32, u32),
     /// Volatile: messages of this epoch that did not open, with none that did since.
     pub(super) strange: BTreeMap<DeviceId, u32>,
     /// Who has left it by themselves.
@@ -108,6 +110,7 @@ impl Room {
             lost: false,
             sent_since_update: 0,
             suspicion: None,
+            suspicions: (0, 0),
             strange: BTreeMap::new(),
             left: BTreeSet::new(),
             dirty: true,
@@ -121,6 +124,11 @@ impl Room {
     /// Whether this device is in it and can follow it.
     pub(super) fn can_talk(&self) -> bool {
         !self.lost && self.conversation.is_active()
+    }
+
+    /// Whether it may have gone on without us, so that nothing is encrypted in it for now.
+    pub(super) fn is_silenced(&self) -> bool {
+        self.suspicion.is_some_and(|suspicion| suspicion.silences)
     }
 
     pub(super) const fn id(&self) -> ConversationId {
@@ -246,6 +254,7 @@ impl Room {
             lost: record.lost,
             sent_since_update: record.sent_since_update,
             suspicion: None,
+            suspicions: (0, 0),
             strange: BTreeMap::new(),
             left: record
                 .left

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
+use kinline_protocol::grant::{GrantIn, revocation_hash};
 use kinline_protocol::limits;
 use kinline_protocol::wire::{
     self, ClientFrame, ErrorCode, RecipientStatus, ServerFrame, client_frame::Body as C,
@@ -59,6 +60,16 @@ pub(crate) struct Relay {
     pub(crate) refuse_blobs: usize,
     pub(crate) requests_served: usize,
     pub(crate) chaos: Option<Chaos>,
+    /// Says to this device that every slot is empty.
+    pub(crate) withholds_slots_from: Option<Name>,
+    /// Keeps a slot for each device, as if nobody else had offered anything.
+    pub(crate) forks_slots: bool,
+    /// Hashes of revoked grants.
+    pub(crate) revoked: HashSet<[u8; 32]>,
+    /// Closed mailboxes.
+    pub(crate) closed: HashSet<Vec<u8>>,
+    /// Refuses an older store instead of failing the test.
+    pub(crate) knows_copies: bool,
     /// What goes to devices.
     pub(crate) out: VecDeque<(Name, ServerFrame)>,
 }
@@ -69,6 +80,11 @@ impl Default for Relay {
             mailboxes: BTreeMap::new(),
             slots: HashMap::new(),
             blobs: HashMap::new(),
+            withholds_slots_from: None,
+            forks_slots: false,
+            revoked: HashSet::new(),
+            closed: HashSet::new(),
+            knows_copies: false,
             rendezvous: HashMap::new(),
             connections: BTreeMap::new(),
             generations: HashMap::new(),
@@ -193,7 +209,11 @@ impl Relay {
                     self.refuse_slots -= 1;
                     return self.error(name, id, ErrorCode::SlowDown);
                 }
-                let sealed = self.slots.get(fetch.token.as_ref()).cloned();
+                let sealed = self
+                    .slots
+                    .get(fetch.token.as_ref())
+                    .filter(|_| self.withholds_slots_from != Some(name))
+                    .cloned();
                 let slot = wire::CommitSlot {
                     present: sealed.is_some(),
                     sealed: sealed.unwrap_or_default(),
@@ -271,12 +291,31 @@ impl Relay {
                     self.say(other, 0, S::RendezvousGot(got));
                 }
             }
+            C::RevokeGrant(revoke) => {
+                self.revoked.insert(revocation_hash(&revoke.secret));
+                self.say(name, id, S::GrantRevoked(wire::GrantRevoked {}));
+            }
+            C::CloseMailbox(close) => {
+                let mailbox = close.mailbox.to_vec();
+                if close.undo {
+                    self.closed.remove(&mailbox);
+                } else {
+                    self.closed.insert(mailbox);
+                }
+                self.say(name, id, S::MailboxClosed(wire::MailboxClosed {}));
+            }
+            C::RenewCloseKey(_) => {
+                self.say(name, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
+            }
             other => panic!("not served here: {other:?}"),
         }
     }
 
     fn attach(&mut self, name: Name, id: u64, attach: &wire::Attach) {
         let seen = self.generations.entry(attach.mailbox.to_vec()).or_default();
+        if attach.generation < *seen && self.knows_copies {
+            return self.error(name, id, ErrorCode::StaleGeneration);
+        }
         assert!(
             attach.generation >= *seen,
             "{name} attaches with an older store than the relay has seen"
@@ -354,6 +393,10 @@ impl Relay {
             .unwrap_or_default();
         let mut commit = None;
         if let Some(offer) = send.commit {
+            if self.forks_slots {
+                self.slots
+                    .insert(offer.token.to_vec(), offer.sealed.clone());
+            }
             let held = self
                 .slots
                 .entry(offer.token.to_vec())
@@ -444,8 +487,12 @@ impl Relay {
             self.slow_once = None;
             return RecipientStatus::SlowDown;
         }
-        if !self.mailboxes.contains_key(&to) {
+        if !self.mailboxes.contains_key(&to) || self.closed.contains(&to) {
             return RecipientStatus::Gone;
+        }
+        let grant = GrantIn::parse(&delivery.grant).unwrap();
+        if self.revoked.contains(&grant.revocation_hash()) {
+            return RecipientStatus::Revoked;
         }
         if self.drop_next > 0 {
             self.drop_next -= 1;

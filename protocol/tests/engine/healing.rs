@@ -1,0 +1,174 @@
+//! Devices that can't follow any more come back as new leaves, and say what they miss.
+
+use kinline_protocol::engine::io::{Command, Event, MemberRole};
+
+use super::world::World;
+
+#[test]
+fn a_restored_copy_comes_back_as_a_new_leaf_and_reuses_nothing() {
+    let mut world = World::new();
+    let family = world.family();
+    let room = world.room("mum", &["kid"], "Two");
+    world.text("kid", family, "before");
+    world.settle();
+    let copy = world.device("kid").store.clone();
+    for n in 0..5 {
+        world.text("kid", family, &format!("kid {n}"));
+        world.text("mum", family, &format!("mum {n}"));
+        world.settle();
+    }
+    world.disconnect("kid");
+    world.text("mum", family, "while it is off");
+    world.device("kid").store = copy;
+    world.relay.knows_copies = true;
+    world.restart("kid");
+    world.text("kid", family, "written on the copy");
+    let mailbox = world.mailbox("kid");
+    world.connect("kid");
+    assert_eq!(world.count("kid", |event| *event == Event::StaleStore), 1);
+    assert!(!world.device("kid").engine.is_attached());
+    assert_ne!(world.mailbox("kid"), mailbox, "it draws a new mailbox");
+    world.connect("kid");
+    world.settle();
+    let back = |event: &Event| matches!(event, Event::BackIn { .. });
+    assert_eq!(world.count("kid", back), 2, "into both conversations");
+    assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
+    assert_eq!(world.epoch("kid", room), world.epoch("mum", room));
+    for name in ["mum", "dad"] {
+        let texts = world.texts(name);
+        let copied = texts.iter().filter(|text| *text == "written on the copy");
+        assert_eq!(copied.count(), 1, "{name} reads {texts:?}");
+    }
+    assert!(world.texts("kid").contains(&"while it is off".to_owned()));
+    world.text("kid", room, "here I am");
+    world.text("mum", room, "and I");
+    world.settle();
+    assert!(world.texts("mum").contains(&"here I am".to_owned()));
+    assert!(world.texts("kid").contains(&"and I".to_owned()));
+    world.restart("kid");
+    world.connect("kid");
+    world.text("kid", family, "and again");
+    world.settle();
+    assert!(world.texts("dad").contains(&"and again".to_owned()));
+    assert!(world.device("kid").engine.is_settled());
+}
+
+#[test]
+fn a_device_whose_slots_are_withheld_says_so_and_comes_back() {
+    let mut world = World::new();
+    let family = world.family();
+    world.disconnect("kid");
+    world.command(
+        "mum",
+        Command::SelfUpdate {
+            conversation: family,
+        },
+    );
+    world.settle();
+    // The relay shows the tablet nothing of what followed.
+    world.relay.withholds_slots_from = Some("kid");
+    world.connect("kid");
+    world.text("mum", family, "after it");
+    world.text("kid", family, "can you hear me?");
+    world.settle();
+    for _ in 0..4 {
+        world.pass(61_000);
+        world.settle();
+    }
+    let forked = |event: &Event| matches!(event, Event::Forked { .. });
+    assert_eq!(world.count("kid", forked), 1);
+    assert_eq!(
+        world.count("kid", |event| matches!(event, Event::BackIn { .. })),
+        1
+    );
+    world.settle();
+    assert!(world.texts("mum").contains(&"can you hear me?".to_owned()));
+    world.relay.withholds_slots_from = None;
+    world.disconnect("kid");
+    world.connect("kid");
+    world.settle();
+    assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
+}
+
+#[test]
+fn of_two_pasts_one_wins_and_everybody_comes_into_it() {
+    for seed in 1..6 {
+        let mut world = World::seeded(seed);
+        let family = world.family();
+        for name in ["mum", "dad", "kid"] {
+            world.disconnect(name);
+        }
+        // Each guardian is told that its own change holds the slot; the tablet sees one.
+        world.relay.forks_slots = true;
+        for name in ["mum", "dad"] {
+            world.connect(name);
+            world.command(
+                name,
+                Command::SelfUpdate {
+                    conversation: family,
+                },
+            );
+            world.settle();
+            world.disconnect(name);
+        }
+        world.relay.forks_slots = false;
+        for name in ["mum", "dad", "kid"] {
+            world.connect(name);
+        }
+        world.text("mum", family, "from mum");
+        world.text("dad", family, "from dad");
+        for _ in 0..20 {
+            world.pass(61_000);
+            world.settle();
+            for name in ["mum", "dad"] {
+                world.text(name, family, "still there?");
+            }
+        }
+        world.settle();
+        assert_eq!(
+            world.epoch("dad", family),
+            world.epoch("mum", family),
+            "seed {seed}"
+        );
+        assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
+        let told = |event: &Event| matches!(event, Event::Forked { .. });
+        assert!(world.count("mum", told) + world.count("dad", told) >= 1);
+        world.text("dad", family, "one again");
+        world.settle();
+        assert!(world.texts("mum").contains(&"one again".to_owned()));
+        assert!(world.texts("kid").contains(&"one again".to_owned()));
+    }
+}
+
+#[test]
+fn re_adds_are_bounded() {
+    let mut world = World::new();
+    let family = world.family();
+    world.relay.knows_copies = true;
+    world.add("sis");
+    world.pair("dad", "sis", MemberRole::Child, "Eva");
+    world.settle();
+    let mut back = 0;
+    for round in 0..6 {
+        let copy = world.device("sis").store.clone();
+        world.text("sis", family, &format!("round {round}"));
+        world.settle();
+        world.disconnect("sis");
+        world.device("sis").store = copy;
+        world.restart("sis");
+        world.connect("sis");
+        world.connect("sis");
+        world.settle();
+        back = world.count("sis", |event| matches!(event, Event::BackIn { .. }));
+        if back <= round {
+            break;
+        }
+    }
+    assert_eq!(back, 3, "three times a day");
+    for _ in 0..26 {
+        world.pass(3_600_000);
+        world.settle();
+    }
+    let later = world.count("sis", |event| matches!(event, Event::BackIn { .. }));
+    assert_eq!(later, 4, "and again tomorrow");
+}
