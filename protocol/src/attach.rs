@@ -1,6 +1,7 @@
-//! What a device signs to open, attach to, or close a mailbox (PROTOCOL §4).
+//! What a device signs to open, attach to, or close a mailbox, or to replace its close key
+//! (PROTOCOL §4).
 //!
-//! All three are bound to the connection's nonce and to the relay's name as the device
+//! All four are bound to the connection's nonce and to the relay's name as the device
 //! dialled it, so that a relay can't pass a signature on to another one.
 
 use crate::ids::MailboxId;
@@ -76,6 +77,17 @@ fn close_bytes(challenge: &Challenge<'_>, mailbox: &MailboxId, undo: bool) -> Ve
     let mut bytes = challenge.start();
     push(&mut bytes, mailbox.as_bytes());
     bytes.push(u8::from(undo));
+    bytes
+}
+
+fn renew_close_key_bytes(
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    close: &PublicKey,
+) -> Vec<u8> {
+    let mut bytes = challenge.start();
+    push(&mut bytes, mailbox.as_bytes());
+    push(&mut bytes, close.as_bytes());
     bytes
 }
 
@@ -178,9 +190,44 @@ pub fn verify_close(
     )
 }
 
+/// Signs `RenewCloseKey` with the mailbox's authentication key; `close` is the new close key.
+#[must_use]
+pub fn sign_renew_close_key(
+    key: &SecretKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    close: &PublicKey,
+) -> [u8; 64] {
+    key.sign(
+        labels::SIGN_RENEW_CLOSE_KEY,
+        &renew_close_key_bytes(challenge, mailbox, close),
+    )
+}
+
+/// Checks `RenewCloseKey`.
+///
+/// # Errors
+/// [`SignatureError`] when it was not signed by `key` for this connection and this close key.
+pub fn verify_renew_close_key(
+    key: &PublicKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    close: &PublicKey,
+    signature: &[u8],
+) -> Result<(), SignatureError> {
+    key.verify(
+        labels::SIGN_RENEW_CLOSE_KEY,
+        &renew_close_key_bytes(challenge, mailbox, close),
+        signature,
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Challenge, sign_attach, sign_close, verify_attach, verify_close};
+    use super::{
+        Challenge, MailboxKeys, sign_attach, sign_close, sign_open, sign_renew_close_key,
+        verify_attach, verify_close, verify_renew_close_key,
+    };
     use crate::ids::MailboxId;
     use crate::primitives::sign::SecretKey;
 
@@ -244,5 +291,77 @@ mod tests {
         let signature = sign_close(&key, &here, &mailbox, false);
         assert!(verify_close(&key.public(), &here, &mailbox, false, &signature).is_ok());
         assert!(verify_close(&key.public(), &here, &mailbox, true, &signature).is_err());
+    }
+
+    #[test]
+    fn renewing_is_for_one_relay_one_nonce_one_mailbox_one_key() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let here = Challenge {
+            server_name: "x",
+            nonce: &[2; 32],
+        };
+        let elsewhere = Challenge {
+            server_name: "y",
+            ..here
+        };
+        let later = Challenge {
+            nonce: &[9; 32],
+            ..here
+        };
+        let mailbox = MailboxId::new([3; 16]);
+        let other = MailboxId::new([4; 16]);
+        let close = SecretKey::from_seed(&[5; 32]).public();
+        let signature = sign_renew_close_key(&key, &here, &mailbox, &close);
+        let verify = |key, challenge, mailbox, close| {
+            verify_renew_close_key(key, challenge, mailbox, close, &signature).is_ok()
+        };
+        let public = key.public();
+        assert!(verify(&public, &here, &mailbox, &close));
+        assert!(!verify(&public, &elsewhere, &mailbox, &close));
+        assert!(!verify(&public, &later, &mailbox, &close));
+        assert!(!verify(&public, &here, &other, &close));
+        assert!(!verify(&public, &here, &mailbox, &public));
+        assert!(!verify(&close, &here, &mailbox, &close));
+    }
+
+    /// The vector of PROTOCOL §4.
+    #[test]
+    fn the_printed_vector_holds() {
+        let [authentication, grant, close, renewed] =
+            [1, 2, 3, 6].map(|byte| SecretKey::from_seed(&[byte; 32]));
+        let challenge = Challenge {
+            server_name: "pin:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+            nonce: &[4; 32],
+        };
+        let mailbox = MailboxId::new([5; 16]);
+        let keys = MailboxKeys {
+            authentication: authentication.public(),
+            grant: grant.public(),
+            close: close.public(),
+        };
+        let made = [
+            hex::encode(sign_open(&authentication, &challenge, &mailbox, &keys, 7)),
+            hex::encode(sign_attach(&authentication, &challenge, &mailbox, 7, 64)),
+            hex::encode(sign_close(&close, &challenge, &mailbox, false)),
+            hex::encode(renewed.public().as_bytes()),
+            hex::encode(sign_renew_close_key(
+                &authentication,
+                &challenge,
+                &mailbox,
+                &renewed.public(),
+            )),
+        ];
+        let printed = [
+            "ea21aa302c1a6b8273301558f61d3bc4592c14d083edb875063829bd1fc9b86a\
+             f092c2f9bc19ecc5b97a0e09108e4ac6b55eafcc9a173f977082c552008c2c01",
+            "dc75d72c65bcd95797cdf81c79cf646c25ef50958574217a90318f67ef9dba90\
+             245822a18f51be859f4af79e027fd09ef378db585d2dc149b916be6d6c2e3a09",
+            "58f1f6b33d7374fe0509ab26e499b5a4f18a053cde09b456dbf926fb5a4f9605\
+             403d40febf2eeea45e302515818715358a3f03cce5bf73622d2b0c72f3dcc706",
+            "8a875fff1eb38451577acd5afee405456568dd7c89e090863a0557bc7af49f17",
+            "83fd823443dc6be6cd6ae9f5f701bffb814db435854b2512e7ed4601da389339\
+             818a2b266ffb647d4a68ed70dd55e6ed76d47d5162d53ef289d7a7f16b0ede0d",
+        ];
+        assert_eq!(made, printed);
     }
 }

@@ -8,6 +8,8 @@ pub const SIGN_ATTACH: &[u8] = b"kinline v1 sign attach\0";
 pub const SIGN_OPEN_MAILBOX: &[u8] = b"kinline v1 sign open mailbox\0";
 /// Signature that closes a mailbox, or undoes that.
 pub const SIGN_CLOSE_MAILBOX: &[u8] = b"kinline v1 sign close mailbox\0";
+/// Signature that replaces a mailbox's close key.
+pub const SIGN_RENEW_CLOSE_KEY: &[u8] = b"kinline v1 sign renew close key\0";
 /// Signature of a grant.
 pub const SIGN_GRANT: &[u8] = b"kinline v1 sign grant\0";
 /// Signature of a family log statement.
@@ -75,6 +77,7 @@ mod tests {
             super::SIGN_ATTACH,
             super::SIGN_OPEN_MAILBOX,
             super::SIGN_CLOSE_MAILBOX,
+            super::SIGN_RENEW_CLOSE_KEY,
             super::SIGN_GRANT,
             super::SIGN_STATEMENT,
             super::SIGN_CONTENT,
