@@ -70,6 +70,20 @@ impl Session {
                 mailbox::close(&self.shared, &self.challenge(), &request).await?;
                 Ok(Reply::Now(Response::MailboxClosed(wire::MailboxClosed {})))
             }
+            Request::RenewCloseKey(request) => {
+                let mailbox = self.attached()?;
+                mailbox::renew_close_key(
+                    &self.shared,
+                    &self.challenge(),
+                    mailbox,
+                    self.id,
+                    &request,
+                )
+                .await?;
+                Ok(Reply::Now(Response::CloseKeyRenewed(
+                    wire::CloseKeyRenewed {},
+                )))
+            }
             Request::RendezvousOpen(request) => self.rendezvous_open(&request),
             Request::RendezvousJoin(request) => self.rendezvous_join(&request),
             Request::RendezvousPut(request) => self.rendezvous_put(&request),

@@ -32,6 +32,10 @@ pub(crate) async fn close(
     let today = shared.clock.day();
     let written = {
         let mut inner = mailbox.lock();
+        // Renewed between the check and here.
+        if inner.close_key != key {
+            return Err(Refusal::Denied);
+        }
         // Closed twice or undone twice: the days go on counting, but it is written again. The
         // first time may have found no room, or may not be durable yet.
         if inner.closed == request.undo {
@@ -41,7 +45,11 @@ pub(crate) async fn close(
                 limits::MAILBOX_CLOSED_DAYS
             };
             inner.set_closed(!request.undo, today.plus(days));
-            if let (false, Some(inbox)) = (request.undo, inner.queue.inbox()) {
+            // Detached here and now: the connection may take a moment to hear of its end.
+            if !request.undo
+                && let Some(inbox) = inner.queue.end()
+            {
+                mailbox.submit_held(&mut inner, &*shared.storage, u64::MAX);
                 inbox.end(Refusal::Denied);
             }
         }

@@ -26,6 +26,7 @@ mod inbox;
 mod open;
 mod queue;
 mod registry;
+mod renew;
 mod send;
 mod state;
 
@@ -37,5 +38,6 @@ pub(crate) use inbox::{Arrival, Inbox};
 pub(crate) use open::{admission_hash, open};
 pub(crate) use queue::Queue;
 pub(crate) use registry::{MailboxLimits, Mailboxes};
+pub(crate) use renew::renew_close_key;
 pub(crate) use send::{accept, permit};
 pub(crate) use state::{Limiter, Mailbox, limiter, take};

@@ -171,6 +171,13 @@ impl Queue {
         self.reader.is_some()
     }
 
+    /// Whether this connection is the attached one.
+    pub(crate) fn is_attached_by(&self, connection: u64) -> bool {
+        self.reader
+            .as_ref()
+            .is_some_and(|reader| reader.connection == connection)
+    }
+
     /// The attached connection's inbox.
     pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
         self.reader.as_ref().map(|reader| &reader.inbox)
@@ -331,14 +338,17 @@ impl Queue {
 
     /// Detaches a connection, if it is still the attached one. What is held must then be submitted.
     pub(crate) fn detach(&mut self, connection: u64) -> bool {
-        let mine = self
-            .reader
-            .as_ref()
-            .is_some_and(|reader| reader.connection == connection);
+        let mine = self.is_attached_by(connection);
         if mine {
             self.reader = None;
         }
         mine
+    }
+
+    /// Detaches whichever connection is attached and returns its inbox. What is held must
+    /// then be submitted.
+    pub(crate) fn end(&mut self) -> Option<Arc<Inbox>> {
+        self.reader.take().map(|reader| reader.inbox)
     }
 
     /// What to deliver next to `connection`, at most `page` envelopes.

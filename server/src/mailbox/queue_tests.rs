@@ -101,6 +101,27 @@ fn what_waits_behind_a_slot_is_not_delivered_and_a_lost_slot_leaves_no_trace() {
 }
 
 #[test]
+fn an_ended_connection_gets_nothing_more_and_is_no_longer_the_attached_one() {
+    let mut queue = Queue::new(Vec::new(), FULL_AT);
+    assert!(queue.end().is_none());
+    attach(&mut queue, 1, 10);
+    assert!(queue.is_attached_by(1) && !queue.is_attached_by(2));
+    attach(&mut queue, 2, 10);
+    assert!(queue.is_attached_by(2) && !queue.is_attached_by(1));
+    accept(&mut queue, 7);
+    assert!(queue.end().is_some());
+    assert!(!queue.is_attached_by(2) && !queue.is_attached());
+    assert_eq!(deliver(&mut queue, 2), []);
+    assert_eq!(queue.acknowledge(2, 1), Ok(None));
+    assert!(!queue.detach(2));
+    // What was held is for the disk, and for the next one.
+    assert_eq!(queue.submit_held(u64::MAX).len(), 1);
+    queue.settle(&[1], Outcome::Stored);
+    attach(&mut queue, 3, 10);
+    assert!(matches!(queue.take(3, 100), Take::Read { through: 1, .. }));
+}
+
+#[test]
 fn full_counts_what_is_unacknowledged() {
     let mut queue = Queue::new(Vec::new(), 2);
     attach(&mut queue, 1, 10);

@@ -179,7 +179,7 @@ pub(crate) async fn permit(
     }
     if !shared
         .grants
-        .is_good(grant, &mailbox.keys.grant, &id, shared.clock.day())
+        .is_good(grant, &mailbox.grant, &id, shared.clock.day())
         .await?
     {
         return Ok(Err((RecipientStatus::Revoked, 0)));

@@ -13,6 +13,7 @@ use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::{MailboxId, MessageId};
 use kinline_protocol::limits;
+use kinline_protocol::primitives::sign::PublicKey;
 use tokio::time::Instant;
 
 use super::queue::{Outcome, Queue};
@@ -54,8 +55,10 @@ const GENERATION_WRITE_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) struct Mailbox {
     /// Its id.
     pub(crate) id: MailboxId,
-    /// Its public keys.
-    pub(crate) keys: MailboxKeys,
+    /// The key that attaches.
+    pub(crate) authentication: PublicKey,
+    /// The key that signs grants.
+    pub(crate) grant: PublicKey,
     /// Deliveries into it.
     limiter: Limiter,
     inner: Mutex<Inner>,
@@ -67,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) queue: Queue,
     /// Closed with its close key, or deleted.
     pub(crate) closed: bool,
+    /// The key that closes, as the disk has it.
+    pub(crate) close_key: PublicKey,
     generation: u64,
     generation_written: u64,
     generation_written_at: Instant,
@@ -82,11 +87,13 @@ impl Mailbox {
         let now = Instant::now();
         Self {
             id,
-            keys: row.keys,
+            authentication: row.keys.authentication,
+            grant: row.keys.grant,
             limiter,
             inner: Mutex::new(Inner {
                 queue,
                 closed: row.closed,
+                close_key: row.keys.close,
                 generation: row.generation,
                 generation_written: row.generation,
                 generation_written_at: now,
@@ -181,6 +188,31 @@ impl Mailbox {
             done: Box::new(move |result| {
                 if result.is_err() {
                     lock(&mailbox.inner).generation_written = 0;
+                }
+                done(result);
+            }),
+        });
+    }
+
+    /// Writes another close key, which counts from when it is durable; under the mailbox's
+    /// lock. `done` is told whether the mailbox is still there.
+    pub(crate) fn submit_close_key(
+        self: &Arc<Self>,
+        storage: &dyn Storage,
+        close: PublicKey,
+        done: Done<bool>,
+    ) {
+        let mailbox = Arc::clone(self);
+        storage.submit(Write::PutKeys {
+            id: self.id,
+            keys: MailboxKeys {
+                authentication: self.authentication,
+                grant: self.grant,
+                close,
+            },
+            done: Box::new(move |result| {
+                if result == Ok(true) {
+                    lock(&mailbox.inner).close_key = close;
                 }
                 done(result);
             }),

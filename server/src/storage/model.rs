@@ -203,6 +203,15 @@ pub(crate) enum Write {
         /// Told when durable.
         done: Done<()>,
     },
+    /// Writes a mailbox's public keys anew.
+    PutKeys {
+        /// Which.
+        id: MailboxId,
+        /// All three.
+        keys: MailboxKeys,
+        /// Told when durable: whether there is such a mailbox.
+        done: Done<bool>,
+    },
     /// Remembers a revoked grant.
     RevokeGrant {
         /// Its revocation hash.

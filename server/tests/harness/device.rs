@@ -194,7 +194,7 @@ impl Socket {
         socket
     }
 
-    fn challenge(&self) -> Challenge<'_> {
+    pub fn challenge(&self) -> Challenge<'_> {
         Challenge {
             server_name: &self.server_name,
             nonce: &self.hello.nonce,

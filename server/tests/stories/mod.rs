@@ -2,6 +2,7 @@
 
 mod attach;
 mod blob;
+mod close_key;
 mod commit;
 mod crash;
 mod delivery;

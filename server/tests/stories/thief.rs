@@ -1,7 +1,8 @@
 //! What lies on the disk is noise to who lacks the key file, even to who knows an id.
 
 use kinline_protocol::wire::client_frame::Body as Ask;
-use kinline_protocol::wire::{CommitOffer, CreateBlob, RevokeGrant, Send};
+use kinline_protocol::wire::server_frame::Body as Say;
+use kinline_protocol::wire::{CloseKeyRenewed, CommitOffer, CreateBlob, RevokeGrant, Send};
 
 use crate::harness::{Device, Here, TODAY, noise};
 
@@ -39,6 +40,10 @@ async fn no_id_key_hash_or_acknowledged_body_is_on_disk() {
         secrets.push(("grant key", mailbox.keys().grant.as_bytes().to_vec()));
         secrets.push(("close key", mailbox.keys().close.as_bytes().to_vec()));
     }
+    let renewed = kinline_protocol::primitives::sign::SecretKey::random(&mut rand::rng()).public();
+    let answer = super::close_key::renew(&mut alice, &renewed).await;
+    assert_eq!(answer, Say::CloseKeyRenewed(CloseKeyRenewed {}));
+    secrets.push(("renewed close key", renewed.as_bytes().to_vec()));
     let waiting = bob.mailbox.delivery("waiting");
     secrets.push(("message id", waiting.message_id.to_vec()));
     secrets.push(("grant", waiting.grant.to_vec()));

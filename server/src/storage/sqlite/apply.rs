@@ -1,5 +1,6 @@
 //! The writes that are statements of their own.
 
+use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
@@ -61,6 +62,10 @@ impl Group<'_> {
                 done,
             } => {
                 let outcome = self.put_mailbox(id, generation, closed, expires).await;
+                self.settle(done, outcome)
+            }
+            Write::PutKeys { id, keys, done } => {
+                let outcome = self.put_keys(id, &keys).await;
                 self.settle(done, outcome)
             }
             Write::RevokeGrant {
@@ -226,6 +231,19 @@ impl Group<'_> {
             .execute(self.begin().await?)
             .await?;
         Ok(())
+    }
+
+    async fn put_keys(&mut self, id: MailboxId, keys: &MailboxKeys) -> Result<bool, sqlx::Error> {
+        let id = self.keys.mailbox.permute(id.as_bytes());
+        let Ok(sealed) = seal_keys(self.keys, &id, keys) else {
+            return Err(sqlx::Error::WorkerCrashed);
+        };
+        let put = sqlx::query("UPDATE mailbox SET keys = ?2 WHERE id = ?1")
+            .bind(id.to_vec())
+            .bind(sealed)
+            .execute(self.begin().await?)
+            .await?;
+        Ok(put.rows_affected() == 1)
     }
 
     async fn revoke(&mut self, hash: &[u8; 32], expires: Day) -> Result<(), sqlx::Error> {

@@ -9,9 +9,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
 use kinline_protocol::limits::ENVELOPE_BYTES;
+use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::secrets::Secret;
 use tempfile::TempDir;
 
@@ -19,7 +21,8 @@ use super::{SqliteOptions, SqliteStorage};
 use crate::clock::Clock;
 use crate::keys::AtRest;
 use crate::storage::{
-    Accepted, NewEnvelope, SlotOffer, Storage, StoredEnvelope, Write, WriteError, reply,
+    Accepted, MailboxRow, NewEnvelope, NewMailbox, Opened, SlotOffer, Storage, StoredEnvelope,
+    Write, WriteError, reply,
 };
 
 const BOB: MailboxId = MailboxId::new([1; 16]);
@@ -27,6 +30,11 @@ const CAROL: MailboxId = MailboxId::new([2; 16]);
 
 async fn open(bytes_max: u64) -> (TempDir, SqliteStorage) {
     let folder = tempfile::tempdir().unwrap();
+    let storage = open_in(&folder, bytes_max).await;
+    (folder, storage)
+}
+
+async fn open_in(folder: &TempDir, bytes_max: u64) -> SqliteStorage {
     let options = SqliteOptions {
         data: folder.path().into(),
         bytes_max,
@@ -35,10 +43,51 @@ async fn open(bytes_max: u64) -> (TempDir, SqliteStorage) {
         exclusive: true,
     };
     let keys = AtRest::new(&Secret::new([7; 32]));
-    let storage = SqliteStorage::open(options, keys, Clock::manual(Day(100)))
+    SqliteStorage::open(options, keys, Clock::manual(Day(100)))
         .await
-        .unwrap();
-    (folder, storage)
+        .unwrap()
+}
+
+fn keys(close: u8) -> MailboxKeys {
+    MailboxKeys {
+        authentication: PublicKey::new([11; 32]),
+        grant: PublicKey::new([12; 32]),
+        close: PublicKey::new([close; 32]),
+    }
+}
+
+async fn open_mailbox(
+    storage: &SqliteStorage,
+    id: MailboxId,
+    close: u8,
+) -> Result<Opened, WriteError> {
+    let row = MailboxRow {
+        keys: keys(close),
+        generation: 7,
+        closed: true,
+        expires: Day(140),
+    };
+    let (done, answer) = reply();
+    storage.submit(Write::OpenMailbox {
+        mailbox: NewMailbox { id, row },
+        admission: None,
+        done,
+    });
+    answer.await
+}
+
+fn put_keys(
+    storage: &SqliteStorage,
+    id: MailboxId,
+    close: u8,
+) -> impl Future<Output = Result<bool, WriteError>> + use<> {
+    let (done, answer) = reply();
+    storage.submit(Write::PutKeys {
+        id,
+        keys: keys(close),
+        done,
+    });
+    answer
 }
 
 fn envelope(mailbox: MailboxId, order: u64) -> NewEnvelope {
@@ -210,4 +259,32 @@ async fn after_a_failure_every_write_is_refused_and_reads_go_on() {
         accept(&storage, vec![envelope(BOB, 2)]).await,
         Err(WriteError::Failed)
     );
+}
+
+#[tokio::test]
+async fn keys_are_written_anew_and_nothing_else_of_the_mailbox_or_of_another_changes() {
+    let (folder, storage) = open(0).await;
+    assert_eq!(open_mailbox(&storage, BOB, 1).await, Ok(Opened::Open));
+    assert_eq!(open_mailbox(&storage, CAROL, 1).await, Ok(Opened::Open));
+    // Two in one group: the later one holds.
+    let answers = (put_keys(&storage, BOB, 2), put_keys(&storage, BOB, 3));
+    assert_eq!((answers.0.await, answers.1.await), (Ok(true), Ok(true)));
+    let nobody = MailboxId::new([3; 16]);
+    assert_eq!(put_keys(&storage, nobody, 2).await, Ok(false));
+    assert!(storage.mailbox(nobody).await.unwrap().is_none());
+    // The mailbox is the one with the new keys from now on, not the one with the old.
+    assert_eq!(open_mailbox(&storage, BOB, 1).await, Ok(Opened::OtherKeys));
+    assert_eq!(open_mailbox(&storage, BOB, 3).await, Ok(Opened::Open));
+    storage.close().await;
+    let storage = open_in(&folder, 0).await;
+    for (id, close) in [(BOB, 3), (CAROL, 1)] {
+        let row = storage.mailbox(id).await.unwrap().unwrap();
+        assert_eq!(row.keys, keys(close));
+        assert_eq!(
+            (row.generation, row.closed, row.expires),
+            (7, true, Day(140))
+        );
+    }
+    storage.close().await;
+    assert_eq!(put_keys(&storage, BOB, 4).await, Err(WriteError::Failed));
 }

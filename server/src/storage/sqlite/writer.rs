@@ -42,6 +42,7 @@ pub(super) fn refuse(write: Write, error: WriteError) {
         | Write::DeleteBlob { done, .. }
         | Write::AddAdmission { done, .. } => done(Err(error)),
         Write::OpenMailbox { done, .. } => done(Err(error)),
+        Write::PutKeys { done, .. } => done(Err(error)),
         Write::CreateBlob { done, .. } => done(Err(error)),
         Write::Expire { done, .. } => done(Err(error)),
     }
