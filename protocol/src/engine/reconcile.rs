@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::device::Engine;
 use super::errors::CommandError;
 use super::state::{Cx, Room};
-use crate::conversation::{ConversationKind, Parties, Person};
+use crate::conversation::{ConversationKind, Parties, Person, check_key_package};
 use crate::day::Day;
 use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown};
 use crate::ids::{ConversationId, DeviceId};
@@ -51,6 +51,9 @@ impl Engine {
         }
         for device in &operation.remove {
             let device = DeviceId::try_from(device).map_err(|_| CommandError::NoMember)?;
+            if self.is_back(room, device, operation) {
+                return Err(CommandError::Nothing);
+            }
             if room.conversation.leaf(device).is_some() {
                 plan.remove.push(device);
             }
@@ -59,6 +62,18 @@ impl Engine {
             self.plan_leaves(room, &mut plan);
         }
         Ok(plan)
+    }
+
+    /// Whether a device that an operation is to bring back has come back with just that key
+    /// package.
+    fn is_back(&self, room: &Room, device: DeviceId, operation: &wire::OperationRecord) -> bool {
+        let grant = room.peers.get(&device).map(|peer| &peer.came_back_with);
+        operation.key_packages.iter().any(|bytes| {
+            check_key_package(&self.crypto, bytes).is_ok_and(|package| {
+                package.device == device
+                    && grant.is_some_and(|grant| grant.as_ref() == package.address.grant.as_bytes())
+            })
+        })
     }
 
     /// Our log with the operation's decisions, signed by this guardian and who else consented.

@@ -306,6 +306,10 @@ impl Engine {
             return;
         }
         let peer = room.peer(device);
+        if peer.came_back_with.as_ref() == package.address.grant.as_bytes() {
+            // Another was faster.
+            return;
+        }
         if peer.readd_day != day.0 {
             (peer.readd_day, peer.readds) = (day.0, 0);
         }
@@ -341,8 +345,11 @@ impl Engine {
     pub(super) fn came_back(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
         let day = self.today(cx.now);
         if let Some(room) = self.rooms.get_mut(&id) {
+            let leaf = room.conversation.leaf(device);
             let before = room.peers.remove(&device).unwrap_or_default();
             let peer = room.peer(device);
+            let grant = leaf.map(|leaf| leaf.address.grant.as_bytes().to_vec());
+            peer.came_back_with = grant.unwrap_or_default().into();
             peer.first_sequence_seen = 1;
             peer.readd_day = day.0;
             peer.readds = if before.readd_day == day.0 {

@@ -133,6 +133,12 @@ fn of_two_pasts_one_wins_and_everybody_comes_into_it() {
         assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
         let told = |event: &Event| matches!(event, Event::Forked { .. });
         assert!(world.count("mum", told) + world.count("dad", told) >= 1);
+        assert_eq!(
+            world.epoch("dad", family),
+            world.epoch("mum", family),
+            "seed {seed}"
+        );
+        assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
         world.text("dad", family, "one again");
         world.settle();
         assert!(world.texts("mum").contains(&"one again".to_owned()));

@@ -196,8 +196,12 @@ impl Relay {
                 self.say(name, id, S::MailboxOpened(wire::MailboxOpened {}));
             }
             C::Attach(attach) => self.attach(name, id, &attach),
-            C::Acknowledge(acknowledge) => self.acknowledge(name, acknowledge.through),
+            C::Acknowledge(acknowledge) => {
+                self.saw_generation(name, acknowledge.generation);
+                self.acknowledge(name, acknowledge.through);
+            }
             C::Send(send) => {
+                self.saw_generation(name, send.generation);
                 if self.hold_sends_of == Some(name) {
                     self.held.push((name, id, send));
                 } else {
@@ -212,7 +216,7 @@ impl Relay {
                 let sealed = self
                     .slots
                     .get(fetch.token.as_ref())
-                    .filter(|_| self.withholds_slots_from != Some(name))
+                    .filter(|_| self.withholds_slots_from != Some(name) && !self.forks_slots)
                     .cloned();
                 let slot = wire::CommitSlot {
                     present: sealed.is_some(),
@@ -308,6 +312,14 @@ impl Relay {
                 self.say(name, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
             }
             other => panic!("not served here: {other:?}"),
+        }
+    }
+
+    fn saw_generation(&mut self, name: Name, generation: u64) {
+        let mailbox = self.connections.get(name).and_then(|c| c.mailbox.clone());
+        if let Some(mailbox) = mailbox {
+            let seen = self.generations.entry(mailbox).or_default();
+            *seen = (*seen).max(generation);
         }
     }
 
