@@ -477,6 +477,7 @@ pub(super) fn heads() -> Value {
     };
     let removed = three().then(Decision::RemoveMember(id(2)), 20_610, &[1]);
     let other = three().then(Decision::RemoveMember(id(5)), 20_610, &[1]);
+    let hidden_after = other.0.extract(&Shown::default());
     let correction = sign_head(log, Day(20_602), true, &key(1));
     let mut later = signed.clone();
     let mut head = wire::Head::decode(signed.head.as_ref()).unwrap();
@@ -528,6 +529,10 @@ pub(super) fn heads() -> Value {
                 &sign_head(&other.0, Day(20_620), false, &key(1)),
             ),
             json!({ "entries": hex_entries(&removed.0.entries()) }),
+        ),
+        with(
+            &vector("before a hidden entry", "unvouched", &signed),
+            json!({ "entries": hex_entries(&hidden_after) }),
         ),
         with(
             &vector("by a guardian who was removed since", "signer", &signed),

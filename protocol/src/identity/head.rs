@@ -97,6 +97,9 @@ pub enum HeadError {
     /// Signed by someone who was no guardian then, or is none any more.
     #[error("the head is signed by someone who is no guardian of the family")]
     Signer,
+    /// Hidden entries follow the head: nobody says that they are the family's.
+    #[error("the log goes on behind the head that a guardian signed, with entries that are hidden")]
+    Unvouched,
 }
 
 /// A head as it came: who signed it is not checked yet.
@@ -186,6 +189,19 @@ impl SignedHead {
             correction: self.correction,
             digest: hash::sha256(&self.bytes),
         })
+    }
+
+    /// As [`Self::verify`], for a log that just came as entries: nobody signed hidden entries,
+    /// so none may follow this head. Only then may the log take the place of a shorter one.
+    ///
+    /// # Errors
+    /// [`HeadError::Unvouched`] when some do, else as [`Self::verify`].
+    pub fn vouch(&self, log: &FamilyLog) -> Result<Head, HeadError> {
+        let head = self.verify(log)?;
+        if log.hides_from(self.statements) {
+            return Err(HeadError::Unvouched);
+        }
+        Ok(head)
     }
 
     fn signer_in(&self, log: &FamilyLog) -> Option<MemberId> {
@@ -314,6 +330,37 @@ pub(super) mod tests {
         // Whoever sees an extract judges the same heads.
         let extract = FamilyLog::from_entries(&two.extract(&Shown::default())).unwrap();
         assert!(verify(&head(&two, 2), &extract).is_ok());
+    }
+
+    #[test]
+    fn hidden_entries_at_the_end_need_a_head_that_names_them() {
+        let log = family(1);
+        let two = with(
+            log.clone(),
+            Decision::AddMember(AddedMember {
+                role: Role::Child,
+                identity_key: None,
+                ..guardian(5)
+            }),
+            1,
+        );
+        let extract = FamilyLog::from_entries(&two.extract(&Shown::default())).unwrap();
+        let signed = |log: &FamilyLog| {
+            SignedHead::from_wire(&sign_head(log, Day(20), false, &key(1))).unwrap()
+        };
+        assert!(signed(&two).vouch(&extract).is_ok());
+        assert!(signed(&log).verify(&extract).is_ok());
+        assert_eq!(signed(&log).vouch(&extract), Err(HeadError::Unvouched));
+        assert!(signed(&log).vouch(&two).is_ok(), "shown: it was signed");
+        // What someone made up behind the family's log.
+        let mut entries = log.entries();
+        entries.push(wire::LogEntry {
+            statement: None,
+            hash: vec![7; 32].into(),
+        });
+        let made_up = log.merged(&entries).unwrap();
+        assert_eq!(signed(&log).vouch(&made_up), Err(HeadError::Unvouched));
+        assert_eq!(signed(&two).vouch(&made_up), Err(HeadError::Fork));
     }
 
     #[test]

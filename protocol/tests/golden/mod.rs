@@ -315,7 +315,7 @@ fn family_heads() {
     each("family_head", |vector| {
         let log = FamilyLog::from_entries(&entries(vector)).unwrap();
         let signed = wire::SignedHead::decode(bytes(vector, "signed_head").as_slice()).unwrap();
-        match SignedHead::from_wire(&signed).and_then(|head| head.verify(&log)) {
+        match SignedHead::from_wire(&signed).and_then(|head| head.vouch(&log)) {
             Ok(head) => {
                 let family = FamilyId::try_from(&bytes(vector, "family")[..]).unwrap();
                 assert_eq!(head.family(), family);
@@ -337,6 +337,7 @@ fn family_heads() {
             Err(HeadError::Unknown { .. }) => "unknown",
             Err(HeadError::Fork) => "fork",
             Err(HeadError::Signer) => "signer",
+            Err(HeadError::Unvouched) => "unvouched",
         }
         .into()
     });

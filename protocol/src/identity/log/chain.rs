@@ -79,6 +79,9 @@ impl FamilyLog {
 
     /// Reads and checks a log in which all but the first entry may be hidden.
     ///
+    /// Hidden entries carry no signature: what ends with some is the family's only when a
+    /// guardian's head says so ([`crate::identity::SignedHead::vouch`]).
+    ///
     /// # Errors
     /// [`LogError`] of the first entry that does not hold.
     pub fn from_entries(entries: &[wire::LogEntry]) -> Result<Self, LogError> {
@@ -185,6 +188,7 @@ impl FamilyLog {
     }
 
     /// Checks one more entry, shown or hidden, and appends it; on an error the log is as it was.
+    /// Of hidden ones see [`Self::from_entries`].
     ///
     /// # Errors
     /// [`LogError`].
@@ -321,6 +325,11 @@ impl FamilyLog {
     #[expect(clippy::len_without_is_empty, reason = "a log is never empty")]
     pub fn len(&self) -> u64 {
         self.heads.len() as u64
+    }
+
+    /// Whether an entry at this index or after it is hidden.
+    pub(in crate::identity) fn hides_from(&self, index: u64) -> bool {
+        self.hidden.range(index..).next().is_some()
     }
 
     /// Whether no entry is hidden.
