@@ -21,6 +21,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde_json::{Value, json};
 
+#[path = "family.rs"]
+mod family;
+
 fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
 }
@@ -33,6 +36,9 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("grant", grants()),
         ("pairing_code", pairing_codes()),
         ("pairing_handshake", handshakes()),
+        ("family_log", family::logs()),
+        ("contact_pass", family::passes()),
+        ("family_head", family::heads()),
     ]
 }
 

@@ -192,7 +192,7 @@ impl Lease {
 
 /// What is stored of both.
 #[must_use]
-pub fn to_record(clock: &Clock, lease: &Lease) -> wire::ClockRecord {
+pub fn clock_record(clock: &Clock, lease: &Lease) -> wire::ClockRecord {
     wire::ClockRecord {
         known: clock.now.is_some(),
         now_day: clock.now.map_or(0, |day| day.0),
@@ -216,7 +216,11 @@ pub fn to_record(clock: &Clock, lease: &Lease) -> wire::ClockRecord {
 
 /// What was stored; fields that are damaged are left out.
 #[must_use]
-pub fn from_record(record: &wire::ClockRecord, family: FamilyId, build: Day) -> (Clock, Lease) {
+pub fn read_clock_record(
+    record: &wire::ClockRecord,
+    family: FamilyId,
+    build: Day,
+) -> (Clock, Lease) {
     let clock = Clock {
         family,
         build,
@@ -233,11 +237,183 @@ pub fn from_record(record: &wire::ClockRecord, family: FamilyId, build: Day) -> 
         .leases
         .iter()
         .filter_map(|lease| {
-            Some((
-                FamilyId::try_from(&lease.family).ok()?,
-                Day(lease.newest_day),
-            ))
+            let family = FamilyId::try_from(&lease.family).ok()?;
+            Some((family, Day(lease.newest_day)))
         })
         .collect();
     (clock, Lease { newest })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+    use super::{Clock, Heard, Lease, clock_record, read_clock_record};
+    use crate::day::Day;
+    use crate::identity::head::tests::{family, key};
+    use crate::identity::{FamilyLog, Head, SignedHead, sign_head};
+    use crate::primitives::sign::SecretKey;
+
+    const BUILD: Day = Day(500);
+    const YEAR: u32 = 365;
+
+    fn head(log: &FamilyLog, day: u32, correction: bool, key: &SecretKey) -> Head {
+        SignedHead::from_wire(&sign_head(log, Day(day), correction, key))
+            .unwrap()
+            .verify(log)
+            .unwrap()
+    }
+
+    fn heard(day: u32) -> Head {
+        head(&family(1), day, false, &key(1))
+    }
+
+    fn correction(day: u32) -> Head {
+        head(&family(1), day, true, &key(1))
+    }
+
+    fn clock() -> Clock {
+        Clock::new(family(1).family(), BUILD)
+    }
+
+    #[test]
+    fn heads_move_the_clock_forward_and_two_days_past_its_own_at_most() {
+        let moved = |day| Heard::Moved(Day(day));
+        let ahead = |head, own| Heard::Ahead {
+            head: Day(head),
+            own: Day(own),
+        };
+        // (own clock, head, what it does, now after)
+        let steps = [
+            (600, 600, moved(600), 600),
+            (600, 600, Heard::Old, 600),
+            (601, 599, Heard::Old, 600),
+            (601, 603, moved(603), 603),
+            (601, 604, ahead(604, 601), 603),
+            (600 + YEAR, 604, moved(604), 604),
+            (604, 604 + YEAR, ahead(604 + YEAR, 604), 604),
+            // A clock that was set back to before the build date bounds nothing.
+            (499, 700, moved(700), 700),
+            (500, 703, ahead(703, 500), 700),
+            (0, 703, moved(703), 703),
+        ];
+        let mut clock = clock();
+        for (own, day, expected, now) in steps {
+            assert_eq!(clock.hear(&heard(day), Day(own)), expected, "{own} {day}");
+            assert_eq!(clock.now(), Some(Day(now)), "{own} {day}");
+        }
+        let foreign = head(&family(2), 604, false, &key(2));
+        assert_eq!(clock.hear(&foreign, Day(604)), Heard::Foreign);
+        let foreign = head(&family(2), 604, true, &key(2));
+        assert_eq!(clock.hear(&foreign, Day(604)), Heard::Foreign);
+    }
+
+    #[test]
+    fn a_correction_sets_the_clock_once() {
+        let mut clock = clock();
+        let wrong = 600 + YEAR;
+        // Both the tablet's clock and a guardian's are a year ahead.
+        assert_eq!(
+            clock.hear(&heard(wrong), Day(wrong)),
+            Heard::Moved(Day(wrong))
+        );
+        let corrected = Heard::Corrected {
+            from: Some(Day(wrong)),
+            to: Day(600),
+        };
+        assert_eq!(clock.hear(&correction(600), Day(wrong)), corrected);
+        assert_eq!(clock.now(), Some(Day(600)));
+        assert_eq!(clock.hear(&heard(650), Day(wrong)), Heard::Moved(Day(650)));
+        // Replayed, it turns nothing back.
+        assert_eq!(clock.hear(&correction(600), Day(wrong)), Heard::Old);
+        assert_eq!(clock.now(), Some(Day(650)));
+        // Nor does another one that was signed over a shorter log than the last.
+        let mut longer = family(1);
+        for statement in longer.propose(
+            vec![crate::identity::Decision::RemoveDevice(
+                crate::ids::DeviceId::new([11; 16]),
+            )],
+            &key(1),
+            Day(600),
+            &mut crate::identity::head::tests::rng(),
+        ) {
+            longer.append(&statement).unwrap();
+        }
+        let newer = head(&longer, 660, true, &key(1));
+        assert!(matches!(
+            clock.hear(&newer, Day(660)),
+            Heard::Corrected { .. }
+        ));
+        assert_eq!(clock.hear(&correction(640), Day(660)), Heard::Old);
+        // A correction reaches clocks that are behind, too.
+        let mut behind = self::clock();
+        let far = correction(600 + YEAR);
+        assert!(matches!(
+            behind.hear(&far, Day(600)),
+            Heard::Corrected { .. }
+        ));
+    }
+
+    #[test]
+    fn days_are_counted_by_the_own_clock_between_heads() {
+        let mut clock = clock();
+        assert_eq!(clock.today(Day(600)), Day(600), "nothing told yet");
+        clock.hear(&heard(600), Day(600 + YEAR));
+        assert_eq!(clock.today(Day(600 + YEAR)), Day(600));
+        assert_eq!(clock.today(Day(603 + YEAR)), Day(603));
+        // Set back by a year: time stands still and does not run back.
+        assert_eq!(clock.today(Day(600)), Day(600));
+        assert!(clock.observe(Day(600)) && !clock.observe(Day(600)));
+        assert_eq!(clock.today(Day(604)), Day(604), "and runs on from there");
+        // An old head that is played again each day does not hold it.
+        assert_eq!(clock.hear(&heard(600), Day(609)), Heard::Old);
+        assert_eq!(clock.today(Day(609)), Day(609));
+    }
+
+    #[test]
+    fn a_lease_lasts_to_its_last_day_and_no_longer() {
+        let family = family(1).family();
+        let mut lease = Lease::default();
+        assert!(!lease.is_fresh(&family, 7, Day(600)), "never heard");
+        assert!(lease.hear(&heard(600), Day(600)));
+        for (days, today, fresh) in [
+            (7, 600, true),
+            (7, 607, true),
+            (7, 608, false),
+            (3, 603, true),
+            (3, 604, false),
+            (14, 614, true),
+            (14, 615, false),
+            (14, 600 + YEAR, false),
+            (7, 599, true),
+        ] {
+            let is_fresh = lease.is_fresh(&family, days, Day(today));
+            assert_eq!(is_fresh, fresh, "{days} {today}");
+        }
+        assert!(!lease.hear(&heard(599), Day(601)), "older");
+        assert!(!lease.hear(&heard(600), Day(601)), "the same");
+        assert!(!lease.hear(&heard(604), Day(601)), "too far ahead");
+        assert!(lease.hear(&heard(603), Day(601)));
+        assert_eq!(lease.newest(&family), Some(Day(603)));
+        lease.corrected(Day(602));
+        assert_eq!(lease.newest(&family), Some(Day(602)));
+        lease.corrected(Day(700));
+        assert_eq!(lease.newest(&family), Some(Day(602)));
+        lease.keep(|_| false);
+        assert_eq!(lease, Lease::default());
+    }
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        let mut clock = clock();
+        clock.hear(&heard(600), Day(601));
+        clock.hear(&correction(590), Day(602));
+        let mut lease = Lease::default();
+        lease.hear(&heard(600), Day(600));
+        let record = clock_record(&clock, &lease);
+        let read = read_clock_record(&record, family(1).family(), BUILD);
+        assert_eq!(read, (clock, lease));
+        let empty = read_clock_record(&Default::default(), family(1).family(), BUILD);
+        assert_eq!(empty, (self::clock(), Lease::default()));
+    }
 }

@@ -9,9 +9,7 @@ mod pass;
 mod policy;
 mod statement;
 
-pub use clock::{
-    Clock, Heard, Lease, from_record as clock_from_record, to_record as clock_to_record,
-};
+pub use clock::{Clock, Heard, Lease, clock_record, read_clock_record};
 pub use decision::{AddedDevice, AddedMember, Decision, Role, Settings};
 pub use head::{Head, HeadError, SignedHead, sign_head};
 pub use log::{

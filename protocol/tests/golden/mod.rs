@@ -6,11 +6,15 @@ use kinline_protocol::attachment::{DecryptError, Pointer, PointerError, decrypt_
 use kinline_protocol::day::Day;
 use kinline_protocol::envelope::{self, OpenError, Payload};
 use kinline_protocol::grant::{GrantError, GrantIn};
-use kinline_protocol::ids::{MailboxId, MessageId};
+use kinline_protocol::identity::{
+    ContactPass, FamilyLog, HeadError, LogError, PassError, SignedHead,
+};
+use kinline_protocol::ids::{FamilyId, MailboxId, MessageId};
 use kinline_protocol::pairing::{CodeError, PairingCode};
 use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::secrets::Secret;
-use kinline_protocol::wire::BlobPointer;
+use kinline_protocol::wire::{self, BlobPointer};
+use prost::Message;
 use serde_json::Value;
 
 use crate::vectors;
@@ -199,4 +203,142 @@ fn handshakes() {
         assert_eq!(hash[..], bytes(vector, "handshake_hash"));
         assert_eq!(pictures, text(vector, "pictures"));
     }
+}
+
+/// The entries of a vector; `repeat` says how often the last one stands there.
+fn entries(vector: &Value) -> Vec<wire::LogEntry> {
+    let mut entries: Vec<wire::LogEntry> = vector["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| hex::decode(entry.as_str().unwrap()).unwrap())
+        .map(|entry| wire::LogEntry::decode(entry.as_slice()).unwrap())
+        .collect();
+    if let Some(times) = vector["repeat"].as_u64() {
+        let last = entries.pop().unwrap();
+        entries.extend((0..times).map(|_| last.clone()));
+    }
+    entries
+}
+
+#[test]
+fn family_logs() {
+    each("family_log", |vector| {
+        match FamilyLog::from_entries(&entries(vector)) {
+            Ok(log) => {
+                assert_eq!(log.family().as_bytes()[..], bytes(vector, "family"));
+                assert_eq!(log.head()[..], bytes(vector, "head"));
+                assert_eq!(log.is_whole(), vector["whole"].as_bool().unwrap());
+                let guardians: Vec<String> = log
+                    .guardians()
+                    .map(|(member, _)| hex::encode(member.as_bytes()))
+                    .collect();
+                assert_eq!(serde_json::json!(guardians), vector["guardians"]);
+                let devices: Vec<String> = log
+                    .certificates()
+                    .map(|certificate| hex::encode(certificate.device.as_bytes()))
+                    .collect();
+                assert_eq!(serde_json::json!(devices), vector["devices"]);
+                "ok"
+            }
+            Err(LogError::Malformed(_)) => "malformed",
+            Err(LogError::Version(_)) => "version",
+            Err(LogError::UnknownDecision) => "unknown decision",
+            Err(LogError::Field(_)) => "field",
+            Err(LogError::Id(_)) => "id",
+            Err(LogError::Entry) => "entry",
+            Err(LogError::Pass(_)) => "pass",
+            Err(LogError::Empty) => "empty",
+            Err(LogError::Full) => "full",
+            Err(LogError::Family) => "family",
+            Err(LogError::Hole { .. }) => "hole",
+            Err(LogError::Fork) => "fork",
+            Err(LogError::Day { .. }) => "day",
+            Err(LogError::Salt) => "salt",
+            Err(LogError::Signature) => "signature",
+            Err(LogError::Signatures { .. }) => "signatures",
+            Err(LogError::Frozen { .. }) => "frozen",
+            Err(LogError::ObjectionLate { .. }) => "objection late",
+            Err(LogError::LastGuardian) => "last guardian",
+            Err(LogError::Contradiction(_)) => "contradiction",
+        }
+        .into()
+    });
+}
+
+#[test]
+fn contact_passes() {
+    each("contact_pass", |vector| {
+        match ContactPass::decode(&bytes(vector, "pass")) {
+            Ok(pass) => {
+                assert_eq!(pass.id().as_bytes()[..], bytes(vector, "id"));
+                for (side, number) in pass.sides().iter().zip(["0", "1"]) {
+                    let side_json = &vector["sides"][number];
+                    assert_eq!(side.family.as_bytes()[..], bytes(side_json, "family"));
+                    assert_eq!(side.child.as_bytes()[..], bytes(side_json, "child"));
+                    assert_eq!(
+                        format!("{:?}", side.supervision),
+                        text(side_json, "supervision")
+                    );
+                    let guardians: Vec<Value> = side
+                        .guardians
+                        .iter()
+                        .map(|guardian| {
+                            let member = hex::encode(guardian.member.as_bytes());
+                            serde_json::json!([member, guardian.may_write])
+                        })
+                        .collect();
+                    assert_eq!(serde_json::json!(guardians), side_json["guardians"]);
+                }
+                assert_eq!(u64::from(pass.kinds()), number(vector, "kinds"));
+                let days = (pass.terms().first_day, pass.terms().last_day);
+                assert_eq!(u64::from(days.0.0), number(vector, "first_day"));
+                assert_eq!(u64::from(days.1.0), number(vector, "last_day"));
+                "ok"
+            }
+            Err(PassError::Malformed(_)) => "malformed",
+            Err(PassError::Version(_)) => "version",
+            Err(PassError::Id(_)) => "id",
+            Err(PassError::Length) => "length",
+            Err(PassError::Sides) => "sides",
+            Err(PassError::Supervision) => "supervision",
+            Err(PassError::Guardians) => "guardians",
+            Err(PassError::Kinds) => "kinds",
+            Err(PassError::Days) => "days",
+        }
+        .into()
+    });
+}
+
+#[test]
+fn family_heads() {
+    each("family_head", |vector| {
+        let log = FamilyLog::from_entries(&entries(vector)).unwrap();
+        let signed = wire::SignedHead::decode(bytes(vector, "signed_head").as_slice()).unwrap();
+        match SignedHead::from_wire(&signed).and_then(|head| head.vouch(&log)) {
+            Ok(head) => {
+                let family = FamilyId::try_from(&bytes(vector, "family")[..]).unwrap();
+                assert_eq!(head.family(), family);
+                assert_eq!(head.signer().as_bytes()[..], bytes(vector, "signer"));
+                assert_eq!(head.statements(), number(vector, "statements"));
+                assert_eq!(u64::from(head.day().0), number(vector, "day"));
+                assert_eq!(
+                    head.is_correction(),
+                    vector["correction"].as_bool().unwrap()
+                );
+                "ok"
+            }
+            Err(HeadError::Malformed(_)) => "malformed",
+            Err(HeadError::Version(_)) => "version",
+            Err(HeadError::Field(_)) => "field",
+            Err(HeadError::Id(_)) => "id",
+            Err(HeadError::Family) => "family",
+            Err(HeadError::Signature) => "signature",
+            Err(HeadError::Unknown { .. }) => "unknown",
+            Err(HeadError::Fork) => "fork",
+            Err(HeadError::Signer) => "signer",
+            Err(HeadError::Unvouched) => "unvouched",
+        }
+        .into()
+    });
 }

@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::LogError;
-use super::rules::Freeze;
-use super::state::{Certificate, Member, PassEntry, Place, Removal, State};
+use super::state::{Place, State};
 use crate::day::Day;
 use crate::identity::decision::{AddedDevice, AddedMember, Decision, Settings};
-use crate::identity::policy::Policy;
 use crate::identity::statement::{self, Statement, sign_consent, sign_statement};
-use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
-use crate::primitives::sign::{PublicKey, SecretKey};
+use crate::primitives::sign::SecretKey;
 use crate::wire;
 
 /// A checked log: every statement in it was verified when it was appended.
@@ -21,12 +18,12 @@ use crate::wire;
 #[derive(Debug, Clone, PartialEq)]
 pub struct FamilyLog {
     /// Those shown, in order.
-    statements: Vec<wire::SignedStatement>,
+    pub(super) statements: Vec<wire::SignedStatement>,
     /// Leaf hashes of the others, by index.
-    hidden: BTreeMap<u64, [u8; 32]>,
+    pub(super) hidden: BTreeMap<u64, [u8; 32]>,
     /// The head after each entry; never empty.
-    heads: Vec<[u8; 32]>,
-    head: [u8; 32],
+    pub(super) heads: Vec<[u8; 32]>,
+    pub(super) head: [u8; 32],
     salts: BTreeSet<[u8; 16]>,
     pub(super) state: State,
 }
@@ -78,6 +75,9 @@ impl FamilyLog {
     }
 
     /// Reads and checks a log in which all but the first entry may be hidden.
+    ///
+    /// Hidden entries carry no signature: what ends with some is the family's only when a
+    /// guardian's head says so ([`crate::identity::SignedHead::vouch`]).
     ///
     /// # Errors
     /// [`LogError`] of the first entry that does not hold.
@@ -185,6 +185,7 @@ impl FamilyLog {
     }
 
     /// Checks one more entry, shown or hidden, and appends it; on an error the log is as it was.
+    /// Of hidden ones see [`Self::from_entries`].
     ///
     /// # Errors
     /// [`LogError`].
@@ -314,142 +315,6 @@ impl FamilyLog {
                 },
             })
             .collect()
-    }
-
-    /// Entries, hidden ones included; at least one.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a log is never empty")]
-    pub fn len(&self) -> u64 {
-        self.heads.len() as u64
-    }
-
-    /// Whether no entry is hidden.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.hidden.is_empty()
-    }
-
-    /// The exact signed statements; without the hidden ones.
-    #[must_use]
-    pub fn statements(&self) -> &[wire::SignedStatement] {
-        &self.statements
-    }
-
-    /// Hash over the whole past.
-    #[must_use]
-    pub const fn head(&self) -> &[u8; 32] {
-        &self.head
-    }
-
-    /// The day of the newest statement that is shown.
-    #[must_use]
-    pub const fn day(&self) -> Day {
-        self.state.day
-    }
-
-    /// Id of the family.
-    #[must_use]
-    pub const fn family(&self) -> FamilyId {
-        self.state.family
-    }
-
-    /// Name of the family.
-    #[must_use]
-    pub fn family_name(&self) -> &str {
-        &self.state.family_name
-    }
-
-    /// What the family chose.
-    #[must_use]
-    pub const fn settings(&self) -> Settings {
-        self.state.settings
-    }
-
-    /// Members by id.
-    #[must_use]
-    pub const fn members(&self) -> &BTreeMap<MemberId, Member> {
-        &self.state.members
-    }
-
-    /// Guardians with the keys that sign statements.
-    pub fn guardians(&self) -> impl Iterator<Item = (MemberId, PublicKey)> {
-        self.state.guardians()
-    }
-
-    /// Every removal of a member, by the index of its statement.
-    #[must_use]
-    pub const fn removals(&self) -> &BTreeMap<u64, Removal> {
-        &self.state.removals
-    }
-
-    /// Members that were removed and did not come back.
-    pub fn removed_members(&self) -> impl Iterator<Item = &Removal> {
-        self.state
-            .removals
-            .values()
-            .filter(|removal| removal.standing != super::Standing::Undone)
-    }
-
-    /// The certificate of a device that belongs to the family now.
-    #[must_use]
-    pub fn certificate(&self, device: &DeviceId) -> Option<Certificate> {
-        let entry = self
-            .state
-            .devices
-            .get(device)
-            .filter(|entry| !entry.removed)?;
-        let member = self.state.members.get(&entry.device.member)?;
-        Some(Certificate {
-            family: self.state.family,
-            member: entry.device.member,
-            role: member.role,
-            device: *device,
-            signature_key: entry.device.signature_key,
-        })
-    }
-
-    /// Certificates of all devices that belong to the family now.
-    pub fn certificates(&self) -> impl Iterator<Item = Certificate> {
-        self.state
-            .devices
-            .keys()
-            .filter_map(|device| self.certificate(device))
-    }
-
-    /// Every pass that was ever approved.
-    #[must_use]
-    pub const fn passes(&self) -> &BTreeMap<PassId, PassEntry> {
-        &self.state.passes
-    }
-
-    /// The pass, if this family holds to it on this day: approved, not revoked, its child
-    /// still in the family, and in its days. The other family's log has to say the same.
-    #[must_use]
-    pub fn valid_pass(&self, id: &PassId, day: Day) -> Option<&PassEntry> {
-        let entry = self.state.passes.get(id)?;
-        let side = entry.pass.side_of(&self.state.family)?;
-        let valid = entry.revoked.is_none()
-            && self.state.members.contains_key(&side.child)
-            && entry.pass.covers(day);
-        valid.then_some(entry)
-    }
-
-    /// What this child may do; `None`: everything.
-    #[must_use]
-    pub fn policy(&self, child: &MemberId) -> Option<&Policy> {
-        self.state.policies.get(child)
-    }
-
-    /// Guardians who must sign this decision on this day, unless [`Self::is_frozen`].
-    #[must_use]
-    pub fn required_signatures(&self, decision: &Decision, day: Day) -> usize {
-        self.state.required(decision, day)
-    }
-
-    /// Whether nothing may widen on this day, and why.
-    #[must_use]
-    pub fn is_frozen(&self, day: Day) -> Option<Freeze> {
-        self.state.freeze(day)
     }
 }
 

@@ -82,7 +82,8 @@ impl FamilyLog {
     }
 
     /// This log and another copy of it, opened differently: the same past, as long as the
-    /// longer one, with everything shown that either shows.
+    /// longer one, with everything shown that either shows. When it ends with hidden entries,
+    /// see [`Self::from_entries`] before it is kept.
     ///
     /// # Errors
     /// [`LogError::Fork`] when their pasts differ, else of the first entry that does not hold.

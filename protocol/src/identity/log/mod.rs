@@ -11,6 +11,7 @@ mod rules;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use chain::FamilyLog;
 pub use error::LogError;

@@ -1,0 +1,128 @@
+//! Random decisions by random signers: what is accepted reads back, and hides what it hides.
+
+use std::collections::BTreeSet;
+
+use super::{Family, child, device, guardian, id, policy, rng};
+use crate::identity::{Decision, FamilyLog, Role, Settings, Shown};
+use crate::ids::{DeviceId, PassId};
+use rand::{Rng, RngExt};
+
+fn decision(family: &Family, rng: &mut impl Rng) -> Decision {
+    let n = rng.random_range(1..=9);
+    let removal = rng.random_range(0..=family.log.len());
+    match rng.random_range(0..11) {
+        0 => Decision::AddMember(guardian(n)),
+        1 => Decision::AddMember(child(n)),
+        2 | 3 => Decision::AddDevice(device(rng.random_range(10..60), n)),
+        4 => Decision::RemoveDevice(DeviceId::new([rng.random_range(10..60); 16])),
+        5 => Decision::RemoveMember(id(n)),
+        6 => Decision::ApprovePass(family.pass(rng.random_range(0..9), n, &[])),
+        7 => Decision::RevokePass(PassId::new([n; 16])),
+        8 => Decision::SetPolicy {
+            child: id(n),
+            policy: policy(rng.random_range(0..5)),
+        },
+        9 => Decision::Settings(Settings {
+            signatures: rng.random_range(1..=2),
+            lease_days: rng.random_range(3..=14),
+        }),
+        _ => {
+            let removal = family
+                .log
+                .removals()
+                .keys()
+                .last()
+                .copied()
+                .unwrap_or(removal);
+            if rng.random_bool(0.5) {
+                Decision::Object { removal }
+            } else {
+                Decision::Withdraw { removal }
+            }
+        }
+    }
+}
+
+fn run(seed: u8) -> (usize, usize) {
+    let mut rng = rng(seed);
+    let mut family = Family::of_three(rng.random_range(1..=2));
+    let (mut accepted, mut refused) = (0, 0);
+    let mut day = 10;
+    for _ in 0..200 {
+        day += u32::from(rng.random_bool(0.3)) * rng.random_range(1..5);
+        let by: Vec<u8> = (1..=4).filter(|_| rng.random_bool(0.6)).collect();
+        let decision = decision(&family, &mut rng);
+        match family.decide(decision, day, &by) {
+            Ok(()) => accepted += 1,
+            Err(_) => refused += 1,
+        }
+        let guardians = family.log.guardians().count();
+        assert!(guardians >= 1, "seed {seed}");
+        for (member, key) in family.log.guardians() {
+            let person = &family.log.members()[&member];
+            assert_eq!(
+                (person.role, person.identity_key),
+                (Role::Guardian, Some(key))
+            );
+        }
+    }
+    let log = family.log;
+    assert_eq!(
+        FamilyLog::from_entries(&log.entries()).unwrap(),
+        log,
+        "seed {seed}"
+    );
+    let some = |rng: &mut rand_chacha::ChaCha20Rng| Shown {
+        children: (1..=9).filter(|_| rng.random_bool(0.3)).map(id).collect(),
+        passes: (0..9)
+            .filter(|_| rng.random_bool(0.3))
+            .map(|n| PassId::new([n; 16]))
+            .collect(),
+    };
+    let whole: BTreeSet<DeviceId> = log.certificates().map(|c| c.device).collect();
+    let mut extracts = Vec::new();
+    for _ in 0..3 {
+        let shown = some(&mut rng);
+        let entries = log.extract(&shown);
+        let read = FamilyLog::from_entries(&entries)
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(read.head(), log.head(), "seed {seed}");
+        assert_eq!(
+            read.guardians().collect::<Vec<_>>(),
+            log.guardians().collect::<Vec<_>>(),
+            "seed {seed}"
+        );
+        for certificate in read.certificates() {
+            assert!(whole.contains(&certificate.device), "seed {seed}");
+            assert_eq!(log.certificate(&certificate.device), Some(certificate));
+        }
+        for pass in read.passes().keys() {
+            assert_eq!(read.passes()[pass], log.passes()[pass], "seed {seed}");
+        }
+        extracts.push((shown, read));
+    }
+    let [(one, first), (two, second), _] = &extracts[..] else {
+        panic!("three extracts");
+    };
+    let both = Shown {
+        children: one.children.union(&two.children).copied().collect(),
+        passes: one.passes.union(&two.passes).copied().collect(),
+    };
+    let merged = first.merged(&second.entries()).unwrap();
+    assert_eq!(merged.entries(), log.extract(&both), "seed {seed}");
+    assert_eq!(log.merged(&merged.entries()).unwrap(), log, "seed {seed}");
+    (accepted, refused)
+}
+
+#[test]
+fn random_decisions_read_back() {
+    let seeds = match std::env::var("KINLINE_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..12).collect(),
+    };
+    for seed in seeds {
+        let (accepted, refused) = run(seed);
+        println!("KINLINE_SEED={seed}: {accepted} accepted, {refused} refused");
+        assert!(accepted > 5 && refused > 5, "seed {seed}");
+    }
+}

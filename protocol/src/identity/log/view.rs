@@ -1,0 +1,156 @@
+//! What a log says.
+
+use std::collections::BTreeMap;
+
+use super::chain::FamilyLog;
+use super::rules::Freeze;
+use super::state::{Certificate, Member, PassEntry, Removal, Standing};
+use crate::day::Day;
+use crate::identity::decision::{Decision, Settings};
+use crate::identity::policy::Policy;
+use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
+use crate::primitives::sign::PublicKey;
+use crate::wire;
+
+impl FamilyLog {
+    /// Entries, hidden ones included; at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a log is never empty")]
+    pub fn len(&self) -> u64 {
+        self.heads.len() as u64
+    }
+
+    /// Whether an entry at this index or after it is hidden.
+    pub(in crate::identity) fn hides_from(&self, index: u64) -> bool {
+        self.hidden.range(index..).next().is_some()
+    }
+
+    /// Whether no entry is hidden.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.hidden.is_empty()
+    }
+
+    /// The exact signed statements; without the hidden ones.
+    #[must_use]
+    pub fn statements(&self) -> &[wire::SignedStatement] {
+        &self.statements
+    }
+
+    /// Hash over the whole past.
+    #[must_use]
+    pub const fn head(&self) -> &[u8; 32] {
+        &self.head
+    }
+
+    /// The day of the newest statement that is shown.
+    #[must_use]
+    pub const fn day(&self) -> Day {
+        self.state.day
+    }
+
+    /// Id of the family.
+    #[must_use]
+    pub const fn family(&self) -> FamilyId {
+        self.state.family
+    }
+
+    /// Name of the family.
+    #[must_use]
+    pub fn family_name(&self) -> &str {
+        &self.state.family_name
+    }
+
+    /// What the family chose.
+    #[must_use]
+    pub const fn settings(&self) -> Settings {
+        self.state.settings
+    }
+
+    /// Members by id.
+    #[must_use]
+    pub const fn members(&self) -> &BTreeMap<MemberId, Member> {
+        &self.state.members
+    }
+
+    /// Guardians with the keys that sign statements.
+    pub fn guardians(&self) -> impl Iterator<Item = (MemberId, PublicKey)> {
+        self.state.guardians()
+    }
+
+    /// Every removal of a member, by the index of its statement.
+    #[must_use]
+    pub const fn removals(&self) -> &BTreeMap<u64, Removal> {
+        &self.state.removals
+    }
+
+    /// Members that were removed and did not come back.
+    pub fn removed_members(&self) -> impl Iterator<Item = &Removal> {
+        self.state
+            .removals
+            .values()
+            .filter(|removal| removal.standing != Standing::Undone)
+    }
+
+    /// The certificate of a device that belongs to the family now.
+    #[must_use]
+    pub fn certificate(&self, device: &DeviceId) -> Option<Certificate> {
+        let entry = self
+            .state
+            .devices
+            .get(device)
+            .filter(|entry| !entry.removed)?;
+        let member = self.state.members.get(&entry.device.member)?;
+        Some(Certificate {
+            family: self.state.family,
+            member: entry.device.member,
+            role: member.role,
+            device: *device,
+            signature_key: entry.device.signature_key,
+        })
+    }
+
+    /// Certificates of all devices that belong to the family now.
+    pub fn certificates(&self) -> impl Iterator<Item = Certificate> {
+        self.state
+            .devices
+            .keys()
+            .filter_map(|device| self.certificate(device))
+    }
+
+    /// Every pass that was ever approved.
+    #[must_use]
+    pub const fn passes(&self) -> &BTreeMap<PassId, PassEntry> {
+        &self.state.passes
+    }
+
+    /// The pass, if this family holds to it on this day: approved, not revoked, its child
+    /// still in the family, and in its days. The other family's log has to say the same.
+    #[must_use]
+    pub fn valid_pass(&self, id: &PassId, day: Day) -> Option<&PassEntry> {
+        let entry = self.state.passes.get(id)?;
+        let side = entry.pass.side_of(&self.state.family)?;
+        let valid = entry.revoked.is_none()
+            && self.state.members.contains_key(&side.child)
+            && entry.pass.covers(day);
+        valid.then_some(entry)
+    }
+
+    /// What this child may do; `None`: everything.
+    #[must_use]
+    pub fn policy(&self, child: &MemberId) -> Option<&Policy> {
+        self.state.policies.get(child)
+    }
+
+    /// Guardians who must sign this decision on this day, unless [`Self::is_frozen`].
+    #[must_use]
+    pub fn required_signatures(&self, decision: &Decision, day: Day) -> usize {
+        self.state.required(decision, day)
+    }
+
+    /// Whether nothing may widen on this day, and why.
+    #[must_use]
+    pub fn is_frozen(&self, day: Day) -> Option<Freeze> {
+        self.state.freeze(day)
+    }
+}
