@@ -34,7 +34,7 @@ async fn next<T>(
     mut wanted: impl FnMut(&Event) -> Option<T>,
 ) -> Result<T, Failure> {
     let search = events.wait_for(what, within, |event| match event {
-        Event::PairingFailed { sentence } => Some(Err(Failure::new(sentence.clone()))),
+        Event::PairingFailed { sentence, .. } => Some(Err(Failure::new(sentence.clone()))),
         other => wanted(other).map(Ok),
     });
     unless_hopeless(device, search).await?

@@ -116,6 +116,7 @@ impl Engine {
             inbox: Inbox::default(),
             transfers: Transfers::default(),
             pairing: None,
+            short_tries: None,
             confirm_at: None,
             asks: BTreeMap::new(),
             counters: Counters::default(),

@@ -335,7 +335,9 @@ impl Engine {
                 self.session.slots_after = Some(at);
             }
             (Some(Request::Rendezvous), _) => {
-                self.pairing_failed("the relay has no meeting point for this pairing code: it was used already or has run out; ask for a new one", cx)
+                if self.meeting_refused(code, cx) {
+                    return;
+                }
             }
             _ => {}
         }

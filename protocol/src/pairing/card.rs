@@ -204,7 +204,10 @@ mod tests {
     fn bounds_are_checked() {
         type Change = fn(&mut FamilyCard);
         let changes: [(Change, CardError); 5] = [
-            (|card| card.family_name.clear(), CardError::Name { bytes: 0 }),
+            (
+                |card| card.family_name.clear(),
+                CardError::Name { bytes: 0 },
+            ),
             (
                 |card| card.family_name = "x".repeat(129),
                 CardError::Name { bytes: 129 },

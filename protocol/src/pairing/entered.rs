@@ -146,10 +146,7 @@ mod tests {
                 ShortCode::random(PairingRole::Child, &mut rng).to_text(),
                 ShortCode::random(PairingRole::Guardian, &mut rng).to_text(),
             ],
-            [
-                meet.to_text(),
-                ShortMeetCode::random(&mut rng).to_text(),
-            ],
+            [meet.to_text(), ShortMeetCode::random(&mut rng).to_text()],
         )
     }
 

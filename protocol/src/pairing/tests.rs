@@ -10,7 +10,10 @@ use proptest::prelude::{any, prop, proptest};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::{HandshakeCode as _, HandshakeError, Initiator, PLAINTEXT_BYTES_MAX, Responder, Transport, TransportError};
+use super::{
+    HandshakeCode as _, HandshakeError, Initiator, PLAINTEXT_BYTES_MAX, Responder, Transport,
+    TransportError,
+};
 use crate::ids::RendezvousId;
 use crate::limits::RENDEZVOUS_MESSAGE_BYTES_MAX;
 use crate::pairing::{PairingCode, PairingRole};

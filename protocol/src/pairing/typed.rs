@@ -149,11 +149,7 @@ impl Binding {
 
     fn key(self, key: &Secret<32>) -> ShortKey {
         let purpose = [self.purpose];
-        let context = [
-            &purpose[..],
-            &self.rendezvous,
-            self.server_name.as_bytes(),
-        ];
+        let context = [&purpose[..], &self.rendezvous, self.server_name.as_bytes()];
         ShortKey {
             psk: kdf::derive(key.expose(), labels::KDF_SHORT_CODE, &context),
             prologue: [&purpose[..], &self.rendezvous, &self.transcript].concat(),

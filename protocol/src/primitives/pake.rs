@@ -113,8 +113,9 @@ impl fmt::Debug for Side {
 /// a key that depends on less than both sides.
 fn check(message: &[u8]) -> Result<(), PakeError> {
     let bytes = message.len();
-    let message: &[u8; MESSAGE_BYTES] =
-        message.try_into().map_err(|_| PakeError::Length { bytes })?;
+    let message: &[u8; MESSAGE_BYTES] = message
+        .try_into()
+        .map_err(|_| PakeError::Length { bytes })?;
     let point = message.last_chunk::<32>().ok_or(PakeError::Point)?;
     let encoded = CompressedEdwardsY(*point);
     let point = encoded.decompress().ok_or(PakeError::Point)?;
