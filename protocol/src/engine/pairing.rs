@@ -145,7 +145,7 @@ impl Engine {
         }
     }
 
-    /// The relay has no meeting point for us. True when that is nothing to speak of.
+    /// The relay has no meeting point for us. True when the pairing goes on with another one.
     pub(super) fn meeting_refused(&mut self, code: ErrorCode, cx: &mut Cx<'_>) -> bool {
         let taken = code == ErrorCode::Taken;
         let error = match &self.pairing {

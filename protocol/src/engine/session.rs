@@ -335,7 +335,8 @@ impl Engine {
                 self.session.slots_after = Some(at);
             }
             (Some(Request::Rendezvous), _) => {
-                if self.meeting_refused(code, cx) {
+                let goes_on = self.meeting_refused(code, cx);
+                if goes_on {
                     return;
                 }
             }

@@ -210,7 +210,7 @@ mod tests {
     /// With the same public part and another secret.
     fn guess() -> ShortCode {
         let mut digits: Vec<char> = code().to_text().chars().collect();
-        digits[12] = if digits[12] == '1' { '2' } else { '1' };
+        digits[13] = if digits[13] == '1' { '2' } else { '1' };
         digits.pop();
         let begin: String = digits.into_iter().collect();
         ('0'..='9')

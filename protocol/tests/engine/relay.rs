@@ -60,8 +60,6 @@ pub(crate) struct Relay {
     pub(crate) refuse_blobs: usize,
     /// So many meeting points are said to be taken.
     pub(crate) take_next: usize,
-    /// What passes a meeting point is changed by this, if anything.
-    pub(crate) meddle: Option<fn(&[u8]) -> Vec<u8>>,
     /// Every frame that it was ever told, while set.
     pub(crate) heard: Option<Vec<Vec<u8>>>,
     pub(crate) requests_served: usize,
@@ -95,7 +93,6 @@ impl Default for Relay {
             deny_by_name: false,
             refuse_blobs: 0,
             take_next: 0,
-            meddle: None,
             heard: None,
             requests_served: 0,
             chaos: None,
@@ -295,10 +292,7 @@ impl Relay {
                 if let Some(other) = other.filter(|other| self.connections.contains_key(other)) {
                     let got = wire::RendezvousGot {
                         rendezvous: put.rendezvous,
-                        body: match self.meddle {
-                            Some(meddle) => meddle(&put.body).into(),
-                            None => put.body,
-                        },
+                        body: put.body,
                         closed: false,
                     };
                     self.say(other, 0, S::RendezvousGot(got));

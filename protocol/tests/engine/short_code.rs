@@ -5,11 +5,14 @@ use kinline_protocol::engine::{CommandError, PairingError};
 use kinline_protocol::ids::RendezvousId;
 use kinline_protocol::limits;
 use kinline_protocol::pairing::{
-    CodeError, CodeKind, MeetCode, PairingCode, PairingRole, Purpose, ShortCode, ShortJoiner,
-    ShortMeetCode,
+    CodeError, CodeKind, MeetCode, PairingCode, PairingRole, Purpose, Responder, ShortCode,
+    ShortJoiner, ShortMeetCode, answer_short, wrong_try,
 };
 use kinline_protocol::secrets::Secret;
-use kinline_protocol::wire::{self, ServerFrame, server_frame::Body as S};
+use kinline_protocol::wire::{
+    self, ClientFrame, ServerFrame, client_frame::Body as C, server_frame::Body as S,
+};
+use prost::Message as _;
 
 use super::world::{Name, World};
 
@@ -345,23 +348,78 @@ fn the_secret_digits_are_in_no_frame() {
 }
 
 #[test]
-fn a_relay_that_calls_every_try_wrong_gets_three_and_no_more() {
+fn a_relay_that_plays_the_phone_gets_three_guesses_and_no_more() {
     let mut world = world();
-    let code = show(&mut world).unwrap();
-    // Says of each proof of the digits that they were wrong, and that there is time for more.
-    world.relay.meddle = Some(|body| match body.len() {
-        48 => b"W\xff".to_vec(),
-        _ => body.to_vec(),
-    });
-    let mut tries = 0;
-    while type_in(&mut world, "kid", &code).is_ok() {
-        tries += 1;
-        assert!(tries < 10);
-        if world.relay.open_meetings() == 0 {
-            world.relay.meddle = None;
+    let code = ShortCode::random(PairingRole::Child, &mut world.rng);
+    let guess: ShortCode = wrong(&code.to_text(), 1).parse().unwrap();
+    let server_name = world.device("kid").engine.relay().server_name();
+    let rendezvous = code.rendezvous().to_bytes();
+    let say = |world: &mut World, body| {
+        let frame = ClientFrame {
+            request_id: 0,
+            critical: vec![],
+            body: Some(body),
+        };
+        world.relay.serve("thief", frame);
+        world.pass(0);
+    };
+    let open = wire::RendezvousOpen {
+        rendezvous: rendezvous.clone(),
+        seconds: 600,
+    };
+    say(&mut world, C::RendezvousOpen(open));
+    let put = |body: Vec<u8>| {
+        C::RendezvousPut(wire::RendezvousPut {
+            rendezvous: rendezvous.clone(),
+            body: body.into(),
+        })
+    };
+    world.relay.heard = Some(vec![]);
+    let said = |world: &World| {
+        let heard = world.relay.heard.iter().flatten().rev();
+        let bodies =
+            heard.filter_map(
+                |frame| match ClientFrame::decode(&frame[..]).unwrap().body {
+                    Some(C::RendezvousPut(put)) => Some(put.body.to_vec()),
+                    _ => None,
+                },
+            );
+        bodies.take(1).next().unwrap()
+    };
+    let mut guesses = 0;
+    let refused = loop {
+        if let Err(error) = type_in(&mut world, "kid", &code.to_text()) {
+            break error;
         }
-    }
-    assert!(tries <= 3, "{tries}");
+        let first = said(&world);
+        let (key, answer) = answer_short(&guess, &server_name, &first, &mut world.rng).unwrap();
+        say(&mut world, put(answer));
+        // The tablet's proof tells whether the guess was right: that is what must be rare.
+        let proof = said(&world);
+        assert_eq!(proof.len(), 48);
+        assert!(
+            Responder::new(&key, &mut world.rng)
+                .unwrap()
+                .answer(&proof)
+                .is_err()
+        );
+        guesses += 1;
+        assert!(guesses <= 3);
+        say(&mut world, put(wrong_try(255)));
+    };
+    assert_eq!(guesses, 3);
+    assert!(matches!(refused, CommandError::CodeBurnt));
+    let told: Vec<u8> = wrong_tries(&mut world, "kid")
+        .iter()
+        .map(|(left, _)| *left)
+        .collect();
+    assert_eq!(told, [2, 1]);
+    assert_eq!(failures(&mut world, "kid"), [PairingError::Burnt]);
+    // Nor after another connection.
+    world.disconnect("kid");
+    world.connect("kid");
+    let result = type_in(&mut world, "kid", &code.to_text());
+    assert!(matches!(result, Err(CommandError::CodeBurnt)));
 }
 
 #[test]
