@@ -108,6 +108,7 @@ impl World {
         let code = self.path("code");
         drop(std::fs::remove_file(&code));
         let code = code.to_str().unwrap();
+        let png = self.path("code.png");
         let mut showing = self
             .command(
                 "mum",
@@ -119,14 +120,20 @@ impl World {
                     "--no-qr",
                     "--code-file",
                     code,
+                    "--png",
+                    png.to_str().unwrap(),
                 ],
             )
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Held, so that what follows the code is still printed to somebody.
+        let _rest = shown_code(&mut showing);
+        assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
         let said = self.say(device, &["pair", "--code-file", code]);
         assert!(said.contains("in the family Elms"), "{said}");
         assert!(showing.wait().unwrap().success());
+        assert!(!png.exists(), "a spent code is not left lying about");
     }
 
     fn inbox(&self, device: &str) -> Vec<serde_json::Value> {
@@ -134,6 +141,20 @@ impl World {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+}
+
+/// Reads what a process prints up to the code, which it shows when its files are written.
+fn shown_code(child: &mut Child) -> (BufReader<std::process::ChildStdout>, String) {
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    loop {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "it ended early");
+        let line = line.trim();
+        let digits = line.bytes().filter(u8::is_ascii_digit).count();
+        if line.starts_with("kinline:") || digits == 14 {
+            return (reader, line.to_owned());
+        }
     }
 }
 
@@ -160,6 +181,77 @@ fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     format!("wss://127.0.0.1:{port}#pin={}", "A".repeat(43))
+}
+
+/// Fourteen digits with another secret and a check digit that fits.
+fn wrong_digits(code: &str) -> String {
+    use kinline_protocol::pairing::ShortCode;
+    let mut digits: Vec<u8> = code.bytes().filter(u8::is_ascii_digit).collect();
+    digits.pop();
+    digits[9] = b'0' + (digits[9] - b'0' + 1) % 10;
+    let digits = String::from_utf8(digits).unwrap();
+    (0..10)
+        .map(|check| format!("{digits}{check}"))
+        .find(|text| text.parse::<ShortCode>().is_ok())
+        .unwrap()
+}
+
+#[test]
+fn a_tablet_without_a_camera_is_paired_by_typing() {
+    use std::io::{Read as _, Write as _};
+    let mut world = World::new();
+    let relay = world.start_relay(0, "open");
+    world.found(&relay);
+    let path = world.path("digits");
+    let words = [
+        "show-code",
+        "--child",
+        "Mia",
+        "--short",
+        "--yes",
+        "--code-file",
+        path.to_str().unwrap(),
+    ];
+    let mut command = world.command("mum", &words);
+    let mut showing = command.stdout(Stdio::piped()).spawn().unwrap();
+    let (mut rest, code) = shown_code(&mut showing);
+    let code = code.as_str();
+    assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), code);
+    assert_eq!(code.len(), "2 82136-9047-7163".len(), "{code}");
+    // Digits name no relay, and none that are mistyped reach one.
+    let sentence = world.refuse("mia", &["pair", code]);
+    assert!(sentence.contains("say --relay"), "{sentence}");
+    let last = code.len() - 1;
+    let check = code[last..].parse::<u8>().unwrap();
+    let mistyped = format!("{}{}", &code[..last], (check + 1) % 10);
+    let sentence = world.refuse("mia", &["pair", &mistyped, "--relay", &relay]);
+    assert!(sentence.contains("mistyped"), "{sentence}");
+    assert!(!world.path("mia").exists());
+
+    let mut typing = world
+        .command("mia", &["pair", "--short", "--relay", &relay])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let typed = format!(
+        "{mistyped}\n{}\n{}\n",
+        wrong_digits(code),
+        code.replace('-', "   ")
+    );
+    let mut keyboard = typing.stdin.take().unwrap();
+    keyboard.write_all(typed.as_bytes()).unwrap();
+    drop(keyboard);
+    let typing = typing.wait_with_output().unwrap();
+    let said = String::from_utf8(typing.stdout).unwrap();
+    assert!(said.contains("is mistyped"), "{said}");
+    assert!(said.contains("two tries are left"), "{said}");
+    assert!(said.contains("in the family Elms"), "{said}");
+    let mut shown = String::new();
+    rest.read_to_string(&mut shown).unwrap();
+    assert!(showing.wait().unwrap().success());
+    assert!(shown.contains("two tries are left"), "{shown}");
+    assert!(!path.exists(), "a spent code is not left lying about");
 }
 
 #[test]

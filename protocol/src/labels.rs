@@ -26,6 +26,8 @@ pub const SIGN_DIRECT: &[u8] = b"kinline v1 sign direct\0";
 pub const SIGN_COMMIT: &[u8] = b"kinline v1 sign commit\0";
 /// Signature with which a device proves its key while it is paired.
 pub const SIGN_PAIRING: &[u8] = b"kinline v1 sign pairing\0";
+/// Signature with which a guardian's device and its guardian prove their keys to another family.
+pub const SIGN_MEETING: &[u8] = b"kinline v1 sign meeting\0";
 
 /// Hash of a grant's revocation secret.
 pub const HASH_REVOCATION: &[u8] = b"kinline v1 hash revocation\0";
@@ -47,6 +49,13 @@ pub const HASH_CHAIN: &[u8] = b"kinline v1 hash chain\0";
 pub const HASH_HANDOVER: &[u8] = b"kinline v1 hash handover\0";
 /// Hash of an admission code.
 pub const HASH_ADMISSION: &[u8] = b"kinline v1 hash admission\0";
+/// Hash that makes a meeting point of a short code's public part.
+pub const HASH_RENDEZVOUS: &[u8] = b"kinline v1 hash rendezvous\0";
+
+/// SPAKE2's name for the one who typed a short code.
+pub const PAKE_JOIN: &[u8] = b"kinline v1 pake join\0";
+/// SPAKE2's name for the one who shows it.
+pub const PAKE_OPEN: &[u8] = b"kinline v1 pake open\0";
 
 /// MLS exporter label of the commit slot's token.
 pub const EXPORT_SLOT_TOKEN: &str = "kinline commit slot";
@@ -66,6 +75,10 @@ pub const AEAD_SIGNAL: &[u8] = b"kinline v1 aead signal\0";
 pub const KDF_REVOCATION: &[u8] = b"kinline v1 kdf revocation\0";
 /// Derives the Noise pre-shared key from a pairing code's secret.
 pub const KDF_PAIRING: &[u8] = b"kinline v1 kdf pairing\0";
+/// Derives the Noise pre-shared key from a meeting code's secret.
+pub const KDF_MEETING: &[u8] = b"kinline v1 kdf meeting\0";
+/// Derives the Noise pre-shared key from what SPAKE2 made of a short code.
+pub const KDF_SHORT_CODE: &[u8] = b"kinline v1 kdf short code\0";
 /// Derives an attachment's chunk key from its file key.
 pub const KDF_ATTACHMENT: &[u8] = b"kinline v1 kdf attachment\0";
 /// Derives the key of a device's store values.
@@ -94,6 +107,7 @@ mod tests {
             super::SIGN_DIRECT,
             super::SIGN_COMMIT,
             super::SIGN_PAIRING,
+            super::SIGN_MEETING,
             super::HASH_REVOCATION,
             super::HASH_BLOB_READ,
             super::HASH_BLOB_OWNER,
@@ -104,11 +118,16 @@ mod tests {
             super::HASH_CHAIN,
             super::HASH_HANDOVER,
             super::HASH_ADMISSION,
+            super::HASH_RENDEZVOUS,
+            super::PAKE_JOIN,
+            super::PAKE_OPEN,
             super::AEAD_ENVELOPE,
             super::AEAD_COMMIT,
             super::AEAD_SIGNAL,
             super::KDF_REVOCATION,
             super::KDF_PAIRING,
+            super::KDF_MEETING,
+            super::KDF_SHORT_CODE,
             super::KDF_ATTACHMENT,
             super::KDF_STORE_VALUE,
             super::KDF_STORE_KEY,

@@ -9,6 +9,7 @@ use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::engine::{Engine, Setup};
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, MailboxId};
+use kinline_protocol::pairing::CodeKind;
 use kinline_protocol::server_name::RelayAddress;
 use kinline_protocol::wire;
 use prost::Message as _;
@@ -102,7 +103,11 @@ impl Person {
         let (mut ours, mut theirs) = (self.device.events(), new.device.events());
         let name = new.name.clone();
         self.device
-            .command(Command::StartPairing { role, name })
+            .command(Command::StartPairing {
+                role,
+                name,
+                by: CodeKind::Qr,
+            })
             .await
             .unwrap();
         let code = ours
@@ -118,7 +123,7 @@ impl Person {
             Event::PairingRequest { pictures, .. } | Event::PairingStarted { pictures } => {
                 Some(pictures.clone())
             }
-            Event::PairingFailed { sentence } => panic!("{sentence}"),
+            Event::PairingFailed { sentence, .. } => panic!("{sentence}"),
             _ => None,
         };
         assert_eq!(

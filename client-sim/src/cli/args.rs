@@ -97,16 +97,31 @@ pub enum Verb {
         /// Print no QR code, only its text
         #[arg(long)]
         no_qr: bool,
+        /// Also write the QR code into this file, as PNG (it goes when the code is spent)
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "short")]
+        png: Option<PathBuf>,
+        /// Show fourteen digits to type instead, for a device without a camera
+        #[arg(long)]
+        short: bool,
     },
     /// Join a family with the code that a guardian's phone shows
-    #[command(group(ArgGroup::new("which").required(true).args(["code", "code_file"])))]
+    #[command(group(ArgGroup::new("which").required(true).args(["code", "code_file", "short"])))]
     Pair {
-        /// The text of the code
+        /// The text of the code, or its fourteen digits, with or without spaces and dashes
         #[arg(value_name = "CODE")]
-        code: Option<String>,
+        code: Vec<String>,
         /// Read the code from this file, and wait until it is there
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         code_file: Option<PathBuf>,
+        /// Ask for the fourteen digits here
+        #[arg(long)]
+        short: bool,
+        /// Relay to use with fourteen digits, which name none: wss://host:port#pin=…
+        #[arg(long, value_name = "URI")]
+        relay: Option<RelayAddress>,
+        /// Admission code for that relay, if it asks for one
+        #[arg(long, value_name = "CODE", default_value = "", requires = "relay")]
+        admission: String,
         /// What this device calls itself
         #[arg(long, value_name = "NAME", default_value = "tablet")]
         device_name: String,
@@ -349,7 +364,11 @@ mod tests {
             "show-code --child N",
             "show-code --guardian N --yes --no-qr --code-file f",
             "pair kinline:pair:1:x --device-name D",
+            "show-code --child N --png f.png",
+            "show-code --child N --short",
             "pair --code-file f",
+            "pair 2 82136-9047-7163 --relay wss://h:1",
+            "pair --short --relay wss://h:1 --admission A",
             "send hello",
             "send -:) --to T --reply-to ab --disappear 5 --require-delivery",
             "photo f --caption c",
@@ -382,6 +401,9 @@ mod tests {
             "show-code --child A --guardian B",
             "pair",
             "pair code --code-file f",
+            "pair code --short",
+            "pair --short --admission A",
+            "show-code --child A --short --png f",
             "send",
             "send a b",
             "inbox --offline --follow",

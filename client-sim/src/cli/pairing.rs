@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::engine::{Engine, Setup};
-use kinline_protocol::pairing::PairingCode;
+use kinline_protocol::pairing::{CodeError, CodeKind, JoinCode, ShortCode};
+use kinline_protocol::server_name::RelayAddress;
 
 use super::failure::Failure;
 use super::screen;
@@ -23,6 +24,18 @@ pub(super) struct Show {
     pub(super) code_file: Option<PathBuf>,
     pub(super) yes: bool,
     pub(super) no_qr: bool,
+    pub(super) png: Option<PathBuf>,
+    pub(super) short: bool,
+}
+
+/// What `pair` was told.
+pub(super) struct Join {
+    pub(super) code: Vec<String>,
+    pub(super) code_file: Option<PathBuf>,
+    pub(super) short: bool,
+    pub(super) relay: Option<RelayAddress>,
+    pub(super) admission: String,
+    pub(super) device_name: String,
 }
 
 /// Reads on to the next event that matters; a failed pairing ends it.
@@ -34,7 +47,7 @@ async fn next<T>(
     mut wanted: impl FnMut(&Event) -> Option<T>,
 ) -> Result<T, Failure> {
     let search = events.wait_for(what, within, |event| match event {
-        Event::PairingFailed { sentence } => Some(Err(Failure::new(sentence.clone()))),
+        Event::PairingFailed { sentence, .. } => Some(Err(Failure::new(sentence.clone()))),
         other => wanted(other).map(Ok),
     });
     unless_hopeless(device, search).await?
@@ -53,6 +66,11 @@ pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failu
     let start = Command::StartPairing {
         role,
         name: name.clone(),
+        by: if show.short {
+            CodeKind::Short
+        } else {
+            CodeKind::Qr
+        },
     };
     device.command(start).await?;
     let code = next(
@@ -66,11 +84,12 @@ pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failu
         },
     )
     .await?;
-    if let Some(path) = &show.code_file {
-        write_code(path, &code)?;
-    }
-    let let_in = let_in(session, device, events, &show, &name, &code).await;
-    if let Some(path) = &show.code_file {
+    let written = write_files(&show, &code);
+    let let_in = match written {
+        Ok(()) => let_in(session, device, events, &show, &name, &code).await,
+        Err(failure) => Err(failure),
+    };
+    for path in [&show.code_file, &show.png].into_iter().flatten() {
         // Spent, turned away or run out: nobody may find it and try it.
         drop(std::fs::remove_file(path));
     }
@@ -85,7 +104,7 @@ async fn let_in(
     name: &str,
     code: &str,
 ) -> Result<(), Failure> {
-    if !show.no_qr {
+    if !show.no_qr && !show.short {
         println!("{}", screen::qr(code)?);
     }
     println!("{code}");
@@ -101,6 +120,10 @@ async fn let_in(
                 device_name,
                 pictures,
             } => Some((device_name.clone(), pictures.clone())),
+            Event::PairingWrongCode { sentence, .. } => {
+                println!("On the other device: {sentence}.");
+                None
+            }
             _ => None,
         },
     )
@@ -126,10 +149,20 @@ async fn let_in(
     Ok(())
 }
 
+fn write_files(show: &Show, code: &str) -> Result<(), Failure> {
+    if let Some(path) = &show.png {
+        write_file(path, &screen::qr_png(code)?)?;
+    }
+    if let Some(path) = &show.code_file {
+        write_file(path, format!("{code}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
 /// Whoever waits for the file sees it whole or not at all.
-fn write_code(path: &Path, code: &str) -> Result<(), Failure> {
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     crate::store::write_whole(path, |file| {
-        file.write_all(format!("{code}\n").as_bytes())
+        file.write_all(bytes)
             .map_err(|error| crate::store::StoreError::file(path, error))
     })?;
     Ok(())
@@ -154,45 +187,70 @@ async fn read_code(path: &Path, within: Duration) -> Result<String, Failure> {
     }
 }
 
+/// The code as it was said, in a file, or at the terminal.
+async fn said(session: &Session, join: &Join) -> Result<String, Failure> {
+    if let Some(path) = &join.code_file {
+        return read_code(path, session.patience()).await;
+    }
+    if !join.short {
+        return Ok(join.code.join(" "));
+    }
+    match ask_digits("The digits on the other screen:").await {
+        Some(digits) => Ok(digits),
+        None => Err(Failure::new("nobody typed the digits")),
+    }
+}
+
+/// Asks until the digits may be right: what is mistyped costs no try.
+async fn ask_digits(question: &str) -> Option<String> {
+    loop {
+        let typed = screen::line(question).await?;
+        match typed.parse::<ShortCode>() {
+            Ok(_) => return Some(typed),
+            Err(error) => println!("{error}"),
+        }
+    }
+}
+
 /// `pair`
-pub(super) async fn pair(
-    session: &Session,
-    code: Option<String>,
-    code_file: Option<PathBuf>,
-    device_name: String,
-) -> Result<(), Failure> {
-    let code = match (code, code_file) {
-        (Some(code), _) => code,
-        (None, Some(path)) => read_code(&path, session.patience()).await?,
-        (None, None) => return Err(Failure::new("say the code or --code-file FILE")),
-    };
-    let parsed: PairingCode = code
+pub(super) async fn pair(session: &Session, join: Join) -> Result<(), Failure> {
+    let code = said(session, &join).await?;
+    let parsed: JoinCode = code
         .parse()
-        .map_err(|error: kinline_protocol::pairing::CodeError| Failure::new(error.to_string()))?;
+        .map_err(|error: CodeError| Failure::new(error.to_string()))?;
     let device = if session.has_device()? {
-        again(session, &parsed).await?
+        again(session, &parsed, join.relay.as_ref()).await?
     } else {
-        let setup = Setup {
-            relay: parsed.relay.clone(),
-            device_name,
-            admission_code: parsed.admission.clone(),
-        };
-        session.create(setup).await?
+        session.create(setup(&parsed, join)?).await?
     };
     session.settle(&device).await?;
     let mut events = device.events();
     device.command(Command::JoinByCode { code }).await?;
-    let pictures = next(
-        &device,
-        &mut events,
-        "the other device's answer",
-        session.patience(),
-        |event| match event {
-            Event::PairingStarted { pictures } => Some(pictures.clone()),
-            _ => None,
-        },
-    )
-    .await?;
+    let pictures = loop {
+        let answer = next(
+            &device,
+            &mut events,
+            "the other device's answer",
+            session.patience(),
+            |event| match event {
+                Event::PairingStarted { pictures } => Some(Ok(pictures.clone())),
+                Event::PairingWrongCode { sentence, .. } => Some(Err(sentence.clone())),
+                _ => None,
+            },
+        )
+        .await?;
+        match answer {
+            Ok(pictures) => break pictures,
+            Err(sentence) => {
+                println!("{sentence}");
+                let Some(code) = ask_digits("Once more:").await else {
+                    device.shutdown().await;
+                    return Err(Failure::new(sentence));
+                };
+                device.command(Command::JoinByCode { code }).await?;
+            }
+        }
+    };
     println!("Both screens must show the same pictures:  {pictures}");
     println!("Waiting for the guardian's yes…");
     let title = next(
@@ -211,8 +269,37 @@ pub(super) async fn pair(
     Ok(())
 }
 
+/// A new device: a scanned code says where, with digits a person does.
+fn setup(code: &JoinCode, join: Join) -> Result<Setup, Failure> {
+    let (relay, admission_code) = match code {
+        JoinCode::Qr(code) => {
+            if join.relay.is_some_and(|relay| relay != code.relay) {
+                return Err(Failure::new("the code is for another relay than --relay"));
+            }
+            (code.relay.clone(), code.admission.clone())
+        }
+        JoinCode::Short(_) => match join.relay {
+            Some(relay) => (relay, join.admission),
+            None => {
+                return Err(Failure::new(
+                    "fourteen digits name no relay: say --relay, as the phone's family uses it",
+                ));
+            }
+        },
+    };
+    Ok(Setup {
+        relay,
+        device_name: join.device_name,
+        admission_code,
+    })
+}
+
 /// A device whose first try to pair failed may try again, on the same relay.
-async fn again(session: &Session, code: &PairingCode) -> Result<Device, Failure> {
+async fn again(
+    session: &Session,
+    code: &JoinCode,
+    said: Option<&RelayAddress>,
+) -> Result<Device, Failure> {
     let device = session.open()?;
     let (relay, paired) = device
         .with(|engine: &Engine| (engine.relay().clone(), engine.member().is_some()))
@@ -221,7 +308,15 @@ async fn again(session: &Session, code: &PairingCode) -> Result<Device, Failure>
     if paired {
         return Err(Failure::new("this device belongs to a family already"));
     }
-    if relay != code.relay {
+    let scanned = match code {
+        JoinCode::Qr(code) => Some(&code.relay),
+        JoinCode::Short(_) => None,
+    };
+    if [scanned, said]
+        .into_iter()
+        .flatten()
+        .any(|other| *other != relay)
+    {
         return Err(Failure::new(
             "this device was made for another relay: pair with a new state folder",
         ));

@@ -62,6 +62,8 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
             code_file,
             yes,
             no_qr,
+            png,
+            short,
         } => {
             let show = pairing::Show {
                 child,
@@ -69,14 +71,29 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
                 code_file,
                 yes,
                 no_qr,
+                png,
+                short,
             };
             pairing::show_code(&session, show).await
         }
         Verb::Pair {
             code,
             code_file,
+            short,
+            relay,
+            admission,
             device_name,
-        } => pairing::pair(&session, code, code_file, device_name).await,
+        } => {
+            let join = pairing::Join {
+                code,
+                code_file,
+                short,
+                relay,
+                admission,
+                device_name,
+            };
+            pairing::pair(&session, join).await
+        }
         Verb::Send { text, sending } => compose::send(&session, text, &sending).await,
         Verb::Photo {
             file,

@@ -8,6 +8,7 @@ use kinline_protocol::engine::Setup;
 use kinline_protocol::engine::io::{Command, Event, MemberRole, OutgoingBlob};
 use kinline_protocol::engine::view::{self, MessageView};
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, MemberId};
+use kinline_protocol::pairing::CodeKind;
 use kinline_protocol::server_name::RelayAddress;
 
 use super::ledger::Witness;
@@ -94,6 +95,7 @@ impl Person {
             .command(Command::StartPairing {
                 role,
                 name: name.to_owned(),
+                by: CodeKind::Qr,
             })
             .await?;
         Ok(events
@@ -273,7 +275,7 @@ async fn pictures(events: &mut crate::shell::EventReader) -> Result<String, Brok
         Event::PairingRequest { pictures, .. } | Event::PairingStarted { pictures } => {
             Some(Ok(pictures.clone()))
         }
-        Event::PairingFailed { sentence } => Some(Err(sentence.clone())),
+        Event::PairingFailed { sentence, .. } => Some(Err(sentence.clone())),
         _ => None,
     });
     let result: Result<Result<String, String>, DeviceError> = found.await;

@@ -21,6 +21,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde_json::{Value, json};
 
+#[path = "codes.rs"]
+mod codes;
 #[path = "family.rs"]
 mod family;
 
@@ -39,6 +41,9 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("family_log", family::logs()),
         ("contact_pass", family::passes()),
         ("family_head", family::heads()),
+        ("meet_code", codes::meet_codes()),
+        ("short_code", codes::short_codes()),
+        ("short_handshake", codes::short_handshake()),
     ]
 }
 
@@ -390,7 +395,7 @@ fn pairing_codes() -> Value {
 /// A handshake over `text` with fixed ephemerals: both messages, the device's first sealed
 /// message, the handshake hash, the pictures.
 pub(crate) fn handshake(text: &str) -> (Vec<u8>, Vec<u8>, Vec<u8>, [u8; 32], String) {
-    let code = text.parse().unwrap();
+    let code: PairingCode = text.parse().unwrap();
     let (device, first) = Initiator::start(&code, &mut rng(1)).unwrap();
     let phone = Responder::new(&code, &mut rng(2)).unwrap();
     let (phone, answer) = phone.answer(&first).unwrap();

@@ -15,7 +15,9 @@ use super::state::{Cx, Room};
 use crate::conversation::{Crypto, DeviceSigner};
 use crate::day::{Day, Timestamp};
 use crate::identity::FamilyLog;
-use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MailboxId, MemberId};
+use crate::ids::{
+    ContentId, ConversationId, DeviceId, FamilyId, MailboxId, MemberId, RendezvousId,
+};
 use crate::limits;
 use crate::primitives::sign::SecretKey;
 use crate::server_name::RelayAddress;
@@ -73,6 +75,9 @@ pub struct Engine {
     pub(super) inbox: Inbox,
     pub(super) transfers: Transfers,
     pub(super) pairing: Option<PairingState>,
+    /// How often this device tried which short code: the relay must not guess without end by
+    /// saying each time that the digits were wrong.
+    pub(super) short_tries: Option<(RendezvousId, u8)>,
     pub(super) confirm_at: Option<Timestamp>,
     /// Whose contents are missing, and when it is time to ask (again).
     pub(super) asks: BTreeMap<(ConversationId, DeviceId), Ask>,
@@ -142,7 +147,9 @@ impl Engine {
             } => {
                 self.create_family(&family_name, &guardian_name, &mut cx)?;
             }
-            Command::StartPairing { role, name } => self.start_pairing(role, &name, &mut cx)?,
+            Command::StartPairing { role, name, by } => {
+                self.start_pairing(role, &name, by, &mut cx)?;
+            }
             Command::AnswerPairing { accept } => self.answer_pairing(accept, &mut cx)?,
             Command::JoinByCode { code } => self.join_by_code(&code, &mut cx)?,
             Command::CreateConversation { title, members } => {

@@ -4,7 +4,7 @@ use crate::content::BodyError;
 use crate::conversation::{ConversationError, KeyPackageError};
 use crate::identity::LogError;
 use crate::limits;
-use crate::pairing::CodeError;
+use crate::pairing::{CodeError, SHORT_CODE_TRIES_MAX};
 
 /// Why a store can't be taken up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +58,9 @@ pub enum CommandError {
     /// The code has expired.
     #[error("this pairing code has expired; ask for a new one")]
     CodeExpired,
+    /// This device has tried that short code as often as it may.
+    #[error("{}", PairingError::Burnt)]
+    CodeBurnt,
     /// The code is for another relay than this device uses.
     #[error("this pairing code is for another relay than the one this device uses")]
     OtherRelay,
@@ -103,6 +106,73 @@ pub enum CommandError {
     /// A key package could not be made.
     #[error(transparent)]
     KeyPackage(#[from] KeyPackageError),
+}
+
+/// How a pairing ended badly, or a try of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairingError {
+    /// The digits were wrong; people may type them again.
+    #[error("that code is not right; {}", tries(*tries_left))]
+    WrongCode {
+        /// Tries that are left, at least one.
+        tries_left: u8,
+    },
+    /// The digits were wrong too often.
+    #[error(
+        "that code was wrong {SHORT_CODE_TRIES_MAX} times and is worthless now; ask for a new one"
+    )]
+    Burnt,
+    /// Nobody came in time.
+    #[error("the pairing code has expired")]
+    Expired,
+    /// The relay knows no such meeting point.
+    #[error(
+        "the relay has no meeting point for this pairing code: it was used already or has run out; ask for a new one"
+    )]
+    NoMeetingPoint,
+    /// As above, for a code that was typed.
+    #[error(
+        "the relay knows no such code: it was used already, has run out, or belongs to another relay; ask for a new one"
+    )]
+    UnknownShortCode,
+    /// Another device is at the meeting point.
+    #[error("another device is using this pairing code already; ask for a new one")]
+    InUse,
+    /// Every code that was drawn had a meeting point that others use.
+    #[error("the relay has no meeting point free; try again in a few minutes")]
+    NoneFree,
+    /// The other side is gone.
+    #[error("the other side left, or the code has expired")]
+    Left,
+    /// The connection is gone.
+    #[error("the connection was lost while pairing; ask for a new code")]
+    ConnectionLost,
+    /// The guardian said no, in these words.
+    #[error("{0}")]
+    Declined(String),
+    /// The handshake failed, for the reason given.
+    #[error("{0}")]
+    Handshake(String),
+    /// The new device's request does not hold.
+    #[error("the new device's request does not hold")]
+    Request,
+    /// The new device's answer can't be read.
+    #[error("the new device's answer is damaged")]
+    NewDevice,
+    /// The guardian's answer can't be read.
+    #[error("the guardian's answer is damaged")]
+    Guardian,
+    /// This device failed inside, for the reason given.
+    #[error("{0}")]
+    Inside(String),
+}
+
+fn tries(left: u8) -> String {
+    match left {
+        1 => "one try is left".to_owned(),
+        2 => "two tries are left".to_owned(),
+        more => format!("{more} tries are left"),
+    }
 }
 
 /// A device without a name is called so.

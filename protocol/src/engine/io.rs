@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::errors::PairingError;
 use crate::day::Timestamp;
 use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
+use crate::pairing::CodeKind;
 use crate::secrets::Secret;
 use crate::wire::{ClientFrame, ErrorCode, Hello, ServerFrame};
 
@@ -174,15 +176,18 @@ pub enum Command {
         role: MemberRole,
         /// The new member's name, as the guardian says it.
         name: String,
+        /// Whether the new device scans the code or types it.
+        by: CodeKind,
     },
     /// The guardian has compared the pictures and says yes (or no).
     AnswerPairing {
         /// Yes or no.
         accept: bool,
     },
-    /// Starts to pair this device by the code on a guardian's phone.
+    /// Starts to pair this device by the code on a guardian's phone; after
+    /// [`Event::PairingWrongCode`] tries again.
     JoinByCode {
-        /// The text of the QR code.
+        /// The text of the QR code, or a short code as it was typed.
         code: String,
     },
     /// Forms a room with some members' devices.
@@ -264,7 +269,7 @@ pub enum Event {
     },
     /// Everything that waited has been read, and what was written offline is on its way.
     CaughtUp,
-    /// The text of the pairing code to show as QR.
+    /// The pairing code to show: as QR, or its digits.
     PairingCode {
         /// Text.
         code: String,
@@ -281,9 +286,18 @@ pub enum Event {
         /// Four pictures that both screens show.
         pictures: String,
     },
+    /// A short code was typed wrong, on the other device or on this one; it may be typed again.
+    PairingWrongCode {
+        /// Tries that are left, at least one.
+        tries_left: u8,
+        /// The same for a human.
+        sentence: String,
+    },
     /// Pairing ended badly.
     PairingFailed {
-        /// Why.
+        /// Why, for a program.
+        error: PairingError,
+        /// Why, for a human.
         sentence: String,
     },
     /// This device is in a conversation now.

@@ -121,6 +121,7 @@ impl Engine {
             closings: BTreeMap::new(),
             transfers: Transfers::default(),
             pairing: None,
+            short_tries: None,
             confirm_at: None,
             asks: BTreeMap::new(),
             counters: Counters::default(),

@@ -47,6 +47,6 @@ mod state;
 mod summary;
 
 pub use device::{Counters, Engine};
-pub use errors::{CommandError, LoadError};
+pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
 pub use summary::{ConversationSummary, MemberSummary};

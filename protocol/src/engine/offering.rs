@@ -3,24 +3,31 @@
 use prost::Message;
 
 use super::device::Engine;
-use super::errors::{CommandError, check_name, named};
+use super::errors::{CommandError, PairingError, check_name, named};
 use super::io::{Event, MemberRole};
-use super::pairing::{Offering, PairingState};
+use super::pairing::{Offer, Offering, PairingState, meeting_over, wrong_code};
 use super::session::Request;
 use super::state::Cx;
 use crate::conversation::check_key_package;
 use crate::identity::{AddedDevice, AddedMember, Decision, Role};
 use crate::ids::{MemberId, RendezvousId};
 use crate::limits;
-use crate::pairing::{PairingCode, PairingRole, Responder, VerifiedRequest, verify_request};
+use crate::pairing::{
+    CodeKind, JoinCode, PairingCode, PairingRole, Responder, SHORT_CODE_TRIES_MAX, ShortCode,
+    ShortKey, Transport, VerifiedRequest, answer_short, verify_request, wrong_try,
+};
 use crate::secrets::Secret;
 use crate::wire::{self, client_frame::Body as ClientBody};
+
+/// Short codes drawn until one is free: a relay has 1,024 meeting points at most, of 100,000.
+const DRAWS_MAX: u8 = 16;
 
 impl Engine {
     pub(super) fn start_pairing(
         &mut self,
         role: MemberRole,
         name: &str,
+        by: CodeKind,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         check_name(name)?;
@@ -33,29 +40,63 @@ impl Engine {
         {
             return Err(CommandError::Name);
         }
-        let seconds = limits::RENDEZVOUS_SECONDS_MAX;
-        let code = PairingCode {
-            relay: self.relay.clone(),
-            rendezvous: RendezvousId::random(&mut cx.rng),
-            secret: Secret::random(&mut cx.rng),
-            admission: self.record.invitation.clone(),
-            role: match role {
-                MemberRole::Guardian => PairingRole::Guardian,
-                MemberRole::Child => PairingRole::Child,
-            },
-            expires_unix_seconds: (cx.now.0 / 1_000).saturating_add(u64::from(seconds)),
+        if let Some(before) = self.pairing.take() {
+            self.rendezvous_leave(before.code().rendezvous(), cx);
+        }
+        let role = match role {
+            MemberRole::Guardian => PairingRole::Guardian,
+            MemberRole::Child => PairingRole::Child,
         };
+        let expires = meeting_over(cx.now);
+        let code = match by {
+            CodeKind::Qr => JoinCode::Qr(PairingCode {
+                relay: self.relay.clone(),
+                rendezvous: RendezvousId::random(&mut cx.rng),
+                secret: Secret::random(&mut cx.rng),
+                admission: self.record.invitation.clone(),
+                role,
+                expires_unix_seconds: expires.0 / 1_000,
+            }),
+            CodeKind::Short => JoinCode::Short(ShortCode::random(role, &mut cx.rng)),
+        };
+        let offer = Offer {
+            code,
+            name: name.to_owned(),
+            expires,
+            tries: 0,
+            drawn: 0,
+        };
+        self.open_rendezvous(offer, cx);
+        Ok(())
+    }
+
+    fn open_rendezvous(&mut self, offer: Offer, cx: &mut Cx<'_>) {
         let open = wire::RendezvousOpen {
-            rendezvous: code.rendezvous.to_bytes(),
-            seconds,
+            rendezvous: offer.code.rendezvous().to_bytes(),
+            seconds: limits::RENDEZVOUS_SECONDS_MAX,
         };
         self.request(Request::Rendezvous, ClientBody::RendezvousOpen(open), cx);
         self.pairing = Some(PairingState::Offering {
-            code,
-            name: name.to_owned(),
+            offer,
             stage: Offering::Waiting,
         });
-        Ok(())
+    }
+
+    /// Somebody else has the meeting point of a short code: other digits. False when that
+    /// happened too often.
+    pub(super) fn draw_again(&mut self, cx: &mut Cx<'_>) -> bool {
+        match self.pairing.take() {
+            Some(PairingState::Offering { mut offer, .. }) if offer.drawn < DRAWS_MAX => {
+                offer.drawn += 1;
+                offer.code = JoinCode::Short(ShortCode::random(offer.code.role(), &mut cx.rng));
+                self.open_rendezvous(offer, cx);
+                true
+            }
+            other => {
+                self.pairing = other;
+                false
+            }
+        }
     }
 
     pub(super) fn answer_pairing(
@@ -74,8 +115,7 @@ impl Engine {
             return Err(CommandError::NoPairing);
         }
         let Some(PairingState::Offering {
-            code,
-            name,
+            offer,
             stage: Offering::Asked(mut transport, request),
         }) = self.pairing.take()
         else {
@@ -96,14 +136,15 @@ impl Engine {
             }
         };
         if let Ok(message) = transport.seal(&answer.encode_to_vec()) {
-            self.rendezvous_put(code.rendezvous, message, cx);
+            self.rendezvous_put(offer.code.rendezvous(), message, cx);
         }
         if accept {
             self.pairing = Some(PairingState::Offering {
-                code,
-                name,
+                offer,
                 stage: Offering::Answered(transport, request),
             });
+        } else {
+            self.rendezvous_leave(offer.code.rendezvous(), cx);
         }
         Ok(())
     }
@@ -111,7 +152,7 @@ impl Engine {
     /// Queues the commit that adds the member and the device.
     fn admit_device(
         &mut self,
-        code: &PairingCode,
+        code: &JoinCode,
         name: &str,
         request: VerifiedRequest,
         cx: &mut Cx<'_>,
@@ -119,7 +160,7 @@ impl Engine {
         let (Some(log), Some(family)) = (self.log.as_ref(), self.family_conversation()) else {
             return;
         };
-        let role = match code.role {
+        let role = match code.role() {
             PairingRole::Guardian => Role::Guardian,
             PairingRole::Child => Role::Child,
         };
@@ -153,24 +194,37 @@ impl Engine {
 
     pub(super) fn offering_got(
         &mut self,
-        code: PairingCode,
-        name: String,
+        offer: Offer,
         stage: Offering,
         body: &[u8],
         cx: &mut Cx<'_>,
     ) {
         match stage {
-            Offering::Waiting => {
-                let answered =
-                    Responder::new(&code, &mut cx.rng).and_then(|responder| responder.answer(body));
-                match answered {
-                    Ok((transport, answer)) => {
-                        self.rendezvous_put(code.rendezvous, answer, cx);
-                        let stage = Offering::Talking(Box::new(transport));
-                        self.pairing = Some(PairingState::Offering { code, name, stage });
+            Offering::Waiting => match &offer.code {
+                JoinCode::Qr(code) => {
+                    let answered = Responder::new(code, &mut cx.rng)
+                        .and_then(|responder| responder.answer(body));
+                    match answered {
+                        Ok(channel) => self.talk(offer, channel, cx),
+                        // One wrong guess burns the code: the secret has 128 bits, nobody mistypes it.
+                        Err(error) => {
+                            let error = PairingError::Handshake(error.to_string());
+                            self.stop_offering(&offer, error, cx);
+                        }
                     }
-                    // One wrong guess burns the code: the secret has 128 bits, nobody mistypes it.
-                    Err(error) => self.pairing_failed(&error.to_string(), cx),
+                }
+                JoinCode::Short(code) => {
+                    let server_name = self.relay.server_name();
+                    let answered = answer_short(code, &server_name, body, &mut cx.rng).ok();
+                    self.tried_once(offer, answered, cx);
+                }
+            },
+            Offering::Keyed(key) => {
+                let answered =
+                    Responder::new(&*key, &mut cx.rng).and_then(|responder| responder.answer(body));
+                match answered {
+                    Ok(channel) => self.talk(offer, channel, cx),
+                    Err(_) => self.wrong(offer, cx),
                 }
             }
             Offering::Talking(mut transport) => {
@@ -179,7 +233,8 @@ impl Engine {
                     .ok()
                     .and_then(|plain| wire::PairRequest::decode(plain.as_slice()).ok())
                     .and_then(|request| {
-                        verify_request(&request, code.role, &transport.handshake_hash()).ok()
+                        verify_request(&request, offer.code.role(), &transport.handshake_hash())
+                            .ok()
                     })
                     .filter(|request| self.brings_own_key_package(request));
                 match request {
@@ -190,9 +245,9 @@ impl Engine {
                             pictures: transport.pictures(),
                         });
                         let stage = Offering::Asked(transport, Box::new(request));
-                        self.pairing = Some(PairingState::Offering { code, name, stage });
+                        self.pairing = Some(PairingState::Offering { offer, stage });
                     }
-                    None => self.pairing_failed("the new device's request does not hold", cx),
+                    None => self.stop_offering(&offer, PairingError::Request, cx),
                 }
             }
             Offering::Answered(mut transport, request) => {
@@ -201,19 +256,61 @@ impl Engine {
                     .ok()
                     .and_then(|plain| wire::PairAnswer::decode(plain.as_slice()).ok());
                 if heard.is_some_and(|heard| heard.accepted) {
-                    self.admit_device(&code, &name, *request, cx);
+                    self.admit_device(&offer.code, &offer.name, *request, cx);
+                    // Nobody may come with the same code again.
+                    self.rendezvous_leave(offer.code.rendezvous(), cx);
                 } else {
-                    self.pairing_failed("the new device's answer is damaged", cx);
+                    self.stop_offering(&offer, PairingError::NewDevice, cx);
                 }
             }
-            asked @ Offering::Asked(..) => {
-                self.pairing = Some(PairingState::Offering {
-                    code,
-                    name,
-                    stage: asked,
-                })
+            stage @ Offering::Asked(..) => {
+                self.pairing = Some(PairingState::Offering { offer, stage })
             }
         }
+    }
+
+    fn talk(&mut self, offer: Offer, channel: (Transport, Vec<u8>), cx: &mut Cx<'_>) {
+        let (transport, answer) = channel;
+        self.rendezvous_put(offer.code.rendezvous(), answer, cx);
+        let stage = Offering::Talking(Box::new(transport));
+        self.pairing = Some(PairingState::Offering { offer, stage });
+    }
+
+    /// Somebody has begun to try the digits: that counts, whether or not it goes on.
+    fn tried_once(
+        &mut self,
+        mut offer: Offer,
+        answered: Option<(ShortKey, Vec<u8>)>,
+        cx: &mut Cx<'_>,
+    ) {
+        offer.tries += 1;
+        match answered {
+            Some((key, answer)) => {
+                self.rendezvous_put(offer.code.rendezvous(), answer, cx);
+                let stage = Offering::Keyed(Box::new(key));
+                self.pairing = Some(PairingState::Offering { offer, stage });
+            }
+            None => self.wrong(offer, cx),
+        }
+    }
+
+    /// The digits were wrong: again, or never again.
+    fn wrong(&mut self, offer: Offer, cx: &mut Cx<'_>) {
+        let left = SHORT_CODE_TRIES_MAX.saturating_sub(offer.tries);
+        self.rendezvous_put(offer.code.rendezvous(), wrong_try(left), cx);
+        if left == 0 {
+            return self.stop_offering(&offer, PairingError::Burnt, cx);
+        }
+        self.pairing = Some(PairingState::Offering {
+            offer,
+            stage: Offering::Waiting,
+        });
+        wrong_code(left, cx);
+    }
+
+    fn stop_offering(&mut self, offer: &Offer, error: PairingError, cx: &mut Cx<'_>) {
+        self.pairing_failed(error, cx);
+        self.rendezvous_leave(offer.code.rendezvous(), cx);
     }
 
     fn brings_own_key_package(&self, request: &VerifiedRequest) -> bool {

@@ -359,11 +359,16 @@ impl Engine {
                 let at = self.session.retry_at(cx.now, after);
                 self.session.slots_after = Some(at);
             }
-            (Some(request @ (Request::Revoke(_) | Request::Close(_))), code) if !is_passing(code) => {
+            (Some(request @ (Request::Revoke(_) | Request::Close(_))), code)
+                if !is_passing(code) =>
+            {
                 self.mailbox_refused(request, cx);
             }
             (Some(Request::Rendezvous), _) => {
-                self.pairing_failed("the relay has no meeting point for this pairing code: it was used already or has run out; ask for a new one", cx)
+                let goes_on = self.meeting_refused(code, cx);
+                if goes_on {
+                    return;
+                }
             }
             _ => {}
         }

@@ -4,61 +4,24 @@
 //! kinline:pair:1:<base64url of body ‖ checksum 4>
 //! body     = role 1 ‖ expires 8 BE ‖ rendezvous 16 ‖ secret 16
 //!          ‖ length 2 BE ‖ relay address ‖ length 2 BE ‖ admission code
-//! checksum = first four bytes of SHA-256("kinline:pair:1:" ‖ length 8 BE ‖ body)
 //! ```
-//! The checksum tells a misread code from one of another version or purpose; it is no secret
-//! and protects from nobody. Codes of other purposes have another word in place of `pair`,
-//! and are another type.
 
 use core::fmt;
 use core::str::FromStr;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
+use super::handshake::HandshakeCode;
+use super::text::{self, CodeError, Purpose};
 use crate::day::Timestamp;
 use crate::ids::RendezvousId;
-use crate::primitives::hash;
+use crate::labels;
+use crate::primitives::kdf;
 use crate::secrets::Secret;
-use crate::server_name::{RelayAddress, RelayAddressError};
+use crate::server_name::RelayAddress;
 
-/// Longest text of a code: a QR code of version 40 would hold more, a screen does not show it.
-pub const CODE_TEXT_BYTES_MAX: usize = 1_024;
 /// Bytes of the admission code inside, at most.
 const ADMISSION_BYTES_MAX: usize = 128;
-const SCHEME: &str = "kinline:";
-const VERSION: &str = "1";
-const PREFIX: &str = "kinline:pair:1:";
-const CHECKSUM_BYTES: usize = 4;
-
-/// What a code is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// `kinline:pair:`: a new device joins its family.
-    Pair,
-    /// `kinline:meet:`: guardians of two families meet, so that their children may write to each other.
-    Meet,
-}
-
-impl Purpose {
-    const ALL: [Self; 2] = [Self::Pair, Self::Meet];
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Pair => "pair",
-            Self::Meet => "meet",
-        }
-    }
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pair => "pairing a new device with its family",
-            Self::Meet => "meeting another family",
-        })
-    }
-}
 
 /// As what the scanning device joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,62 +60,11 @@ impl fmt::Debug for PairingCode {
     }
 }
 
-/// Why a text is no pairing code.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CodeError {
-    /// Does not begin with `kinline:`.
-    #[error("this is not a Kinline code: a pairing code begins with {PREFIX}")]
-    Foreign,
-    /// Longer than any code.
-    #[error(
-        "this is not a pairing code: it has {bytes} characters, a code has at most {CODE_TEXT_BYTES_MAX}"
-    )]
-    TooLong {
-        /// Bytes of the text.
-        bytes: usize,
-    },
-    /// A Kinline code, for something else.
-    #[error("this code is for {found}, not for {}", Purpose::Pair)]
-    OtherPurpose {
-        /// What it is for.
-        found: Purpose,
-    },
-    /// A Kinline code for something that this version does not know.
-    #[error(
-        "this Kinline code is for something that this version does not know, not for {}",
-        Purpose::Pair
-    )]
-    UnknownPurpose,
-    /// A pairing code of another version.
-    #[error(
-        "this pairing code is of version {found}, this device reads version {VERSION}: update the older of the two"
-    )]
-    Version {
-        /// Its version, shortened.
-        found: String,
-    },
-    /// A character is missing or wrong.
-    #[error("the pairing code is damaged, a character is missing or wrong: scan it again")]
-    Damaged,
-    /// Undamaged, but its fields are not where they should be.
-    #[error("the pairing code is incomplete: its {field} is missing or has no known value")]
-    Field {
-        /// Which field.
-        field: &'static str,
-    },
-    /// Undamaged, but it names no relay.
-    #[error("the pairing code names no usable relay")]
-    Relay(#[source] RelayAddressError),
-}
-
 impl PairingCode {
     /// The text for the QR code; it is as secret as the screen that shows it.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut bytes = self.body();
-        let sum = checksum(&bytes);
-        bytes.extend_from_slice(&sum);
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&*bytes))
+        text::write(Purpose::Pair, self.body())
     }
 
     /// Whether the code is past its time at `now`.
@@ -163,8 +75,7 @@ impl PairingCode {
 
     /// The bytes that both sides hash into their handshake, so that they agree on all of them.
     pub(super) fn body(&self) -> Zeroizing<Vec<u8>> {
-        // The whole length is reserved: growing would leave copies of the secret behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(CODE_TEXT_BYTES_MAX));
+        let mut body = text::body();
         body.push(match self.role {
             PairingRole::Child => 1,
             PairingRole::Guardian => 2,
@@ -172,12 +83,8 @@ impl PairingCode {
         body.extend_from_slice(&self.expires_unix_seconds.to_be_bytes());
         body.extend_from_slice(self.rendezvous.as_bytes());
         body.extend_from_slice(self.secret.expose());
-        for text in [&self.relay.to_string(), &self.admission] {
-            // Addresses and admission codes are far shorter than 64 KiB.
-            let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-            body.extend_from_slice(&length.to_be_bytes());
-            body.extend_from_slice(text.as_bytes());
-        }
+        text::put_counted(&mut body, &self.relay.to_string());
+        text::put_counted(&mut body, &self.admission);
         body
     }
 }
@@ -186,88 +93,52 @@ impl FromStr for PairingCode {
     type Err = CodeError;
 
     fn from_str(text: &str) -> Result<Self, CodeError> {
-        let text = text.trim();
-        if text.len() > CODE_TEXT_BYTES_MAX {
-            return Err(CodeError::TooLong { bytes: text.len() });
-        }
-        let rest = text.strip_prefix(SCHEME).ok_or(CodeError::Foreign)?;
-        let (word, rest) = rest.split_once(':').ok_or(CodeError::Damaged)?;
-        match Purpose::ALL.into_iter().find(|known| known.word() == word) {
-            Some(Purpose::Pair) => {}
-            Some(found) => return Err(CodeError::OtherPurpose { found }),
-            None => return Err(CodeError::UnknownPurpose),
-        }
-        let (version, encoded) = rest.split_once(':').ok_or(CodeError::Damaged)?;
-        if version != VERSION {
-            return Err(CodeError::Version {
-                found: version.chars().take(8).collect(),
+        let body = text::read(Purpose::Pair, text)?;
+        let (role, rest) = text::fixed::<1>(&body, "role")?;
+        let role = match role {
+            [1] => PairingRole::Child,
+            [2] => PairingRole::Guardian,
+            _ => return Err(CodeError::Field { field: "role" }),
+        };
+        let (expires, rest) = text::fixed::<8>(rest, "expiry")?;
+        let (rendezvous, rest) = text::fixed::<16>(rest, "meeting point")?;
+        let (secret, rest) = text::fixed::<16>(rest, "secret")?;
+        let (relay, rest) = text::counted(rest, "relay address")?;
+        let (admission, rest) = text::counted(rest, "admission code")?;
+        if admission.len() > ADMISSION_BYTES_MAX {
+            return Err(CodeError::Field {
+                field: "admission code",
             });
         }
-        let bytes = URL_SAFE_NO_PAD
-            .decode(encoded)
-            .map(Zeroizing::new)
-            .map_err(|_| CodeError::Damaged)?;
-        let (body, sum) = bytes
-            .split_last_chunk::<CHECKSUM_BYTES>()
-            .ok_or(CodeError::Damaged)?;
-        if *sum != checksum(body) {
-            return Err(CodeError::Damaged);
-        }
-        read_body(body)
+        text::end(rest)?;
+        Ok(Self {
+            relay: relay.parse().map_err(CodeError::Relay)?,
+            rendezvous: RendezvousId::new(*rendezvous),
+            secret: Secret::new(*secret),
+            admission: admission.to_owned(),
+            role,
+            expires_unix_seconds: u64::from_be_bytes(*expires),
+        })
     }
 }
 
-fn checksum(body: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let [a, b, c, d, ..] = hash::labelled(PREFIX.as_bytes(), &[body]);
-    [a, b, c, d]
-}
-
-fn read_body(body: &[u8]) -> Result<PairingCode, CodeError> {
-    let (role, rest) = fixed::<1>(body, "role")?;
-    let role = match role {
-        [1] => PairingRole::Child,
-        [2] => PairingRole::Guardian,
-        _ => return Err(CodeError::Field { field: "role" }),
-    };
-    let (expires, rest) = fixed::<8>(rest, "expiry")?;
-    let (rendezvous, rest) = fixed::<16>(rest, "meeting point")?;
-    let (secret, rest) = fixed::<16>(rest, "secret")?;
-    let (relay, rest) = counted(rest, "relay address")?;
-    let (admission, rest) = counted(rest, "admission code")?;
-    if admission.len() > ADMISSION_BYTES_MAX {
-        return Err(CodeError::Field {
-            field: "admission code",
-        });
+impl HandshakeCode for PairingCode {
+    /// Everything that the code says is agreed upon: role and expiry as well as the secret.
+    fn prologue(&self) -> Zeroizing<Vec<u8>> {
+        self.body()
     }
-    if !rest.is_empty() {
-        return Err(CodeError::Field { field: "end" });
+
+    /// Bound to the meeting point and the relay: a code copied onto another relay opens nothing.
+    fn pre_shared_key(&self) -> Secret<32> {
+        kdf::derive(
+            self.secret.expose(),
+            labels::KDF_PAIRING,
+            &[
+                self.rendezvous.as_bytes(),
+                self.relay.server_name().as_bytes(),
+            ],
+        )
     }
-    Ok(PairingCode {
-        relay: relay.parse().map_err(CodeError::Relay)?,
-        rendezvous: RendezvousId::new(*rendezvous),
-        secret: Secret::new(*secret),
-        admission: admission.to_owned(),
-        role,
-        expires_unix_seconds: u64::from_be_bytes(*expires),
-    })
-}
-
-fn fixed<'a, const N: usize>(
-    bytes: &'a [u8],
-    field: &'static str,
-) -> Result<(&'a [u8; N], &'a [u8]), CodeError> {
-    bytes
-        .split_first_chunk::<N>()
-        .ok_or(CodeError::Field { field })
-}
-
-fn counted<'a>(bytes: &'a [u8], field: &'static str) -> Result<(&'a str, &'a [u8]), CodeError> {
-    let missing = CodeError::Field { field };
-    let (length, rest) = fixed::<2>(bytes, field)?;
-    let (text, rest) = rest
-        .split_at_checked(usize::from(u16::from_be_bytes(*length)))
-        .ok_or(missing.clone())?;
-    Ok((core::str::from_utf8(text).map_err(|_| missing)?, rest))
 }
 
 #[cfg(test)]
@@ -279,14 +150,16 @@ mod tests {
         reason = "tests"
     )]
 
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use proptest::prelude::{any, prop, proptest};
+    use zeroize::Zeroizing;
 
-    use super::{CodeError, PREFIX, PairingCode, PairingRole, Purpose, checksum};
+    use super::{CodeError, PairingCode, PairingRole, Purpose, text};
     use crate::day::Timestamp;
     use crate::ids::RendezvousId;
     use crate::secrets::Secret;
     use crate::server_name::{Pin, RelayAddress};
+
+    const PREFIX: &str = "kinline:pair:1:";
 
     fn code() -> PairingCode {
         PairingCode {
@@ -308,8 +181,7 @@ mod tests {
     }
 
     fn text_of(body: &[u8]) -> String {
-        let bytes = [body, &checksum(body)].concat();
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        text::write(Purpose::Pair, Zeroizing::new(body.to_vec()))
     }
 
     #[test]
@@ -336,14 +208,14 @@ mod tests {
     fn a_code_for_another_purpose_names_both() {
         let meet = code().to_text().replace("pair", "meet");
         let error = parse(&meet).unwrap_err();
-        let found = Purpose::Meet;
-        assert_eq!(error, CodeError::OtherPurpose { found });
+        let (found, wanted) = (Purpose::Meet, Purpose::Pair);
+        assert_eq!(error, CodeError::OtherPurpose { found, wanted });
         assert_eq!(
             error.to_string(),
             "this code is for meeting another family, not for pairing a new device with its family"
         );
         let other = code().to_text().replace("pair", "vote");
-        assert_eq!(parse(&other), Err(CodeError::UnknownPurpose));
+        assert_eq!(parse(&other), Err(CodeError::UnknownPurpose { wanted }));
     }
 
     #[test]

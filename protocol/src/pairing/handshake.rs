@@ -1,16 +1,15 @@
-//! Noise `NNpsk0_25519_ChaChaPoly_SHA256` over a pairing code; each state is a type.
+//! Noise `NNpsk0_25519_ChaChaPoly_SHA256` over what both sides know already; each state is a type.
 
 use core::fmt;
 
 use snow::{Builder, HandshakeState, TransportState};
 
-use super::code::PairingCode;
+use zeroize::Zeroizing;
+
 use super::pictures;
 use super::resolver::Resolver;
-use crate::labels;
 use crate::limits::RENDEZVOUS_MESSAGE_BYTES_MAX;
 use crate::primitives::chacha::TAG_BYTES;
-use crate::primitives::kdf;
 use crate::secrets::Secret;
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_SHA256";
@@ -18,6 +17,24 @@ const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_SHA256";
 const HANDSHAKE_MESSAGE_BYTES: usize = 32 + TAG_BYTES;
 /// Longest plaintext of one message.
 const PLAINTEXT_BYTES_MAX: usize = RENDEZVOUS_MESSAGE_BYTES_MAX - TAG_BYTES;
+
+/// What a handshake begins with: a scanned code, or what SPAKE2 made of a short one. Only types
+/// of this module are.
+#[expect(
+    private_bounds,
+    reason = "sealed: keys for the handshake come from codes alone"
+)]
+pub trait HandshakeStart: HandshakeCode {}
+
+impl<C: HandshakeCode> HandshakeStart for C {}
+
+/// Both sides have the same of both, or don't get to talk.
+pub(super) trait HandshakeCode {
+    /// What is agreed upon in the clear of the handshake's hash.
+    fn prologue(&self) -> Zeroizing<Vec<u8>>;
+    /// What nobody else has.
+    fn pre_shared_key(&self) -> Secret<32>;
+}
 
 /// Why two devices don't get to talk.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +93,12 @@ pub enum TransportError {
 pub struct Initiator(HandshakeState);
 
 impl Initiator {
-    /// Makes the first message from a scanned code.
+    /// Makes the first message from a scanned code, or from the key of a typed one.
     ///
     /// # Errors
     /// [`HandshakeError::Internal`] only.
     pub fn start(
-        code: &PairingCode,
+        code: &impl HandshakeStart,
         rng: &mut impl rand_core::CryptoRng,
     ) -> Result<(Self, Vec<u8>), HandshakeError> {
         let mut state = build(code, rng, Side::Initiator)?;
@@ -109,7 +126,7 @@ impl Responder {
     /// # Errors
     /// [`HandshakeError::Internal`] only.
     pub fn new(
-        code: &PairingCode,
+        code: &impl HandshakeStart,
         rng: &mut impl rand_core::CryptoRng,
     ) -> Result<Self, HandshakeError> {
         Ok(Self(build(code, rng, Side::Responder)?))
@@ -217,16 +234,15 @@ enum Side {
 }
 
 fn build(
-    code: &PairingCode,
+    code: &impl HandshakeStart,
     rng: &mut impl rand_core::CryptoRng,
     side: Side,
 ) -> Result<HandshakeState, HandshakeError> {
     let resolver = Resolver {
         ephemeral: Secret::random(rng),
     };
-    let psk = pre_shared_key(code);
-    // Everything that the code says is agreed upon: role and expiry as well as the secret.
-    let prologue = code.body();
+    let psk = code.pre_shared_key();
+    let prologue = code.prologue();
     let params = PATTERN.parse().map_err(HandshakeError::Internal)?;
     let builder = Builder::with_resolver(params, Box::new(resolver))
         .psk(0, psk.expose())?
@@ -235,18 +251,6 @@ fn build(
         Side::Initiator => builder.build_initiator()?,
         Side::Responder => builder.build_responder()?,
     })
-}
-
-/// Bound to the meeting point and the relay: a code copied onto another relay opens nothing.
-fn pre_shared_key(code: &PairingCode) -> Secret<32> {
-    kdf::derive(
-        code.secret.expose(),
-        labels::KDF_PAIRING,
-        &[
-            code.rendezvous.as_bytes(),
-            code.relay.server_name().as_bytes(),
-        ],
-    )
 }
 
 fn write(state: &mut HandshakeState) -> Result<Vec<u8>, HandshakeError> {

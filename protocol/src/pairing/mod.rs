@@ -1,4 +1,4 @@
-//! Pairing: how a new tablet or phone meets a guardian's phone (PROTOCOL §9).
+//! Pairing: how a new tablet or phone meets a guardian's phone, and one family another (PROTOCOL §9).
 //!
 //! The guardian's phone shows a QR code with a [`PairingCode`] in it. The new device scans it,
 //! and both meet at the relay's rendezvous, where they run Noise
@@ -7,6 +7,12 @@
 //! channel (keys of the new device, its name, and the family in return) is a
 //! [`PairRequest`](crate::wire::PairRequest) and a [`PairAnswer`](crate::wire::PairAnswer).
 //! Both screens show the same [four pictures](Transport::pictures).
+//!
+//! A device without a camera gets a [`ShortCode`] to type instead. Its few digits would not stand
+//! an attack at leisure, so SPAKE2 ([`ShortJoiner`], [`answer_short`]) makes a key of them
+//! first, and the same Noise handshake begins with that key; three wrong tries burn the code.
+//! Guardians of two families meet with a [`MeetCode`] or a [`ShortMeetCode`], codes of their own
+//! types, through the same handshake, and exchange [`FamilyCard`](crate::wire::FamilyCard)s.
 //!
 //! ```text
 //! guardian's phone                  relay                       new device
@@ -47,12 +53,29 @@
 //! # }
 //! ```
 
+mod card;
 mod code;
+mod entered;
 mod handshake;
+mod meet;
 mod pictures;
 mod proof;
 mod resolver;
+mod short;
+mod text;
+mod typed;
 
-pub use code::{CODE_TEXT_BYTES_MAX, CodeError, PairingCode, PairingRole, Purpose};
-pub use handshake::{HandshakeError, Initiator, Responder, Transport, TransportError};
+pub use crate::primitives::pake::PakeError;
+pub use card::{CARD_KEY_PACKAGES_MAX, CardClaims, CardError, check_card, sign_card, verify_card};
+pub use code::{PairingCode, PairingRole};
+pub use entered::{CodeKind, JoinCode, MeetingCode};
+pub use handshake::{
+    HandshakeError, HandshakeStart, Initiator, Responder, Transport, TransportError,
+};
+pub use meet::MeetCode;
 pub use proof::{PAIR_KEY_PACKAGES_MAX, ProofError, VerifiedRequest, sign_request, verify_request};
+pub use short::{SHORT_CODE_DIGITS, ShortCode, ShortMeetCode};
+pub use text::{CODE_TEXT_BYTES_MAX, CodeError, Purpose};
+pub use typed::{
+    SHORT_CODE_TRIES_MAX, ShortJoiner, ShortKey, TypedCode, answer_short, read_wrong_try, wrong_try,
+};

@@ -10,7 +10,10 @@ use proptest::prelude::{any, prop, proptest};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::{HandshakeError, Initiator, PLAINTEXT_BYTES_MAX, Responder, Transport, TransportError};
+use super::{
+    HandshakeCode as _, HandshakeError, Initiator, PLAINTEXT_BYTES_MAX, Responder, Transport,
+    TransportError,
+};
 use crate::ids::RendezvousId;
 use crate::limits::RENDEZVOUS_MESSAGE_BYTES_MAX;
 use crate::pairing::{PairingCode, PairingRole};
@@ -176,7 +179,7 @@ fn first_message_with(ephemeral: &[u8; 32]) -> Vec<u8> {
     let h = sha256(super::PATTERN.as_bytes());
     let ck = h;
     let h = mix_hash(h, &code().body());
-    let [ck, temp, _] = hkdf(&ck, super::pre_shared_key(&code()).expose());
+    let [ck, temp, _] = hkdf(&ck, code().pre_shared_key().expose());
     let h = mix_hash(h, &temp);
     let h = mix_hash(h, ephemeral);
     let [_, key, _] = hkdf(&ck, ephemeral);

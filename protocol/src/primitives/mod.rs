@@ -7,4 +7,6 @@ pub mod chacha;
 pub mod dh;
 pub mod hash;
 pub mod kdf;
+#[cfg(feature = "client")]
+pub mod pake;
 pub mod sign;

@@ -20,6 +20,7 @@ mod members;
 mod races;
 mod relay;
 mod relay_faults;
+mod short_code;
 mod stories;
 mod vocabulary;
 mod waiting;

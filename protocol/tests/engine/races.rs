@@ -5,6 +5,7 @@ use kinline_protocol::engine::io::{Command, Event, MemberRole};
 
 use super::life::{NAMES, check_agreement};
 use super::world::World;
+use kinline_protocol::pairing::CodeKind;
 
 fn refusals(world: &mut World) -> usize {
     let refused = |event: &Event| matches!(event, Event::Refused { .. });
@@ -209,6 +210,7 @@ fn a_device_that_died_while_it_was_paired_can_be_paired_again() {
         Command::StartPairing {
             role: MemberRole::Child,
             name: "Mia".into(),
+            by: CodeKind::Qr,
         },
     );
     let code = world

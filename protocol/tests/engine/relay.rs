@@ -9,6 +9,7 @@ use kinline_protocol::wire::{
     self, ClientFrame, ErrorCode, RecipientStatus, ServerFrame, client_frame::Body as C,
     server_frame::Body as S,
 };
+use prost::Message as _;
 use rand::RngExt;
 
 use super::chaos::Chaos;
@@ -58,6 +59,10 @@ pub(crate) struct Relay {
     pub(crate) deny_by_name: bool,
     /// So many requests for room are answered with an error.
     pub(crate) refuse_blobs: usize,
+    /// So many meeting points are said to be taken.
+    pub(crate) take_next: usize,
+    /// Every frame that it was ever told, while set.
+    pub(crate) heard: Option<Vec<Vec<u8>>>,
     pub(crate) requests_served: usize,
     pub(crate) chaos: Option<Chaos>,
     /// Says to this device that every slot is empty.
@@ -103,6 +108,8 @@ impl Default for Relay {
             deny_wins: 0,
             deny_by_name: false,
             refuse_blobs: 0,
+            take_next: 0,
+            heard: None,
             requests_served: 0,
             chaos: None,
             out: VecDeque::new(),
@@ -126,19 +133,28 @@ impl Relay {
             .filter(|(_, (opener, joiner))| *opener == name || *joiner == Some(name));
         let ended: Vec<Vec<u8>> = meetings.map(|(id, _)| id.clone()).collect();
         for id in ended {
-            let Some((opener, joiner)) = self.rendezvous.remove(&id) else {
-                continue;
-            };
-            let other = if opener == name { joiner } else { Some(opener) };
-            if let Some(other) = other.filter(|other| self.connections.contains_key(other)) {
-                let got = wire::RendezvousGot {
-                    rendezvous: id.into(),
-                    body: Bytes::new(),
-                    closed: true,
-                };
-                self.say(other, 0, S::RendezvousGot(got));
-            }
+            self.end_meeting(name, id.into());
         }
+    }
+
+    fn end_meeting(&mut self, name: Name, rendezvous: Bytes) {
+        let Some((opener, joiner)) = self.rendezvous.remove(rendezvous.as_ref()) else {
+            return;
+        };
+        let other = if opener == name { joiner } else { Some(opener) };
+        if let Some(other) = other.filter(|other| self.connections.contains_key(other)) {
+            let got = wire::RendezvousGot {
+                rendezvous,
+                body: Bytes::new(),
+                closed: true,
+            };
+            self.say(other, 0, S::RendezvousGot(got));
+        }
+    }
+
+    /// Meeting points that are open.
+    pub(crate) fn open_meetings(&self) -> usize {
+        self.rendezvous.len()
     }
 
     pub(crate) fn mailbox_of(&self, name: Name) -> Option<&Vec<u8>> {
@@ -182,6 +198,9 @@ impl Relay {
     pub(crate) fn serve(&mut self, name: Name, frame: ClientFrame) {
         let id = frame.request_id;
         self.requests_served += 1;
+        if let Some(heard) = &mut self.heard {
+            heard.push(frame.encode_to_vec());
+        }
         if self.strikes(|chaos| chaos.garbage) {
             self.babble(name);
         }
@@ -259,6 +278,11 @@ impl Relay {
                 );
             }
             C::RendezvousOpen(open) => {
+                let held = self.rendezvous.get(open.rendezvous.as_ref());
+                if self.take_next > 0 || held.is_some_and(|(opener, _)| *opener != name) {
+                    self.take_next = self.take_next.saturating_sub(1);
+                    return self.error(name, id, ErrorCode::Taken);
+                }
                 self.rendezvous
                     .insert(open.rendezvous.to_vec(), (name, None));
                 let ready = wire::RendezvousReady {
@@ -271,6 +295,9 @@ impl Relay {
                 let Some(meeting) = self.rendezvous.get_mut(join.rendezvous.as_ref()) else {
                     return self.error(name, id, ErrorCode::NotFound);
                 };
+                if meeting.1.is_some_and(|joiner| joiner != name) || meeting.0 == name {
+                    return self.error(name, id, ErrorCode::Taken);
+                }
                 meeting.1 = Some(name);
                 let opener = meeting.0;
                 let ready = wire::RendezvousReady {
@@ -310,6 +337,15 @@ impl Relay {
             }
             C::RenewCloseKey(_) => {
                 self.say(name, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
+            }
+            C::RendezvousLeave(leave) => {
+                let side = self
+                    .rendezvous
+                    .get(leave.rendezvous.as_ref())
+                    .is_some_and(|(opener, joiner)| *opener == name || *joiner == Some(name));
+                if side {
+                    self.end_meeting(name, leave.rendezvous);
+                }
             }
             other => panic!("not served here: {other:?}"),
         }

@@ -6,6 +6,7 @@ use kinline_protocol::engine::view::{self, MessageView};
 use kinline_protocol::ids::ConversationId;
 
 use super::world::{Name, World};
+use kinline_protocol::pairing::CodeKind;
 
 impl World {
     pub(crate) fn pair(&mut self, guardian: Name, new: Name, role: MemberRole, name: &str) {
@@ -30,6 +31,7 @@ impl World {
                 Command::StartPairing {
                     role,
                     name: name.into(),
+                    by: CodeKind::Qr,
                 },
             )
             .is_err()

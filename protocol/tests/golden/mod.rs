@@ -10,7 +10,7 @@ use kinline_protocol::identity::{
     ContactPass, FamilyLog, HeadError, LogError, PassError, SignedHead,
 };
 use kinline_protocol::ids::{FamilyId, MailboxId, MessageId};
-use kinline_protocol::pairing::{CodeError, PairingCode};
+use kinline_protocol::pairing::{CodeError, MeetCode, PairingCode, ShortCode, ShortMeetCode};
 use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire::{self, BlobPointer};
@@ -179,14 +179,66 @@ fn pairing_codes() {
                 assert_eq!(code.expires_unix_seconds, number(vector, "expires"));
                 "ok"
             }
-            Err(CodeError::Foreign) => "foreign",
-            Err(CodeError::TooLong { .. }) => "too long",
-            Err(CodeError::OtherPurpose { .. }) => "other purpose",
-            Err(CodeError::UnknownPurpose) => "unknown purpose",
-            Err(CodeError::Version { .. }) => "version",
-            Err(CodeError::Damaged) => "damaged",
-            Err(CodeError::Field { .. }) => "field",
-            Err(CodeError::Relay(_)) => "relay",
+            Err(error) => refusal(&error),
+        }
+        .into()
+    });
+}
+
+fn refusal(error: &CodeError) -> &'static str {
+    match error {
+        CodeError::Foreign => "foreign",
+        CodeError::TooLong { .. } => "too long",
+        CodeError::OtherPurpose { .. } => "other purpose",
+        CodeError::UnknownPurpose { .. } => "unknown purpose",
+        CodeError::Version { .. } => "version",
+        CodeError::Damaged => "damaged",
+        CodeError::Field { .. } => "field",
+        CodeError::Relay(_) => "relay",
+        CodeError::Digits { .. } => "digits",
+        CodeError::NotADigit => "not a digit",
+        CodeError::Mistyped => "mistyped",
+    }
+}
+
+#[test]
+fn meet_codes() {
+    each("meet_code", |vector| {
+        match text(vector, "text").parse::<MeetCode>() {
+            Ok(code) => {
+                assert_eq!(code.relay.to_string(), text(vector, "relay"));
+                assert_eq!(code.rendezvous.as_bytes()[..], bytes(vector, "rendezvous"));
+                assert_eq!(code.secret.expose()[..], bytes(vector, "secret"));
+                assert_eq!(code.expires_unix_seconds, number(vector, "expires"));
+                "ok"
+            }
+            Err(error) => refusal(&error),
+        }
+        .into()
+    });
+}
+
+#[test]
+fn short_codes() {
+    each("short_code", |vector| {
+        let typed = text(vector, "text");
+        let read = match typed.parse::<ShortCode>() {
+            Err(CodeError::OtherPurpose { .. }) => typed
+                .parse()
+                .map(|code: ShortMeetCode| (code.to_text(), code.rendezvous(), "Meet".to_owned())),
+            other => other.map(|code| {
+                let purpose = format!("{:?}", code.role());
+                (code.to_text(), code.rendezvous(), purpose)
+            }),
+        };
+        match read {
+            Ok((shown, rendezvous, purpose)) => {
+                assert_eq!(shown, text(vector, "shown"));
+                assert_eq!(rendezvous.as_bytes()[..], bytes(vector, "rendezvous"));
+                assert_eq!(purpose, text(vector, "purpose"));
+                "ok"
+            }
+            Err(error) => refusal(&error),
         }
         .into()
     });

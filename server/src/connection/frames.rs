@@ -87,6 +87,7 @@ impl Session {
             Request::RendezvousOpen(request) => self.rendezvous_open(&request),
             Request::RendezvousJoin(request) => self.rendezvous_join(&request),
             Request::RendezvousPut(request) => self.rendezvous_put(&request),
+            Request::RendezvousLeave(request) => self.rendezvous_leave(&request),
             Request::Ping(_) => Ok(Reply::Now(Response::Pong(wire::Pong {}))),
         }
     }
@@ -227,6 +228,13 @@ impl Session {
             ));
         }
         self.shared.rendezvous.put(id, self.id, &request.body)?;
+        Ok(Reply::Nothing)
+    }
+
+    fn rendezvous_leave(&mut self, request: &wire::RendezvousLeave) -> Result<Reply, Refusal> {
+        let id = rendezvous(&request.rendezvous)?;
+        self.shared.rendezvous.leave(id, self.id);
+        self.rendezvous.retain(|other| *other != id);
         Ok(Reply::Nothing)
     }
 }

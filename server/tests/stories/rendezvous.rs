@@ -3,7 +3,8 @@
 use kinline_protocol::wire::client_frame::Body as Ask;
 use kinline_protocol::wire::server_frame::Body as Say;
 use kinline_protocol::wire::{
-    ErrorCode, RendezvousGot, RendezvousJoin, RendezvousOpen, RendezvousPut, RendezvousReady,
+    ErrorCode, RendezvousGot, RendezvousJoin, RendezvousLeave, RendezvousOpen, RendezvousPut,
+    RendezvousReady,
 };
 
 use crate::harness::{Device, Here, noise};
@@ -77,4 +78,42 @@ async fn it_ends_by_itself() {
     assert_eq!(phone.socket.next().await, got(b"", true));
     let mut other = here.connect().await;
     assert_eq!(other.refused(join()).await, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn who_leaves_ends_it_and_may_open_another() {
+    let leave = || {
+        Ask::RendezvousLeave(RendezvousLeave {
+            rendezvous: ID.to_vec().into(),
+        })
+    };
+    let here = Here::start().await;
+    let mut phone = Device::start(&here.address()).await;
+    phone.socket.tell(leave()).await; // nothing there: fine
+    // More in turn than one connection may have at a time.
+    for _ in 0..6 {
+        let mut tablet = here.connect().await;
+        assert_eq!(phone.socket.ask(open(60)).await, ready(false));
+        assert_eq!(tablet.ask(join()).await, ready(true));
+        assert_eq!(phone.socket.next().await, ready(true));
+        phone.socket.tell(put(b"no")).await;
+        phone.socket.tell(leave()).await;
+        assert_eq!(tablet.next().await, got(b"no", false));
+        assert_eq!(tablet.next().await, got(b"", true));
+        assert_eq!(tablet.refused(join()).await, ErrorCode::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn who_is_no_side_of_it_ends_nothing() {
+    let here = Here::start().await;
+    let mut phone = Device::start(&here.address()).await;
+    assert_eq!(phone.socket.ask(open(60)).await, ready(false));
+    let mut stranger = here.connect().await;
+    let leave = Ask::RendezvousLeave(RendezvousLeave {
+        rendezvous: ID.to_vec().into(),
+    });
+    stranger.tell(leave).await;
+    assert_eq!(stranger.ask(join()).await, ready(true));
+    assert_eq!(phone.socket.next().await, ready(true));
 }
