@@ -45,6 +45,8 @@ pub const HASH_HEAD: &[u8] = b"kinline v1 hash head\0";
 pub const HASH_COMMIT: &[u8] = b"kinline v1 hash commit\0";
 /// Hash of a sealed commit as devices compare their pasts.
 pub const HASH_CHAIN: &[u8] = b"kinline v1 hash chain\0";
+/// Hash of what was last told about a family's log.
+pub const HASH_TOLD: &[u8] = b"kinline v1 hash told\0";
 /// Hash that tells whether what is entrusted to guardians has changed.
 pub const HASH_HANDOVER: &[u8] = b"kinline v1 hash handover\0";
 /// Hash of an admission code.
@@ -116,6 +118,7 @@ mod tests {
             super::HASH_HEAD,
             super::HASH_COMMIT,
             super::HASH_CHAIN,
+            super::HASH_TOLD,
             super::HASH_HANDOVER,
             super::HASH_ADMISSION,
             super::HASH_RENDEZVOUS,

@@ -12,6 +12,8 @@ const _: () = assert!(ENVELOPE_PAYLOAD_BYTES_MAX == 981);
 pub const CONVERSATION_LEAVES_MAX: usize = 32;
 /// Families in one conversation: children of three families play together.
 pub const CONVERSATION_FAMILIES_MAX: usize = 3;
+/// The day this version was made (2026-11-01): a clock before it is known to be wrong.
+pub const BUILD_DAY: crate::day::Day = crate::day::Day(20_758);
 /// Deliveries in one `Send`: one for each other leaf of two full conversations.
 pub const SEND_DELIVERIES_MAX: usize = 64;
 /// A sealed commit: 32 leaves of X-Wing need about 15 KiB; four times that, a Padmé class.

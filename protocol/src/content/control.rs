@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::BodyError;
 use super::body::bounded;
-use crate::ids::{ContentId, ConversationId, FamilyId, MemberId};
+use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
 use crate::wire::{self, control::Body as WireBody};
 
@@ -49,6 +49,23 @@ pub enum Control {
     Copy(Copied),
     /// What a device's gate refused.
     Refusal(Refusal),
+    /// One device of a child is to form the conversation that a pass is for.
+    Setup(ContactSetup),
+    /// The sender's member leaves the conversation.
+    Leave,
+}
+
+/// One device of a child is to form the conversation that a pass is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactSetup {
+    /// The pass.
+    pub pass: PassId,
+    /// The device that forms it.
+    pub device: DeviceId,
+    /// The conversation's title; at most [`limits::NAME_BYTES_MAX`] bytes.
+    pub title: String,
+    /// Of the other family's devices; at most 32 of 16 KiB.
+    pub key_packages: Vec<Bytes>,
 }
 
 /// Entries of a family's log, from its first on.
@@ -58,6 +75,8 @@ pub struct LogNews {
     pub family: FamilyId,
     /// At least one; each either shown or hidden behind its hash of 32 bytes.
     pub entries: Vec<wire::LogEntry>,
+    /// Bytes of a `SignedHead` that vouches for what is hidden; at most 1 KiB.
+    pub head: Bytes,
 }
 
 /// A decision that needs other guardians' consent.
@@ -196,6 +215,7 @@ impl Control {
                 if news.entries.is_empty() {
                     return Err(BodyError::Control("a family log"));
                 }
+                at_most("a head", &news.head, SMALL_BYTES_MAX)?;
                 news.entries.iter().try_for_each(check_entry)?;
             }
             Self::Proposal(proposal) => {
@@ -224,6 +244,11 @@ impl Control {
             Self::Refusal(refusal) => {
                 filled("a sentence", refusal.sentence.as_bytes(), WORDS_BYTES_MAX)?;
             }
+            Self::Setup(setup) => {
+                bounded("the title", &setup.title, limits::NAME_BYTES_MAX)?;
+                check_key_packages(&setup.key_packages)?;
+            }
+            Self::Leave => {}
         }
         // Its parts may be in their bounds and too much together.
         if self.to_wire().encoded_len() > CONTROL_BYTES_MAX {
@@ -242,7 +267,15 @@ impl Control {
             Self::News(news) => WireBody::News(wire::LogNews {
                 family: news.family.to_bytes(),
                 entries: news.entries,
+                head: news.head,
             }),
+            Self::Setup(setup) => WireBody::Setup(wire::ContactSetup {
+                pass: setup.pass.to_bytes(),
+                device: setup.device.to_bytes(),
+                title: setup.title,
+                key_packages: setup.key_packages,
+            }),
+            Self::Leave => WireBody::Leave(wire::Leave {}),
             Self::Proposal(proposal) => WireBody::Proposal(wire::Proposal {
                 decision: proposal.decision,
                 salt: proposal.salt.to_vec().into(),
@@ -289,7 +322,15 @@ impl Control {
             WireBody::News(news) => Self::News(LogNews {
                 family: FamilyId::try_from(&news.family)?,
                 entries: news.entries,
+                head: news.head,
             }),
+            WireBody::Setup(setup) => Self::Setup(ContactSetup {
+                pass: PassId::try_from(&setup.pass)?,
+                device: DeviceId::try_from(&setup.device)?,
+                title: setup.title,
+                key_packages: setup.key_packages,
+            }),
+            WireBody::Leave(_) => Self::Leave,
             WireBody::Proposal(proposal) => Self::Proposal(Proposal {
                 decision: proposal.decision,
                 salt: array("a salt", &proposal.salt)?,

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Control, Copied, FriendRequest, LogNews, PassOffer, PassStage, Proposal, Refusal, Report,
+    ContactSetup, Control, Copied, FriendRequest, LogNews, PassOffer, PassStage, Proposal, Refusal,
+    Report,
 };
 use crate::content::{Body, BodyError};
-use crate::ids::{ContentId, ConversationId, FamilyId, MemberId};
+use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
 use crate::wire::{self, control::Body as WireBody};
 
@@ -42,6 +43,16 @@ fn news(entries: Vec<wire::LogEntry>) -> Control {
     Control::News(LogNews {
         family: FamilyId::new([1; 16]),
         entries,
+        head: bytes(7),
+    })
+}
+
+fn setup(title: &str, key_packages: Vec<Bytes>) -> Control {
+    Control::Setup(ContactSetup {
+        pass: PassId::new([6; 16]),
+        device: DeviceId::new([7; 16]),
+        title: title.into(),
+        key_packages,
     })
 }
 
@@ -109,6 +120,8 @@ fn all() -> Vec<Control> {
         report(bytes(300), "this hurt"),
         copy(bytes(300)),
         refusal("a stranger's device"),
+        setup("Mia & Leo", vec![bytes(9)]),
+        Control::Leave,
     ]
 }
 
@@ -213,7 +226,8 @@ fn damage_is_refused() {
         WireBody::Report(report) => report.sender_key = bytes(31),
         WireBody::Copy(copy) => copy.original = bytes(1),
         WireBody::Refusal(refusal) => refusal.conversation = Bytes::new(),
-        WireBody::Head(_) | WireBody::FriendRequest(_) => {}
+        WireBody::Setup(setup) => setup.device = bytes(15),
+        WireBody::Head(_) | WireBody::FriendRequest(_) | WireBody::Leave(_) => {}
     });
     let nothing = Control::from_wire(wire::Control { body: None });
     assert_eq!(nothing, Err(BodyError::Unknown));

@@ -10,7 +10,8 @@ mod signed;
 
 pub use body::{Body, BodyError, Photo, Voice};
 pub use control::{
-    Control, Copied, FriendRequest, LogNews, PassOffer, PassStage, Proposal, Refusal, Report,
+    ContactSetup, Control, Copied, FriendRequest, LogNews, PassOffer, PassStage, Proposal, Refusal,
+    Report,
 };
 pub use progress::Progress;
 pub use signed::{Content, ContentError, ContentIn};

@@ -6,18 +6,12 @@ use super::io::Event;
 use super::records;
 use super::state::Cx;
 use crate::conversation::{ConversationKind, Parties};
-use crate::day::{Day, Timestamp};
 use crate::identity::{Certificate, FamilyLog, LogError};
 use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId};
 use crate::wire;
 use prost::Message as _;
 
 impl Engine {
-    /// The day that is signed into changes.
-    pub(super) fn today(&self, now: Timestamp) -> Day {
-        now.day()
-    }
-
     /// The newest that this device knows of a family's log.
     pub(super) fn latest(&self, family: &FamilyId) -> Option<&FamilyLog> {
         match &self.log {
@@ -136,6 +130,9 @@ impl Engine {
 
     fn report_past(&mut self, id: ConversationId, error: &LogError, cx: &mut Cx<'_>) {
         self.counters.refused += 1;
+        if *error == LogError::Fork {
+            cx.event(Event::LogForked { conversation: id });
+        }
         cx.event(Event::Refused {
             conversation: id,
             sentence: error.to_string(),

@@ -7,6 +7,7 @@ use super::contents::Contents;
 use super::errors::CommandError;
 use super::inbox::Inbox;
 use super::io::{Command, Input, Output};
+use super::meeting::Meeting;
 use super::pairing::PairingState;
 use super::receive::{Ask, Held};
 use super::records;
@@ -14,9 +15,9 @@ use super::session::Session;
 use super::state::{Cx, Room};
 use crate::conversation::{Crypto, DeviceSigner};
 use crate::day::{Day, Timestamp};
-use crate::identity::FamilyLog;
+use crate::identity::{Clock, FamilyLog, Lease};
 use crate::ids::{
-    ContentId, ConversationId, DeviceId, FamilyId, MailboxId, MemberId, RendezvousId,
+    ContentId, ConversationId, DeviceId, FamilyId, MailboxId, MemberId, PassId, RendezvousId,
 };
 use crate::limits;
 use crate::primitives::sign::SecretKey;
@@ -49,6 +50,8 @@ pub struct Engine {
     pub(super) log: Option<FamilyLog>,
     /// Other families' logs, as far as this device was ever shown them.
     pub(super) friends: BTreeMap<FamilyId, FamilyLog>,
+    /// Volatile: our family may not have heard what other families' logs and heads say.
+    pub(super) news_due: bool,
     /// Volatile: leaves and heads may differ from what the logs say.
     pub(super) reconcile_due: bool,
     pub(super) rooms: BTreeMap<ConversationId, Room>,
@@ -68,6 +71,18 @@ pub struct Engine {
     pub(super) wards: BTreeMap<DeviceId, wire::MailboxHandover>,
     pub(super) revocations: BTreeMap<Vec<u8>, wire::RevocationRecord>,
     pub(super) closings: BTreeMap<bytes::Bytes, wire::ClosingRecord>,
+    /// Other guardians' proposals that wait for this one's yes, by salt.
+    pub(super) proposals: BTreeMap<[u8; 16], wire::ProposalRecord>,
+    /// Contact passes on their way.
+    pub(super) passes: BTreeMap<PassId, wire::PassRecord>,
+    /// What was last told about a family, and where.
+    pub(super) told: BTreeMap<(ConversationId, FamilyId), [u8; 32]>,
+    pub(super) clock: Option<Clock>,
+    pub(super) lease: Lease,
+    /// The newest signed head of each family.
+    pub(super) heads: BTreeMap<FamilyId, bytes::Bytes>,
+    /// While loading: until the family is known.
+    pub(super) clock_record: Option<wire::ClockRecord>,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
     pub(super) disappearing: BTreeSet<(Timestamp, ContentId)>,
@@ -75,6 +90,7 @@ pub struct Engine {
     pub(super) inbox: Inbox,
     pub(super) transfers: Transfers,
     pub(super) pairing: Option<PairingState>,
+    pub(super) meeting: Option<Meeting>,
     /// How often this device tried which short code: the relay must not guess without end by
     /// saying each time that the digits were wrong.
     pub(super) short_tries: Option<(RendezvousId, u8)>,
@@ -175,6 +191,28 @@ impl Engine {
             Command::Typing { conversation } => self.typing(conversation, &mut cx)?,
             Command::AttachmentFetched { content } => self.attachment_fetched(content, &mut cx)?,
             Command::SelfUpdate { conversation } => self.self_update(conversation, &mut cx)?,
+            Command::RemoveMember { member } => self.remove_member(member, &mut cx)?,
+            Command::RemoveDevice { device } => self.remove_device(device, &mut cx)?,
+            Command::ChangeSettings { settings } => self.change_settings(settings, &mut cx)?,
+            Command::AnswerProposal { proposal, accept } => {
+                self.answer_proposal(proposal, accept, &mut cx)?;
+            }
+            Command::CarryObjection { text } => self.carry_objection(&text, &mut cx)?,
+            Command::Withdraw { removal } => self.withdraw(removal, &mut cx)?,
+            Command::StartMeeting { child, by } => self.start_meeting(child, by, &mut cx)?,
+            Command::JoinMeeting { code, child } => self.join_meeting(&code, child, &mut cx)?,
+            Command::AnswerMeeting { accept } => self.answer_meeting(accept, &mut cx)?,
+            Command::OfferPass {
+                link,
+                child,
+                other_child,
+                wish,
+            } => self.offer_pass(link, (child, other_child), &wish, &mut cx)?,
+            Command::AnswerPass { pass, wish } => {
+                self.answer_pass(pass, wish.as_ref(), &mut cx)?;
+            }
+            Command::RevokePass { pass } => self.revoke_pass(pass, &mut cx)?,
+            Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
         }
         self.settle(&mut cx);
@@ -186,6 +224,9 @@ impl Engine {
         self.work_inbox(cx);
         self.check_slots(cx);
         self.renew_ratchets(cx);
+        self.tend_heads(cx);
+        self.tell_news(cx);
+        self.advance_passes(cx);
         self.queue_reconciles(cx);
         self.start_operations(cx);
         self.flush_outbox(cx);
@@ -224,7 +265,8 @@ impl Engine {
     pub fn deadline(&self) -> Option<Timestamp> {
         let disappearing = self.disappearing.first().map(|(at, _)| *at);
         let pairing = self.pairing.as_ref().map(PairingState::expires);
-        [disappearing, pairing, self.session_deadline()]
+        let meeting = self.meeting.as_ref().map(Meeting::expires);
+        [disappearing, pairing, meeting, self.session_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -233,6 +275,7 @@ impl Engine {
     fn tick(&mut self, cx: &mut Cx<'_>) {
         self.disappear(cx);
         self.expire_pairing(cx);
+        self.expire_meeting(cx);
         self.session_tick(cx);
         self.give_up_gaps(cx);
     }

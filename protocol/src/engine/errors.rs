@@ -2,7 +2,7 @@
 
 use crate::content::BodyError;
 use crate::conversation::{ConversationError, KeyPackageError};
-use crate::identity::LogError;
+use crate::identity::{LogError, PassError};
 use crate::limits;
 use crate::pairing::{CodeError, SHORT_CODE_TRIES_MAX};
 
@@ -88,6 +88,15 @@ pub enum CommandError {
     /// No key package of a device is here.
     #[error("the device of {0} has not given this one a key package yet; try again in a moment")]
     NoKeyPackage(String),
+    /// No such proposal, or it was answered.
+    #[error("there is no such proposal of another guardian, or it was answered already")]
+    NoProposal,
+    /// Nothing to object to.
+    #[error("there is no removal that this device's guardian could still object to")]
+    NothingToObject,
+    /// Not the text of an objection.
+    #[error("that is not the text of an objection, or it is damaged")]
+    Objection,
     /// The device has not entrusted its mailbox to this one.
     #[error("that device has not entrusted its mailbox to this one")]
     NotEntrusted,
@@ -97,6 +106,18 @@ pub enum CommandError {
     /// Too much waits to be sent.
     #[error("{0} messages wait to be sent already; connect to the relay first")]
     OutboxFull(usize),
+    /// The contact pass does not let it.
+    #[error("the contact pass of this conversation does not allow that")]
+    NotAllowed,
+    /// Nobody of another family is in it any more.
+    #[error("this contact has ended: nobody of another family is in this conversation any more")]
+    Over,
+    /// No such pass.
+    #[error("there is no such contact pass, or it does not hold any more")]
+    NoPass,
+    /// The pass can't be made so.
+    #[error(transparent)]
+    Pass(#[from] PassError),
     /// The family log refused.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -116,7 +116,11 @@ impl Engine {
         {
             cx.put_message(records::number(records::LOG, index), entry);
         }
-        self.reconcile_due |= log.len() > known;
-        self.log = Some(log);
+        let moved = log.len() > known;
+        self.reconcile_due |= moved;
+        let before = self.log.replace(log);
+        if moved {
+            self.log_moved(before.as_ref(), cx);
+        }
     }
 }

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::errors::PairingError;
-use crate::day::Timestamp;
-use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
+use crate::day::{Day, Timestamp};
+use crate::identity::{ContactPass, Decision, Settings, Supervision};
+use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::pairing::CodeKind;
 use crate::secrets::Secret;
 use crate::wire::{ClientFrame, ErrorCode, Hello, ServerFrame};
@@ -156,6 +157,42 @@ pub enum MemberRole {
     Child,
 }
 
+/// What one family wants of a contact pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassWish {
+    /// What our guardians see.
+    pub supervision: Supervision,
+    /// Who of our guardians may be in the conversation, and whether they may write.
+    pub guardians: Vec<(MemberId, bool)>,
+    /// Kinds of content that are allowed ([`crate::content::kinds`]).
+    pub kinds: u32,
+    /// Days from today that it lasts.
+    pub days: u32,
+}
+
+/// Why nothing is sent into a conversation for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Silence {
+    /// This device has to come back as a new leaf.
+    #[error("this device is asking to be let back into this conversation")]
+    Lost,
+    /// It may have gone on without this device.
+    #[error("the relay does not show this device what others are said to have done here")]
+    Forked,
+    /// Somebody in it is not in their family any more, or has no pass.
+    #[error("somebody has to leave this conversation first")]
+    SomebodyHasToGo,
+    /// No guardian of our family was heard within the lease.
+    #[error("no guardian's phone has been heard for too long; only your own family can be reached")]
+    Lease,
+    /// No guardian of the other family was heard within its lease.
+    #[error("the other family's guardians have not been heard for too long")]
+    FriendsLease,
+    /// A guardian of ours has to be in it and is not.
+    #[error("a guardian who watches over this conversation is not in it yet")]
+    Supervision,
+}
+
 /// What a person does on a device.
 #[derive(Debug, Clone)]
 #[expect(
@@ -224,6 +261,86 @@ pub enum Command {
     AttachmentFetched {
         /// Of which content.
         content: ContentId,
+    },
+    /// Takes a member out of the family, with all their devices.
+    RemoveMember {
+        /// Who.
+        member: MemberId,
+    },
+    /// Takes a lost device out of the family, and closes its mailbox where this device can.
+    RemoveDevice {
+        /// Which.
+        device: DeviceId,
+    },
+    /// Changes how many guardians have to sign, or how long a lease lasts.
+    ChangeSettings {
+        /// The new ones.
+        settings: Settings,
+    },
+    /// Says yes or no to another guardian's proposal.
+    AnswerProposal {
+        /// Its salt.
+        proposal: [u8; 16],
+        /// Yes or no.
+        accept: bool,
+    },
+    /// Carries a removed guardian's objection ([`super::Engine::objection`]) into the log.
+    CarryObjection {
+        /// Its text.
+        text: String,
+    },
+    /// Ends the freeze after a removal: the removed guardian gives in, or whoever removed
+    /// takes it back.
+    Withdraw {
+        /// Index of the removal.
+        removal: u64,
+    },
+    /// Shows a code with which another family's guardian can meet this one.
+    StartMeeting {
+        /// Whom it is about, of our children.
+        child: MemberId,
+        /// To scan or to type.
+        by: CodeKind,
+    },
+    /// Comes to another guardian's meeting.
+    JoinMeeting {
+        /// The code's text.
+        code: String,
+        /// Whom it is about, of our children.
+        child: MemberId,
+    },
+    /// The guardian has compared the pictures and says yes (or no) to the other family.
+    AnswerMeeting {
+        /// Yes or no.
+        accept: bool,
+    },
+    /// Offers another family a contact pass.
+    OfferPass {
+        /// The link with its guardians.
+        link: ConversationId,
+        /// Our child.
+        child: MemberId,
+        /// Theirs.
+        other_child: MemberId,
+        /// What our side wants.
+        wish: PassWish,
+    },
+    /// Answers another family's offer.
+    AnswerPass {
+        /// Which.
+        pass: PassId,
+        /// What our side wants; `None`: no.
+        wish: Option<PassWish>,
+    },
+    /// Ends a contact; works while our child's tablet is off.
+    RevokePass {
+        /// Which.
+        pass: PassId,
+    },
+    /// A guardian says what day it is, although clocks say otherwise.
+    CorrectTime {
+        /// Today.
+        day: Day,
     },
     /// Closes the mailbox of a child's device: nothing in or out at once, deleted after 72
     /// hours; or undoes that. Works while that device is off.
@@ -429,6 +546,111 @@ pub enum Event {
         device: DeviceId,
         /// Why.
         sentence: String,
+    },
+    /// Nothing is sent into a conversation any more (or again, when there is no reason).
+    Silent {
+        /// Where.
+        conversation: ConversationId,
+        /// Why.
+        why: Option<Silence>,
+    },
+    /// Somebody leaves a conversation by themselves.
+    Left {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        member: MemberId,
+    },
+    /// A member is not in the family any more.
+    MemberRemoved {
+        /// Who.
+        member: MemberId,
+        /// Their name.
+        name: String,
+        /// What widens is frozen: a guardian was removed by another.
+        frozen: bool,
+    },
+    /// The family's log has a new decision.
+    Decided {
+        /// Its index.
+        index: u64,
+        /// What.
+        decision: Decision,
+        /// Guardians who signed it.
+        by: Vec<MemberId>,
+    },
+    /// These decisions wait for another guardian's yes.
+    Proposed {
+        /// What.
+        decisions: Vec<Decision>,
+    },
+    /// Another guardian asks for this one's yes.
+    Proposal {
+        /// To be named in the answer.
+        proposal: [u8; 16],
+        /// Who asks.
+        by: MemberId,
+        /// What.
+        decision: Decision,
+    },
+    /// The code with which another family's guardian can meet this one.
+    MeetingCode {
+        /// Text.
+        code: String,
+    },
+    /// Another family has shown its card; compare the pictures, then answer.
+    MeetingRequest {
+        /// Which.
+        family: FamilyId,
+        /// Its name.
+        family_name: String,
+        /// Whom the meeting is about, of their children.
+        child: MemberId,
+        /// That child's name.
+        child_name: String,
+        /// Four pictures that both screens show.
+        pictures: String,
+    },
+    /// Both guardians have agreed to know each other.
+    Met {
+        /// The other family.
+        family: FamilyId,
+        /// Its name.
+        family_name: String,
+        /// Whom the meeting was about, of their children.
+        child: MemberId,
+    },
+    /// Another family offers a contact pass.
+    PassOffered {
+        /// Where it was offered.
+        link: ConversationId,
+        /// What; our side is still to be filled in.
+        pass: ContactPass,
+    },
+    /// A contact pass does not come about.
+    PassRefused {
+        /// Which.
+        pass: PassId,
+        /// Why.
+        sentence: String,
+    },
+    /// Somebody was shown another past of a family's log than this device.
+    LogForked {
+        /// Where it showed.
+        conversation: ConversationId,
+    },
+    /// A guardian's head says a day that is too far ahead of this device's clock: one of the
+    /// two is wrong, and nothing was moved.
+    TimeAhead {
+        /// What the guardian's device said.
+        told: Day,
+        /// What this device's clock says.
+        own: Day,
+    },
+    /// A guardian has set the day.
+    TimeCorrected {
+        /// Today.
+        day: Day,
     },
     /// This device was shown another past of a conversation than its peers, or none of what
     /// followed: it writes nothing there and asks to come back.

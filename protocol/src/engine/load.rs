@@ -18,8 +18,8 @@ use super::session::Session;
 use super::state::{Cx, Room};
 use crate::conversation::{Conversation, DeviceSigner, Parties, StorageEntries};
 use crate::day::Timestamp;
-use crate::identity::FamilyLog;
-use crate::ids::{ContentId, ConversationId, DeviceId, MailboxId};
+use crate::identity::{FamilyLog, Lease};
+use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MailboxId, PassId};
 use crate::primitives::sign::SecretKey;
 use crate::server_name::RelayAddress;
 use crate::wire;
@@ -116,6 +116,15 @@ impl Engine {
             disappearing: BTreeSet::new(),
             session: Session::default(),
             inbox: Inbox::default(),
+            proposals: BTreeMap::new(),
+            passes: BTreeMap::new(),
+            told: BTreeMap::new(),
+            meeting: None,
+            clock: None,
+            lease: Lease::default(),
+            heads: BTreeMap::new(),
+            clock_record: None,
+            news_due: true,
             wards: BTreeMap::new(),
             revocations: BTreeMap::new(),
             closings: BTreeMap::new(),
@@ -184,6 +193,7 @@ impl Engine {
                 .rooms
                 .insert(id, Room::restore(conversation, &record).ok_or(damaged)?);
         }
+        engine.load_clock();
         engine.reconcile();
         Ok(engine)
     }
@@ -224,6 +234,24 @@ impl Engine {
             let log = FamilyLog::from_entries(&news.entries)
                 .map_err(|_| LoadError::Damaged("another family's log"))?;
             self.friends.insert(log.family(), log);
+        } else if name == records::CLOCK {
+            self.clock_record = Some(read(value)?);
+        } else if let Some(family) = split(records::HEAD) {
+            let family = FamilyId::try_from(family.as_slice()).map_err(|_| damaged)?;
+            self.heads.insert(family, value.to_vec().into());
+        } else if let Some(salt) = split(records::PROPOSAL) {
+            let salt = salt.as_slice().try_into().map_err(|_| damaged)?;
+            self.proposals.insert(salt, read(value)?);
+        } else if let Some(pass) = split(records::PASS) {
+            let pass = PassId::try_from(pass.as_slice()).map_err(|_| damaged)?;
+            self.passes.insert(pass, read(value)?);
+        } else if let Some(rest) = split(records::TOLD) {
+            let (conversation, family) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let conversation =
+                ConversationId::try_from(conversation).map_err(|_| damaged.clone())?;
+            let family = FamilyId::try_from(family).map_err(|_| damaged.clone())?;
+            let digest = value.try_into().map_err(|_| damaged)?;
+            self.told.insert((conversation, family), digest);
         } else if let Some(device) = split(records::WARD) {
             let device = DeviceId::try_from(device.as_slice()).map_err(|_| damaged)?;
             self.wards.insert(device, read(value)?);

@@ -15,7 +15,7 @@ use crate::attach::{self, Challenge};
 use crate::conversation::ConversationKind;
 use crate::grant::revocation_secret;
 use crate::identity::Role;
-use crate::ids::{ConversationId, DeviceId, MailboxId};
+use crate::ids::{ConversationId, DeviceId, MailboxId, PassId};
 use crate::labels;
 use crate::primitives::hash;
 use crate::secrets::Secret;
@@ -82,6 +82,13 @@ impl Engine {
                     conversation: id.to_bytes(),
                     number: address.number,
                     last_day: address.last_day.0,
+                    passes: room
+                        .conversation
+                        .parties()
+                        .logs()
+                        .flat_map(|log| log.passes().keys())
+                        .map(|pass| pass.to_bytes())
+                        .collect(),
                 });
             }
         }
@@ -273,8 +280,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Revokes the grants that a child's device gave to a conversation, the next few included.
-    pub(super) fn cut_off(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+    /// Revokes the grants that our child's devices gave to the conversations of a pass, the
+    /// next few included.
+    pub(super) fn cut_off(&mut self, pass: PassId, cx: &mut Cx<'_>) {
         let mut cuts = Vec::new();
         for ward in self.wards.values() {
             let Some(seed) = Secret::from_slice(&ward.revocation_seed) else {
@@ -283,8 +291,13 @@ impl Engine {
             let Ok(mailbox) = MailboxId::try_from(&ward.mailbox) else {
                 continue;
             };
-            let notes = ward.addresses.iter();
-            for note in notes.filter(|note| note.conversation.as_ref() == id.as_bytes()) {
+            let rests_on = |note: &&wire::AddressNote| {
+                note.passes.iter().any(|id| id.as_ref() == pass.as_bytes())
+            };
+            for note in ward.addresses.iter().filter(rests_on) {
+                let Ok(id) = ConversationId::try_from(&note.conversation) else {
+                    continue;
+                };
                 for number in note.number..=note.number.saturating_add(NUMBERS_AHEAD) {
                     for scope in [id, super::packages::NO_CONVERSATION] {
                         let secret = revocation_secret(&seed, scope.as_bytes(), number);

@@ -189,7 +189,12 @@ impl Engine {
         }
         decisions.push(Decision::AddDevice(device));
         let key_packages = request.key_packages.into_iter().take(1).collect();
-        self.queue_decisions(family, &decisions, key_packages, cx);
+        if let Err(error) = self.decide(&decisions, key_packages, cx) {
+            cx.event(Event::Refused {
+                conversation: family,
+                sentence: error.to_string(),
+            });
+        }
     }
 
     pub(super) fn offering_got(

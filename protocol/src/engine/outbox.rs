@@ -45,6 +45,7 @@ impl Engine {
             return Err(CommandError::Blob);
         }
         self.check_target(id, &body, reply_to)?;
+        self.check_rights(id, &body, cx)?;
         let device = self.signer.device;
         let room = self
             .rooms
@@ -155,7 +156,8 @@ impl Engine {
                 .rooms
                 .get(&id)
                 .is_some_and(|room| room.synced && room.can_talk() && !room.is_silenced())
-                && !self.is_forming(id);
+                && !self.is_forming(id)
+                && self.is_in_order(id, cx);
             if !ready || !self.encrypt_waiting(key, cx) {
                 blocked.insert(id);
             }

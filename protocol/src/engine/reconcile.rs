@@ -46,6 +46,13 @@ impl Engine {
             let log = self.decided(operation, day, cx)?;
             plan.parties = Parties::from(log);
         }
+        if !operation.statements.is_empty() {
+            let mut log = self.log.clone().ok_or(CommandError::NoFamily)?;
+            for signed in &operation.statements {
+                log.append(signed)?;
+            }
+            plan.parties = Parties::from(log);
+        }
         if !operation.parties.is_empty() {
             plan.parties = plan.parties.after(&operation.parties)?;
         }
@@ -193,6 +200,43 @@ impl Engine {
             log.merged(&entries).unwrap_or_else(|_| log.clone())
         });
         newest.collect()
+    }
+
+    /// Somebody leaves a conversation by themselves: their devices go out, and nobody brings
+    /// them back.
+    pub(super) fn somebody_leaves(
+        &mut self,
+        id: ConversationId,
+        sender: DeviceId,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(member) = self.member_in(id, sender) else {
+            return;
+        };
+        let leaving: Vec<Bytes> = self
+            .people_in(id)
+            .iter()
+            .filter(|person| person.member == member && person.device != self.device())
+            .map(|person| person.device.to_bytes())
+            .collect();
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        room.left.insert(member);
+        room.dirty = true;
+        if self.member() == Some(member) {
+            return;
+        }
+        let operation = wire::OperationRecord {
+            conversation: id.to_bytes(),
+            remove: leaving,
+            ..wire::OperationRecord::default()
+        };
+        self.queue_operation(operation, cx);
+        cx.event(super::io::Event::Left {
+            conversation: id,
+            member,
+        });
     }
 
     /// Queues decisions for the family's log, with the devices that they bring in.

@@ -22,9 +22,19 @@ pub(super) const OUTGOING: &[u8] = b"o/";
 pub(super) const SEND: &[u8] = b"s/";
 pub(super) const OPERATION: &[u8] = b"q/";
 pub(super) const HELD: &[u8] = b"h/";
+/// What guardians' heads said about time.
+pub(super) const CLOCK: &[u8] = b"clock";
+/// The newest head of a family, by family.
+pub(super) const HEAD: &[u8] = b"d/";
 /// At a guardian: what a child's device has entrusted to this one, by device.
 pub(super) const WARD: &[u8] = b"w/";
 pub(super) const REVOCATION: &[u8] = b"v/";
+/// Of another guardian, by salt.
+pub(super) const PROPOSAL: &[u8] = b"j/";
+/// A contact pass on its way, by its id.
+pub(super) const PASS: &[u8] = b"n/";
+/// What was last told about a family, by conversation and family.
+pub(super) const TOLD: &[u8] = b"u/";
 /// By mailbox.
 pub(super) const CLOSING: &[u8] = b"z/";
 pub(super) const INDEX: &[u8] = b"i/";

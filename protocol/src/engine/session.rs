@@ -271,6 +271,7 @@ impl Engine {
             ask.again();
         }
         self.abandon_pairing(cx);
+        self.abandon_meeting(cx);
     }
 
     /// Closes the connection, and hears nothing more of it.
@@ -287,6 +288,9 @@ impl Engine {
         match body {
             ServerBody::Deliver(deliver) => self.delivered(deliver, cx),
             ServerBody::SignalDelivered(signal) => self.signal(&signal.body, cx),
+            ServerBody::RendezvousGot(got) if self.meets_at(&got.rendezvous) => {
+                self.meeting_got(&got, cx);
+            }
             ServerBody::RendezvousGot(got) => self.rendezvous_got(&got, cx),
             answer => {
                 let request = self.session.requests.remove(&frame.request_id);
@@ -336,6 +340,9 @@ impl Engine {
                 self.close_key_renewed(cx);
             }
             // The opener hears of the joiner unasked.
+            (ServerBody::RendezvousReady(ready), _) if self.meets_at(&ready.rendezvous) => {
+                self.meeting_ready(&ready, cx);
+            }
             (ServerBody::RendezvousReady(ready), _) => self.rendezvous_ready(&ready, cx),
             // Answers that change nothing, and answers to nobody: a relay may say them, we need not listen.
             _ => {}
@@ -363,6 +370,10 @@ impl Engine {
                 if !is_passing(code) =>
             {
                 self.mailbox_refused(request, cx);
+            }
+            (Some(Request::Rendezvous), _) if self.meeting.is_some() => {
+                self.meeting_point_refused(code, cx);
+                return;
             }
             (Some(Request::Rendezvous), _) => {
                 let goes_on = self.meeting_refused(code, cx);

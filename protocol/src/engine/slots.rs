@@ -302,6 +302,7 @@ impl Engine {
         let kind = room.kind;
         let epoch = room.conversation.epoch();
         self.learn(id, cx);
+        self.reconcile_due |= !incoming.added.is_empty() || !incoming.removed.is_empty();
         cx.event(Event::Epoch {
             conversation: id,
             epoch,

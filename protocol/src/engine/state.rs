@@ -75,6 +75,8 @@ pub(super) struct Room {
     pub(super) sent_since_update: u64,
     /// Volatile: it may have gone on without us.
     pub(super) suspicion: Option<super::reentry::Suspicion>,
+    /// Volatile: why nothing is sent, as was last said.
+    pub(super) silence: Option<super::io::Silence>,
     /// Volatile: the day, and how often it was suspected on it.
     pub(super) suspicions: (u32, u32),
     /// Volatile: messages of this epoch that did not open, with none that did since.
@@ -111,6 +113,7 @@ impl Room {
             sent_since_update: 0,
             suspicion: None,
             suspicions: (0, 0),
+            silence: None,
             strange: BTreeMap::new(),
             left: BTreeSet::new(),
             dirty: true,
@@ -255,6 +258,7 @@ impl Room {
             sent_since_update: record.sent_since_update,
             suspicion: None,
             suspicions: (0, 0),
+            silence: None,
             strange: BTreeMap::new(),
             left: record
                 .left

@@ -19,6 +19,8 @@ pub struct ConversationSummary {
     pub title: String,
     /// MLS epoch.
     pub epoch: u64,
+    /// Why nothing is sent into it, when it was last tried.
+    pub silence: Option<super::io::Silence>,
     /// Who is in it.
     pub members: Vec<MemberSummary>,
 }
@@ -68,6 +70,7 @@ impl Engine {
             kind: room.kind,
             title: room.title.clone(),
             epoch: room.conversation.epoch(),
+            silence: room.silence,
             members: members.into_values().collect(),
         }
     }

@@ -22,6 +22,7 @@ mod relay;
 mod relay_faults;
 mod short_code;
 mod stories;
+mod two_families;
 mod vocabulary;
 mod waiting;
 mod world;

@@ -1,13 +1,9 @@
 //! What a family lives through, as far as it needs no socket.
 
 use kinline_protocol::content::Body;
-use kinline_protocol::engine::io::Input;
 use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::engine::view::Receipt;
 use kinline_protocol::limits;
-use kinline_protocol::wire::{
-    self, client_frame::Body as ClientBody, server_frame::Body as ServerBody,
-};
 
 use super::world::World;
 

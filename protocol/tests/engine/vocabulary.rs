@@ -1,9 +1,11 @@
 //! What stories are told with.
 
-use kinline_protocol::content::Body;
-use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordClass};
+use kinline_protocol::content::{Body, kinds};
+use kinline_protocol::conversation::ConversationKind;
+use kinline_protocol::engine::io::{Command, Event, MemberRole, PassWish, RecordClass};
 use kinline_protocol::engine::view::{self, MessageView};
-use kinline_protocol::ids::ConversationId;
+use kinline_protocol::identity::Supervision;
+use kinline_protocol::ids::{ConversationId, PassId};
 
 use super::world::{Name, World};
 use kinline_protocol::pairing::CodeKind;
@@ -168,5 +170,135 @@ impl World {
             .iter()
             .filter(|event| which(event))
             .count()
+    }
+}
+
+impl World {
+    /// Another family: a guardian's phone and a child's tablet, all attached.
+    pub(crate) fn second_family(&mut self) -> ConversationId {
+        for name in ["ana", "leo"] {
+            self.add(name);
+        }
+        self.connect("ana");
+        self.command(
+            "ana",
+            Command::CreateFamily {
+                family_name: "Okafor".into(),
+                guardian_name: "Ada".into(),
+            },
+        );
+        self.pair("ana", "leo", MemberRole::Child, "Leo");
+        self.device("leo").engine.family_conversation().unwrap()
+    }
+
+    /// Two guardians meet about two children, by a code.
+    pub(crate) fn meet(&mut self, host: Name, child: Name, guest: Name, other: Name) {
+        let (child, other) = (
+            self.device(child).engine.member().unwrap(),
+            self.device(other).engine.member().unwrap(),
+        );
+        let shown = self.device(host).events.len();
+        self.command(
+            host,
+            Command::StartMeeting {
+                child,
+                by: CodeKind::Qr,
+            },
+        );
+        let code = self.device(host).events[shown..]
+            .iter()
+            .find_map(|event| match event {
+                Event::MeetingCode { code } => Some(code.clone()),
+                _ => None,
+            })
+            .expect("a code is shown");
+        self.command(guest, Command::JoinMeeting { code, child: other });
+        let pictures = |events: &[Event]| {
+            events.iter().rev().find_map(|event| match event {
+                Event::MeetingRequest { pictures, .. } => Some(pictures.clone()),
+                _ => None,
+            })
+        };
+        let (one, two) = (
+            pictures(&self.device(host).events),
+            pictures(&self.device(guest).events),
+        );
+        assert!(one.is_some() && one == two, "both see the same pictures");
+        for name in [host, guest] {
+            self.command(name, Command::AnswerMeeting { accept: true });
+        }
+        self.settle();
+    }
+
+    /// The one link of a device.
+    pub(crate) fn link(&mut self, name: Name) -> ConversationId {
+        self.of_kind(name, ConversationKind::Link)
+    }
+
+    /// The one contact conversation of a device.
+    pub(crate) fn contact(&mut self, name: Name) -> ConversationId {
+        self.of_kind(name, ConversationKind::Contact)
+    }
+
+    fn of_kind(&mut self, name: Name, kind: ConversationKind) -> ConversationId {
+        let all = self.device(name).engine.conversations();
+        let mut found = all.iter().filter(|c| c.kind == kind);
+        let id = found.next().unwrap_or_else(|| panic!("{name} has none")).id;
+        assert!(found.next().is_none(), "{name} has several");
+        id
+    }
+
+    /// A pass between two children, offered by `host` and accepted by `guest`.
+    pub(crate) fn agree(
+        &mut self,
+        (host, child): (Name, Name),
+        (guest, other): (Name, Name),
+        wishes: [PassWish; 2],
+    ) -> PassId {
+        let link = self.link(host);
+        let (child, other_child) = (
+            self.device(child).engine.member().unwrap(),
+            self.device(other).engine.member().unwrap(),
+        );
+        let [ours, theirs] = wishes;
+        self.command(
+            host,
+            Command::OfferPass {
+                link,
+                child,
+                other_child,
+                wish: ours,
+            },
+        );
+        self.settle();
+        let pass = self
+            .device(guest)
+            .events
+            .iter()
+            .rev()
+            .find_map(|event| match event {
+                Event::PassOffered { pass, .. } => Some(pass.id()),
+                _ => None,
+            })
+            .expect("a pass is offered");
+        self.command(
+            guest,
+            Command::AnswerPass {
+                pass,
+                wish: Some(theirs),
+            },
+        );
+        self.settle();
+        pass
+    }
+}
+
+/// A wish without guardians in the room.
+pub(crate) fn wish() -> PassWish {
+    PassWish {
+        supervision: Supervision::Contacts,
+        guardians: vec![],
+        kinds: kinds::ALL,
+        days: 100,
     }
 }

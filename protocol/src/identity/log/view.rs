@@ -8,6 +8,7 @@ use super::state::{Certificate, Member, PassEntry, Removal, Standing};
 use crate::day::Day;
 use crate::identity::decision::{Decision, Settings};
 use crate::identity::policy::Policy;
+use crate::identity::statement::Statement;
 use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
 use crate::primitives::sign::PublicKey;
 use crate::wire;
@@ -35,6 +36,22 @@ impl FamilyLog {
     #[must_use]
     pub fn statements(&self) -> &[wire::SignedStatement] {
         &self.statements
+    }
+
+    /// What was decided from this index on, as far as it is shown, and under whose keys.
+    #[must_use]
+    pub fn decisions_from(&self, index: u64) -> Vec<(u64, Decision, Vec<PublicKey>)> {
+        let places = (0..self.len()).filter(|index| !self.hidden.contains_key(index));
+        let decided = places.zip(&self.statements).filter(|(at, _)| *at >= index);
+        decided
+            .filter_map(|(at, signed)| {
+                let statement = Statement::decode(&signed.statement).ok()?;
+                let signatures = signed.signatures.iter().map(|signature| &signature.key);
+                let keys = signatures.chain(signed.consents.iter().map(|consent| &consent.key));
+                let keys = keys.filter_map(|key| PublicKey::from_slice(key)).collect();
+                Some((at, statement.decision, keys))
+            })
+            .collect()
     }
 
     /// Hash over the whole past.
