@@ -212,6 +212,21 @@ impl Engine {
                 self.answer_pass(pass, wish.as_ref(), &mut cx)?;
             }
             Command::RevokePass { pass } => self.revoke_pass(pass, &mut cx)?,
+            Command::Leave { conversation } => self.leave(conversation, &mut cx)?,
+            Command::Block {
+                conversation,
+                member,
+                blocked,
+            } => self.block(conversation, member, blocked)?,
+            Command::Report {
+                content,
+                signed,
+                words,
+            } => self.report(content, &signed, &words, &mut cx)?,
+            Command::RequestFriend { code, words } => {
+                self.request_friend(&code, &words, &mut cx)?;
+            }
+            Command::Reform { conversation } => self.reform(conversation, &mut cx)?,
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
         }

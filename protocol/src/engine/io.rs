@@ -337,6 +337,42 @@ pub enum Command {
         /// Which.
         pass: PassId,
     },
+    /// Leaves a conversation with all devices of this member; nobody brings them back but a
+    /// guardian of the family.
+    Leave {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// Does not show a member's messages in a conversation any more, or again.
+    Block {
+        /// Where.
+        conversation: ConversationId,
+        /// Whose; not of the own family.
+        member: MemberId,
+        /// Block, or show again.
+        blocked: bool,
+    },
+    /// Shows a message with its signature to the guardians of this device's family.
+    Report {
+        /// Which.
+        content: ContentId,
+        /// The exact bytes of its `SignedContent` ([`super::view::signed`]).
+        signed: Bytes,
+        /// What the reporter says to it; may be empty.
+        words: String,
+    },
+    /// A child asks its guardians to meet another family.
+    RequestFriend {
+        /// The text of that family's meeting code.
+        code: String,
+        /// What the child says to it; may be empty.
+        words: String,
+    },
+    /// A guardian forms a conversation again that can't be changed any more.
+    Reform {
+        /// Which.
+        conversation: ConversationId,
+    },
     /// A guardian says what day it is, although clocks say otherwise.
     CorrectTime {
         /// Today.
@@ -553,6 +589,13 @@ pub enum Event {
         conversation: ConversationId,
         /// Why.
         why: Option<Silence>,
+    },
+    /// A guardian formed a conversation again: this one goes on in its place.
+    Reformed {
+        /// The one that is over.
+        old: ConversationId,
+        /// The one that goes on.
+        new: ConversationId,
     },
     /// Somebody leaves a conversation by themselves.
     Left {

@@ -11,7 +11,7 @@ use crate::conversation::{
     Conversation, ConversationContext, ConversationError, ConversationKind, Leaf, OwnAddress,
     Parties, Refusal, StorageEntries,
 };
-use crate::identity::FamilyLog;
+use crate::identity::{FamilyLog, Role};
 use crate::ids::{ConversationId, DeviceId, MemberId};
 use crate::limits;
 use crate::wire;
@@ -84,6 +84,8 @@ impl Engine {
         let device = self.signer.device;
         let key = self.signer.key.public();
         let mut context = None;
+        let mut inviter = None;
+        let mut superseded = None;
         let conversation = Conversation::join(
             &self.crypto,
             storage,
@@ -91,6 +93,7 @@ impl Engine {
             parties.clone(),
             |found, leaves, sender| {
                 context = Some(found.clone());
+                inviter = parties.certificate(&sender);
                 admit(found, leaves, sender, &parties)?;
                 let mine = parties.certificate(&device).ok_or(Refusal::Stranger)?;
                 if mine.signature_key == key {
@@ -119,9 +122,17 @@ impl Engine {
                     return Err(WelcomeError::Fork);
                 }
             } else {
-                self.check_family(log)?;
-                if !self.record.family_conversation.is_empty() {
-                    return Err(WelcomeError::Again);
+                match self.family_conversation() {
+                    None => self.check_family(log)?,
+                    // A guardian formed it again.
+                    Some(old) => {
+                        let own = self.log.as_ref().ok_or(WelcomeError::Family)?;
+                        let guardian = inviter.is_some_and(|it| it.role == Role::Guardian);
+                        if !guardian || !log.contains_head(own.head()) {
+                            return Err(WelcomeError::Again);
+                        }
+                        superseded = Some(old);
+                    }
                 }
                 self.record.family_conversation = id.to_bytes();
             }
@@ -148,6 +159,9 @@ impl Engine {
             return Ok(id);
         }
         self.rooms.insert(id, room);
+        if let Some(old) = superseded {
+            self.supersede(old, id, cx);
+        }
         self.learn(id, cx);
         cx.event(Event::Joined {
             conversation: id,

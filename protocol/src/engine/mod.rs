@@ -43,6 +43,7 @@ mod receive;
 mod reconcile;
 mod records;
 mod reentry;
+mod safety;
 mod sends;
 mod session;
 mod signals;

@@ -106,6 +106,7 @@ impl Engine {
             peers,
             attachment,
             keep_until_day: content.keep_until.0,
+            control: matches!(content.body, Body::Control(_)),
         };
         self.transfers
             .open_content((id, content.sequence), &outgoing);

@@ -165,6 +165,7 @@ impl Engine {
         let content = self
             .outbox
             .get(&key)
+            .filter(|outgoing| !outgoing.control)
             .and_then(|outgoing| ContentId::try_from(&outgoing.content_id).ok());
         let mut named = Vec::new();
         self.change_peers(key, cx, |peer| {

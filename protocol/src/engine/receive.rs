@@ -433,10 +433,26 @@ impl Engine {
 
     fn show(&mut self, id: ConversationId, content: &Content, signed: &[u8], cx: &mut Cx<'_>) {
         self.advance(id, content.sender, content.sequence);
-        let Some(member) = self.member_in(id, content.sender) else {
+        let Some(holder) = self.certificate_in(id, content.sender) else {
             self.unreadable("its sender does not belong to the family any more", cx);
             return;
         };
+        let member = holder.member;
+        let Some(room) = self.rooms.get(&id) else {
+            return;
+        };
+        if !self.may_say(room, &holder, &content.body, cx.now) {
+            self.counters.refused += 1;
+            cx.event(Event::Refused {
+                conversation: id,
+                sentence: "something was said that the contact pass does not allow".into(),
+            });
+            return;
+        }
+        if room.blocked.contains(&member) {
+            // Its sender never learns of it.
+            return;
+        }
         if let Some(known) = self.index.get(&content.id) {
             if known.sender_device.as_ref() == content.sender.as_bytes() {
                 // Said again by a device that came back.

@@ -143,17 +143,14 @@ impl Engine {
 
     /// Devices of our family that belong into a conversation and are not there yet.
     fn plan_joiners(&self, room: &Room, stay: &[DeviceId], newest: &Parties, plan: &mut Plan) {
-        let Some(own) = self
-            .log
-            .as_ref()
-            .filter(|_| room.kind != ConversationKind::Family)
-        else {
+        let Some(own) = self.log.as_ref().and_then(|log| newest.log(&log.family())) else {
             return;
         };
         let people = newest.certificates_of(stay);
         let present = |person: Person| people.iter().any(|other| Person::from(other) == person);
         let wanted = |certificate: &Certificate| match room.kind {
-            ConversationKind::Family => false,
+            // Whoever was left out when it was formed again.
+            ConversationKind::Family => true,
             ConversationKind::Room => present(Person::from(certificate)),
             ConversationKind::Link => certificate.role == Role::Guardian,
             ConversationKind::Contact => match certificate.role {
@@ -200,6 +197,23 @@ impl Engine {
             log.merged(&entries).unwrap_or_else(|_| log.clone())
         });
         newest.collect()
+    }
+
+    /// Leaves a conversation.
+    ///
+    /// # Errors
+    /// [`CommandError::NoConversation`]; nobody leaves the family's.
+    pub(super) fn leave(
+        &mut self,
+        id: ConversationId,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), CommandError> {
+        let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
+        if room.kind == ConversationKind::Family {
+            return Err(CommandError::NotAllowed);
+        }
+        self.say(id, crate::content::Control::Leave, cx);
+        Ok(())
     }
 
     /// Somebody leaves a conversation by themselves: their devices go out, and nobody brings

@@ -83,6 +83,10 @@ pub(super) struct Room {
     pub(super) strange: BTreeMap<DeviceId, u32>,
     /// Who has left it by themselves.
     pub(super) left: BTreeSet<MemberId>,
+    /// Members whose messages are not shown.
+    pub(super) blocked: BTreeSet<MemberId>,
+    /// Formed again under another id.
+    pub(super) superseded: bool,
     /// The families' logs differ from what was last persisted.
     pub(super) parties_dirty: bool,
     /// Volatile: on this connection its slot was seen empty, or as far as it can be read.
@@ -116,6 +120,8 @@ impl Room {
             silence: None,
             strange: BTreeMap::new(),
             left: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            superseded: false,
             dirty: true,
             parties_dirty: true,
             synced: false,
@@ -126,7 +132,7 @@ impl Room {
 
     /// Whether this device is in it and can follow it.
     pub(super) fn can_talk(&self) -> bool {
-        !self.lost && self.conversation.is_active()
+        !self.lost && !self.superseded && self.conversation.is_active()
     }
 
     /// Whether it may have gone on without us, so that nothing is encrypted in it for now.
@@ -208,6 +214,12 @@ impl Room {
             chain: self.chain.iter().map(|hash| hash.to_vec().into()).collect(),
             lost: self.lost,
             sent_since_update: self.sent_since_update,
+            blocked: self
+                .blocked
+                .iter()
+                .map(|member| member.to_bytes())
+                .collect(),
+            superseded: self.superseded,
             left: self.left.iter().map(|member| member.to_bytes()).collect(),
         };
         changes.records.insert(
@@ -260,6 +272,12 @@ impl Room {
             suspicions: (0, 0),
             silence: None,
             strange: BTreeMap::new(),
+            blocked: record
+                .blocked
+                .iter()
+                .filter_map(|member| MemberId::try_from(member).ok())
+                .collect(),
+            superseded: record.superseded,
             left: record
                 .left
                 .iter()
