@@ -99,6 +99,9 @@ pub enum Refusal {
     /// The entries do not extend the log.
     #[error("the change carries entries of a family log that do not hold: {0}")]
     Log(#[from] LogError),
+    /// Somebody comes in while somebody is there who may not be.
+    #[error("the change brings somebody together with a device that has to go first")]
+    Company,
     /// Too many leaves.
     #[error("the conversation would become too large")]
     Size,
@@ -125,6 +128,8 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
         after.may_be_in(kind, &certificate, &people, change.after.day)?;
         judge_adder(change, &committer, &certificate)?;
     }
+    judge_families(change, &after)?;
+    judge_company(change, &after, &devices, &people)?;
     for device in &change.removed {
         let removed = Removed {
             device: *device,
@@ -153,8 +158,8 @@ fn judge_context(change: &Change<'_>, before: &Parties) -> Result<Parties, Refus
         .iter()
         .all(|family| new_families.contains(family));
     let grows = new_families.len() > old_families.len();
-    // A family more comes with the first child of it, into a conversation of children.
-    if !stay || (grows && old.kind != ConversationKind::Contact && !is_forming(change)) {
+    let may_grow = old.kind == ConversationKind::Contact || is_forming(change);
+    if !stay || (grows && !may_grow) || new_families.len() > new.kind.parties_max() {
         return Err(Refusal::Context);
     }
     let after = before.after(change.news)?;
@@ -166,6 +171,43 @@ fn judge_context(change: &Change<'_>, before: &Parties) -> Result<Parties, Refus
         return Err(Refusal::Hidden);
     }
     Ok(after)
+}
+
+/// A family more comes with the first child of it: one without a child there could do nothing
+/// but take the place of another, or claim what belongs to others.
+fn judge_families(change: &Change<'_>, after: &Parties) -> Result<(), Refusal> {
+    let was_there = |family| change.before.parties.iter().any(|old| old.family == family);
+    let child_comes = |family| {
+        let added = change.added.iter().filter_map(|leaf| leaf.device);
+        added
+            .filter_map(|device| after.certificate(&device))
+            .any(|certificate| certificate.family == family && certificate.role == Role::Child)
+    };
+    let mut new = change.after.parties.iter().map(|party| party.family);
+    if is_forming(change) || new.all(|family| was_there(family) || child_comes(family)) {
+        return Ok(());
+    }
+    Err(Refusal::Context)
+}
+
+/// Who comes in meets all who are there after the change, so all of them have to belong there:
+/// a joiner asks the same, and would not come.
+fn judge_company(
+    change: &Change<'_>,
+    after: &Parties,
+    devices: &[DeviceId],
+    people: &[Certificate],
+) -> Result<(), Refusal> {
+    if change.added.is_empty() {
+        return Ok(());
+    }
+    for device in devices {
+        let certificate = after.certificate(device).ok_or(Refusal::Company)?;
+        after
+            .may_be_in(change.after.kind, &certificate, people, change.after.day)
+            .map_err(|_| Refusal::Company)?;
+    }
+    Ok(())
 }
 
 /// The first change of a conversation: its founder is alone in it.
@@ -275,3 +317,6 @@ fn judge_removal(
     }
     Err(Refusal::Removal)
 }
+
+#[cfg(test)]
+mod tests;

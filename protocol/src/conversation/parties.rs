@@ -1,6 +1,6 @@
 //! The families' logs as all members of one conversation see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Party;
 use crate::identity::{Certificate, FamilyLog, LogError};
@@ -9,6 +9,10 @@ use crate::wire;
 
 /// A log for each family in a conversation: the same for all its members in an epoch, so
 /// that all judge alike. A device may know more elsewhere.
+///
+/// Each log ends with an entry that is shown: its signature speaks for all before it. What is
+/// hidden at the end nobody has signed, so anyone could have made it up to cut a family off
+/// from its own log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parties(BTreeMap<FamilyId, FamilyLog>);
 
@@ -20,7 +24,8 @@ impl From<FamilyLog> for Parties {
 
 impl FromIterator<FamilyLog> for Parties {
     fn from_iter<T: IntoIterator<Item = FamilyLog>>(logs: T) -> Self {
-        Self(logs.into_iter().map(|log| (log.family(), log)).collect())
+        let logs = logs.into_iter().map(vouched);
+        Self(logs.map(|log| (log.family(), log)).collect())
     }
 }
 
@@ -69,9 +74,16 @@ impl Parties {
         Self::default().after(news)
     }
 
-    /// Nobody may bear the name of somebody in another family.
+    /// Nobody may bear the name of somebody in another family, nor may a device: who claimed
+    /// another's would take its certificate away.
     fn disjoint(&self) -> Result<(), LogError> {
-        let mut members = std::collections::BTreeSet::new();
+        let mut devices = BTreeSet::new();
+        for certificate in self.logs().flat_map(FamilyLog::certificates) {
+            if !devices.insert(certificate.device) {
+                return Err(LogError::Contradiction("a device belongs to two families"));
+            }
+        }
+        let mut members = BTreeSet::new();
         let all = self.logs().flat_map(|log| log.members().keys());
         for member in all {
             if !members.insert(member) {
@@ -108,7 +120,8 @@ impl Parties {
     /// The logs after `news`.
     ///
     /// # Errors
-    /// [`LogError`] of the first entry that does not hold.
+    /// [`LogError`] of the first entry that does not hold; [`LogError::Signature`] for a log
+    /// that ends with hidden entries.
     pub fn after(&self, news: &[wire::PartyNews]) -> Result<Self, LogError> {
         let mut after = self.clone();
         for news in news {
@@ -134,11 +147,32 @@ impl Parties {
             if log.family() != family {
                 return Err(LogError::Family);
             }
+            if shown_len(&log) != log.len() {
+                return Err(LogError::Signature);
+            }
             after.0.insert(family, log);
         }
         after.disjoint()?;
         Ok(after)
     }
+}
+
+/// Entries up to the last one that is shown.
+fn shown_len(log: &FamilyLog) -> u64 {
+    let entries = log.entries();
+    let hidden = entries.iter().rev();
+    let hidden = hidden.take_while(|entry| entry.statement.is_none()).count();
+    log.len().saturating_sub(hidden as u64)
+}
+
+/// A log without what is hidden at its end.
+fn vouched(log: FamilyLog) -> FamilyLog {
+    let shown = shown_len(&log);
+    if shown == log.len() {
+        return log;
+    }
+    let cut = log.head_at(shown).and_then(|head| log.up_to(head));
+    cut.unwrap_or(log)
 }
 
 fn whole(log: &FamilyLog) -> wire::PartyNews {

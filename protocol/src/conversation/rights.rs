@@ -29,17 +29,30 @@ impl From<&Certificate> for Person {
 }
 
 impl Parties {
-    /// The pass that lets two children of different families talk on a day: approved by both
+    /// A pass that lets two children of different families talk on a day: approved by both
     /// families in the same bytes, revoked by none.
     #[must_use]
     pub fn pass_between(&self, one: Person, other: Person, day: Day) -> Option<&ContactPass> {
-        let (log, others) = (self.log(&one.family)?, self.log(&other.family)?);
+        self.passes_between(one, other, day).next()
+    }
+
+    /// All of these: a new pass may be approved before the one before it ends.
+    fn passes_between(
+        &self,
+        one: Person,
+        other: Person,
+        day: Day,
+    ) -> impl Iterator<Item = &ContactPass> {
         let pair = |person: Person| (person.family, person.member);
-        log.passes().keys().find_map(|id| {
-            let ours = log.valid_pass(id, day)?;
-            let theirs = others.valid_pass(id, day)?;
-            let agreed = ours.bytes == theirs.bytes && ours.pass.joins(pair(one), pair(other));
-            agreed.then_some(&ours.pass)
+        let (first, second) = (pair(one), pair(other));
+        let logs = self.log(&one.family).zip(self.log(&other.family));
+        logs.into_iter().flat_map(move |(log, others)| {
+            log.passes().keys().filter_map(move |id| {
+                let ours = log.valid_pass(id, day)?;
+                let theirs = others.valid_pass(id, day)?;
+                let agreed = ours.bytes == theirs.bytes && ours.pass.joins(first, second);
+                agreed.then_some(&ours.pass)
+            })
         })
     }
 
@@ -57,8 +70,11 @@ impl Parties {
                 if one.family == other.family {
                     continue;
                 }
-                let pass = self.pass_between(*one, *other, day);
-                passes.extend(pass.filter(|pass| !passes.contains(pass)));
+                for pass in self.passes_between(*one, *other, day) {
+                    if !passes.contains(&pass) {
+                        passes.push(pass);
+                    }
+                }
             }
         }
         passes

@@ -1,0 +1,223 @@
+//! Who may put out whom.
+
+use super::world::{Contact, Family, LAST, Link, Room, World, device, member, pass_id, row};
+use crate::conversation::gate::Refusal;
+use crate::identity::Decision;
+
+#[test]
+fn a_member_its_own_a_guardian_its_familys() {
+    let all = World::new();
+    let cases: [(_, _, u8, u8, bool); 18] = [
+        ("a child its own", Family, 115, 215, true),
+        ("a child a guardian's", Family, 115, 111, false),
+        ("a child its sibling's", Family, 115, 116, false),
+        ("a guardian a child's", Family, 111, 115, true),
+        ("a guardian another one's", Family, 111, 112, true),
+        ("a child its own", Room, 115, 215, true),
+        ("a child a guardian's", Room, 115, 111, false),
+        ("a guardian a child's", Room, 111, 115, true),
+        ("a child its own", Contact, 115, 215, true),
+        ("a child another's", Contact, 115, 125, false),
+        ("a child its supervisor", Contact, 115, 111, false),
+        ("a child another's supervisor", Contact, 115, 121, false),
+        ("a guardian its child's", Contact, 111, 115, true),
+        ("a guardian another's child's", Contact, 111, 125, false),
+        ("a guardian another family's", Contact, 111, 121, false),
+        ("a guardian its own", Link, 111, 111, true),
+        ("a guardian its family's", Link, 111, 112, true),
+        ("a guardian another family's", Link, 111, 121, false),
+    ];
+    for (name, kind, by, whom, good) in cases {
+        let (families, devices): (&[u8], &[u8]) = match kind {
+            Family | Room => (&[1], &[111, 112, 115, 215, 116]),
+            Contact => (&[1, 2], &[111, 121, 115, 215, 125]),
+            Link => (&[1, 2], &[111, 112, 121]),
+        };
+        let row = row(name, kind, &all, families, devices)
+            .by(by)
+            .removes(&[whom]);
+        if good {
+            row.is_good();
+        } else {
+            row.is_refused(&Refusal::Removal);
+        }
+    }
+}
+
+#[test]
+fn what_a_log_put_out_anyone_carries_out() {
+    let all = World::new();
+    let lost = all.and(1, Decision::RemoveDevice(device(112)));
+    for kind in [Family, Room] {
+        row(
+            "a device, in the same change",
+            kind,
+            &all,
+            &[1],
+            &[115, 112],
+        )
+        .to(&lost, &[1])
+        .removes(&[112])
+        .is_good();
+        row("a device, before", kind, &lost, &[1], &[115, 112])
+            .removes(&[112])
+            .is_good();
+    }
+    let gone = all.and(2, Decision::RemoveMember(member(22)));
+    row(
+        "a guardian of a link",
+        Link,
+        &all,
+        &[1, 2],
+        &[111, 122, 121],
+    )
+    .to(&gone, &[1, 2])
+    .removes(&[122])
+    .is_good();
+    let lost = all.and(2, Decision::RemoveDevice(device(225)));
+    row(
+        "a friend's tablet",
+        Contact,
+        &all,
+        &[1, 2],
+        &[115, 125, 225],
+    )
+    .to(&lost, &[1, 2])
+    .removes(&[225])
+    .is_good();
+    row(
+        "and not the other one",
+        Contact,
+        &all,
+        &[1, 2],
+        &[115, 125, 225],
+    )
+    .to(&lost, &[1, 2])
+    .removes(&[125])
+    .is_refused(&Refusal::Removal);
+}
+
+#[test]
+fn where_a_pass_is_void_anyone_parts_its_children() {
+    let all = World::new();
+    let there = &[115, 111, 125, 121];
+    for f in [1, 2] {
+        let revoked = all.and(f, Decision::RevokePass(pass_id(1)));
+        for by in [115, 111, 125, 121] {
+            let others: Vec<u8> = there.iter().copied().filter(|n| *n != by).collect();
+            row("in the same change", Contact, &all, &[1, 2], there)
+                .by(by)
+                .to(&revoked, &[1, 2])
+                .removes(&others)
+                .is_good();
+            row("before", Contact, &revoked, &[1, 2], there)
+                .by(by)
+                .removes(&others)
+                .is_good();
+            row("without those news", Contact, &all, &[1, 2], there)
+                .by(by)
+                .removes(&others)
+                .is_refused(&Refusal::Removal);
+        }
+    }
+    row("after its last day", Contact, &all, &[1, 2], there)
+        .on(LAST + 1)
+        .removes(&[125, 121])
+        .is_good();
+    row("on its last day", Contact, &all, &[1, 2], there)
+        .on(LAST)
+        .removes(&[125, 121])
+        .is_refused(&Refusal::Removal);
+}
+
+#[test]
+fn with_three_a_void_pass_parts_those_two() {
+    let all = World::new();
+    let there = &[115, 125, 135, 121];
+    let revoked = all.and(1, Decision::RevokePass(pass_id(1)));
+    let three = |name, by| {
+        row(name, Contact, &all, &[1, 2, 3], there)
+            .by(by)
+            .to(&revoked, &[1, 2, 3])
+    };
+    three("one of them", 135).removes(&[115]).is_good();
+    three("the other", 135).removes(&[125]).is_good();
+    three("not the third", 115)
+        .removes(&[135])
+        .is_refused(&Refusal::Removal);
+    // Pass 3 names this guardian too.
+    three("not who is named elsewhere", 115)
+        .removes(&[121])
+        .is_refused(&Refusal::Removal);
+}
+
+#[test]
+fn a_guardian_whose_child_went_goes_too() {
+    let all = World::new();
+    row(
+        "nobody is left to be seen",
+        Contact,
+        &all,
+        &[1, 2],
+        &[115, 111, 121],
+    )
+    .removes(&[121])
+    .is_good();
+    row(
+        "not in one go",
+        Contact,
+        &all,
+        &[1, 2],
+        &[111, 115, 125, 121],
+    )
+    .removes(&[115, 121])
+    .is_refused(&Refusal::Removal);
+}
+
+#[test]
+fn a_family_renews_its_leaves() {
+    let all = World::new();
+    for (kind, families, devices, by, whom) in [
+        (Family, &[1][..], &[115, 111][..], 115, 111),
+        (Room, &[1], &[115, 111], 115, 111),
+        (Contact, &[1, 2], &[115, 111, 125], 115, 111),
+        (Contact, &[1, 2], &[215, 115, 125], 215, 115),
+        (Link, &[1, 2], &[111, 112, 121], 112, 111),
+    ] {
+        row("a new leaf for the old", kind, &all, families, devices)
+            .by(by)
+            .removes(&[whom])
+            .adds(&[whom])
+            .is_good();
+    }
+    row(
+        "another family's, by a child",
+        Contact,
+        &all,
+        &[1, 2],
+        &[115, 125],
+    )
+    .removes(&[125])
+    .adds(&[125])
+    .is_refused(&Refusal::Adder);
+    row(
+        "another family's, by a guardian",
+        Contact,
+        &all,
+        &[1, 2],
+        &[111, 115, 125],
+    )
+    .removes(&[125])
+    .adds(&[125])
+    .is_refused(&Refusal::Removal);
+    row("another one in its place", Family, &all, &[1], &[115, 111])
+        .removes(&[111])
+        .adds(&[112])
+        .is_refused(&Refusal::Removal);
+    let lost = all.and(1, Decision::RemoveDevice(device(111)));
+    row("a lost one", Family, &all, &[1], &[115, 111])
+        .to(&lost, &[1])
+        .removes(&[111])
+        .adds(&[111])
+        .is_refused(&Refusal::Stranger);
+}
