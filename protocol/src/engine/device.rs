@@ -8,6 +8,7 @@ use super::errors::CommandError;
 use super::inbox::Inbox;
 use super::io::{Command, Input, Output};
 use super::pairing::PairingState;
+use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
 use super::session::Session;
@@ -32,6 +33,8 @@ pub struct Counters {
     pub duplicates: u64,
     /// Changes that the gate or MLS refused.
     pub refused: u64,
+    /// Contents that a child's policy keeps from its screen for good.
+    pub withheld: u64,
     /// Gaps that were shown.
     pub gaps: u64,
     /// Contents that wait for some device's confirmation.
@@ -68,6 +71,7 @@ pub struct Engine {
     pub(super) wards: BTreeMap<DeviceId, wire::MailboxHandover>,
     pub(super) revocations: BTreeMap<Vec<u8>, wire::RevocationRecord>,
     pub(super) closings: BTreeMap<bytes::Bytes, wire::ClosingRecord>,
+    pub(super) policing: Policing,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
     pub(super) disappearing: BTreeSet<(Timestamp, ContentId)>,
@@ -176,6 +180,7 @@ impl Engine {
             Command::AttachmentFetched { content } => self.attachment_fetched(content, &mut cx)?,
             Command::SelfUpdate { conversation } => self.self_update(conversation, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
+            Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
         }
         self.settle(&mut cx);
         Ok(self.finish(cx))
@@ -184,6 +189,7 @@ impl Engine {
     /// Does everything that has become possible.
     fn settle(&mut self, cx: &mut Cx<'_>) {
         self.work_inbox(cx);
+        self.wake(cx);
         self.check_slots(cx);
         self.renew_ratchets(cx);
         self.queue_reconciles(cx);
@@ -224,10 +230,13 @@ impl Engine {
     pub fn deadline(&self) -> Option<Timestamp> {
         let disappearing = self.disappearing.first().map(|(at, _)| *at);
         let pairing = self.pairing.as_ref().map(PairingState::expires);
-        [disappearing, pairing, self.session_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = [
+            disappearing,
+            pairing,
+            self.session_deadline(),
+            self.wake_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {

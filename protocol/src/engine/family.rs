@@ -117,6 +117,7 @@ impl Engine {
             cx.put_message(records::number(records::LOG, index), entry);
         }
         self.reconcile_due |= log.len() > known;
+        self.tell_policies(&log, cx);
         self.log = Some(log);
     }
 }

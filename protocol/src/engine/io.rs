@@ -12,6 +12,7 @@ use super::errors::PairingError;
 use crate::day::Timestamp;
 use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
 use crate::pairing::CodeKind;
+use crate::policy::Policy;
 use crate::secrets::Secret;
 use crate::wire::{ClientFrame, ErrorCode, Hello, ServerFrame};
 
@@ -237,6 +238,13 @@ pub enum Command {
     SelfUpdate {
         /// Where.
         conversation: ConversationId,
+    },
+    /// Says what a child may do with others. Guardians only.
+    SetPolicy {
+        /// Which child.
+        child: MemberId,
+        /// Replaces the one before.
+        policy: Policy,
     },
 }
 
@@ -465,6 +473,22 @@ pub enum Event {
     },
     /// This store is a copy of an older state: the relay has seen a newer one.
     StaleStore,
+    /// The family has changed what a child may do with others.
+    PolicyChanged {
+        /// Which child.
+        child: MemberId,
+    },
+    /// On a child's device: something came that its policy keeps from it for good.
+    Withheld {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        content: ContentId,
+        /// By whom.
+        sender: MemberId,
+        /// Why, for the child.
+        sentence: String,
+    },
 }
 
 /// When something must happen even if nothing comes in.
