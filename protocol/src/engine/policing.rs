@@ -19,7 +19,7 @@ use crate::ids::{ConversationId, DeviceId, MemberId};
 use crate::policy::{Audience, DayCount, Policy, Verdict, Why};
 use crate::wire;
 
-/// Contents that wait for the end of quiet time: a full mailbox's worth, many nights over.
+/// Contents that wait for the end of quiet time: a thousand in each of ten nights.
 const RESTING_MAX: usize = 10_000;
 /// Bytes of them: as much as gaps may hold back, twice.
 const RESTING_BYTES_MAX: usize = 32 * 1_024 * 1_024;
@@ -352,5 +352,81 @@ impl Engine {
                 self.show(resting.conversation, &content, &resting.signed, cx);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use bytes::Bytes;
+    use rand::SeedableRng as _;
+    use rand_chacha::ChaCha20Rng;
+
+    use super::{Policing, RESTING_BYTES_MAX, RESTING_MAX};
+    use crate::content::{Body, Content};
+    use crate::day::{Day, Timestamp};
+    use crate::engine::io::Output;
+    use crate::engine::state::Cx;
+    use crate::engine::{Engine, Setup};
+    use crate::ids::{ContentId, ConversationId, DeviceId};
+    use crate::primitives::sign::SecretKey;
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let relay = "wss://localhost:1#pin=AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+        let setup = Setup {
+            relay: relay.parse().unwrap(),
+            device_name: "tablet".into(),
+            admission_code: String::new(),
+        };
+        let now = Timestamp(1);
+        let (mut engine, _) = Engine::create(setup, now, &mut rng).unwrap();
+        let content = Content {
+            id: ContentId::new([1; 16]),
+            conversation: ConversationId::new([2; 16]),
+            sender: DeviceId::new([3; 16]),
+            sequence: 4,
+            sent_at: now,
+            keep_until: Day(30),
+            disappear_seconds: 0,
+            reply_to: None,
+            body: Body::Text { text: "hi".into() },
+        };
+        let signed = content.sign(&SecretKey::from_seed(&[5; 32]));
+        let mut cx = Cx {
+            now,
+            rng: &mut rng,
+            out: Output::default(),
+        };
+        assert!(!engine.lay_aside(b"\xff", &mut cx), "not a content");
+        engine.policing.resting_bytes = RESTING_BYTES_MAX - signed.len();
+        assert!(engine.lay_aside(&signed, &mut cx));
+        assert!(!engine.lay_aside(&signed, &mut cx), "too many bytes");
+        engine.policing.resting_bytes = signed.len();
+        for _ in 1..RESTING_MAX {
+            assert!(engine.lay_aside(&signed, &mut cx));
+        }
+        assert!(!engine.lay_aside(&signed, &mut cx), "too many");
+        let kept = RESTING_MAX.checked_mul(signed.len()).unwrap();
+        assert_eq!(engine.policing.resting_bytes, kept);
+        assert_eq!(cx.out.changes.records.len(), RESTING_MAX);
+        let unseen = engine.policing.unseen(content.conversation);
+        assert_eq!(unseen.get(&content.sender), Some(&4));
+        assert!(
+            engine
+                .policing
+                .unseen(ConversationId::new([9; 16]))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_damaged_record_is_not_taken_up() {
+        let mut policing = Policing::default();
+        assert_eq!(policing.load_resting(1, Bytes::from_static(b"\xff")), None);
+        assert_eq!(policing.load_resting(1, Bytes::new()), None);
+        assert_eq!(policing.wake_at, None);
     }
 }

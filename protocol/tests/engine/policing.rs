@@ -10,7 +10,7 @@ use kinline_protocol::policy::{Policy, PolicyError, QuietHours, Why};
 use kinline_protocol::wire;
 use prost::Message as _;
 
-use super::world::{Name, World};
+use super::world::{Kill, Name, World};
 
 const DAY_MS: u64 = 86_400_000;
 const MINUTE_MS: u64 = 60_000;
@@ -345,6 +345,31 @@ fn a_tablet_that_starts_after_the_night_shows_what_came_in_it() {
     world.connect("kid");
     world.settle();
     assert_eq!(world.texts("kid"), ["first", "second"]);
+}
+
+#[test]
+fn a_tablet_that_dies_in_the_morning_shows_each_once() {
+    for sent in [false, true] {
+        let mut world = World::new();
+        let (_, room) = children(&mut world);
+        set(&mut world, "mum", nights());
+        until(&mut world, 22, 0);
+        for n in 0..4 {
+            world.text("sib", room, &format!("{n}"));
+        }
+        until(&mut world, 6, 59);
+        assert_eq!(waiting(&mut world), 4);
+        world.kill = Some(Kill {
+            name: "kid",
+            output: world.devices["kid"].outputs + 1,
+            sent,
+        });
+        until(&mut world, 7, 0);
+        world.settle();
+        assert_eq!(world.killed, 1);
+        assert_eq!(world.texts("kid"), ["0", "1", "2", "3"], "{sent}");
+        assert_eq!(waiting(&mut world), 0);
+    }
 }
 
 #[test]
