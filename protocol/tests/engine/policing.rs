@@ -1,6 +1,6 @@
 //! What a guardian sets for a child, and how the child's tablet keeps to it.
 
-use kinline_protocol::content::{Body, kinds};
+use kinline_protocol::content::{Body, Control, FriendRequest, kinds};
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::CommandError;
 use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordClass, RecordKey};
@@ -247,6 +247,30 @@ fn at_night_a_child_reaches_its_guardians_and_nobody_else() {
 }
 
 #[test]
+fn who_comes_into_a_room_with_its_first_change_reads_it_too() {
+    let mut world = World::new();
+    children(&mut world);
+    set(&mut world, "mum", nights());
+    until(&mut world, 21, 0);
+    world.disconnect("kid");
+    let mut form = |with: &[Name], title: &str| {
+        let members = with.iter().map(|name| member(&mut world, name)).collect();
+        let create = Command::CreateConversation {
+            title: title.into(),
+            members,
+        };
+        world.command("kid", create);
+        world.conversation("kid", title)
+    };
+    let (mum, sib) = (form(&["mum"], "Mum"), form(&["mum", "sib"], "Us"));
+    world.text("kid", mum, "are you there?");
+    assert_eq!(
+        refused(&mut world, sib, text("psst")),
+        "It is quiet time until 07:00."
+    );
+}
+
+#[test]
 fn what_others_write_at_night_is_shown_in_the_morning_in_order() {
     let mut world = World::new();
     let (family, room) = children(&mut world);
@@ -336,8 +360,19 @@ fn a_tablet_that_starts_after_the_night_shows_what_came_in_it() {
     set(&mut world, "mum", nights());
     until(&mut world, 22, 0);
     world.text("sib", room, "first");
+    world.text("sib", room, "oops");
+    let target = world.screen("sib").last().unwrap().content;
+    world.say("sib", room, Body::Delete { target });
+    // What devices say to each other does not wait, though it was said last.
+    let request = Control::FriendRequest(FriendRequest {
+        code: "code".into(),
+        words: String::new(),
+    });
+    world.say("sib", room, Body::Control(request));
     world.settle();
-    assert_eq!(waiting(&mut world), 1);
+    assert_eq!(waiting(&mut world), 3);
+    let told = |event: &Event| matches!(event, Event::Control { .. });
+    assert_eq!(world.count("kid", told), 1);
     world.restart("kid");
     until(&mut world, 8, 0);
     assert_eq!(world.texts("kid"), ["first"]);
@@ -345,6 +380,13 @@ fn a_tablet_that_starts_after_the_night_shows_what_came_in_it() {
     world.connect("kid");
     world.settle();
     assert_eq!(world.texts("kid"), ["first", "second"]);
+    assert_eq!(
+        world.screen("kid").len(),
+        3,
+        "what was taken back leaves a trace"
+    );
+    assert_eq!(world.count("kid", told), 1, "nothing is said twice");
+    assert_eq!(world.device("kid").engine.counters().duplicates, 0);
 }
 
 #[test]
