@@ -6,8 +6,8 @@
 //! nothing that could decrypt is linked into it.
 //!
 //! Imports point one way: [`limits`], [`ids`], [`secrets`] → [`primitives`] →
-//! [`wire`], [`attach`], [`grant`], [`blob`] → identity → conversation, envelope,
-//! attachment, pairing → engine.
+//! [`wire`], [`attach`], [`grant`], [`blob`] → attachment → content → policy → identity →
+//! conversation, envelope, pairing → engine.
 
 pub mod attach;
 pub mod blob;

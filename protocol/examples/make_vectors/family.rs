@@ -1,12 +1,13 @@
 //! Vectors of the family log: whole logs, extracts, passes, heads.
 
+use kinline_protocol::content::kinds;
 use kinline_protocol::day::Day;
 use kinline_protocol::identity::{
-    AddedDevice, AddedMember, ContactPass, Decision, FamilyLog, KINDS_ALL, PassGuardian, PassSide,
-    PassTerms, Policy, QuietHours, Role, Settings, Shown, Statement, Supervision, sign_head,
-    sign_statement,
+    AddedDevice, AddedMember, ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms,
+    Role, Settings, Shown, Statement, Supervision, sign_head, sign_statement,
 };
 use kinline_protocol::ids::{DeviceId, FamilyId, MemberId, PassId};
+use kinline_protocol::policy::{Policy, QuietHours};
 use kinline_protocol::primitives::sign::SecretKey;
 use kinline_protocol::wire;
 use prost::Message;
@@ -141,7 +142,7 @@ fn pass(family: FamilyId) -> PassTerms {
                 guardians: vec![],
             },
         ],
-        kinds: KINDS_ALL,
+        kinds: kinds::ALL,
         first_day: Day(20_601),
         last_day: Day(21_001),
     }
@@ -158,7 +159,7 @@ fn full() -> Story {
             from_minute: 1_200,
             to_minute: 420,
         }],
-        kinds: KINDS_ALL,
+        kinds: kinds::ALL,
         messages_per_day: 50,
         paused: false,
     };

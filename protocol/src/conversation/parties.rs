@@ -111,7 +111,6 @@ impl Parties {
                 family: log.family().to_bytes(),
                 from: from as u64,
                 entries: entries.split_off(from),
-                head: bytes::Bytes::new(),
             });
         }
         news
@@ -180,6 +179,5 @@ fn whole(log: &FamilyLog) -> wire::PartyNews {
         family: log.family().to_bytes(),
         from: 0,
         entries: log.entries(),
-        head: bytes::Bytes::new(),
     }
 }

@@ -5,7 +5,7 @@ use super::device::Engine;
 use super::io::Event;
 use super::records;
 use super::state::Cx;
-use crate::conversation::{ConversationKind, Parties};
+use crate::conversation::ConversationKind;
 use crate::identity::{Certificate, FamilyLog, LogError};
 use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId};
 use crate::wire;
@@ -101,10 +101,15 @@ impl Engine {
                 if self.friends.get(&family) == Some(&merged) {
                     return;
                 }
-                let news = Parties::from(merged.clone()).to_wire();
-                for news in &news {
-                    cx.put_message(records::state(records::FRIEND, &[family.as_bytes()]), news);
-                }
+                let record = wire::PartyNews {
+                    family: family.to_bytes(),
+                    from: 0,
+                    entries: merged.entries(),
+                };
+                cx.put_message(
+                    records::state(records::FRIEND, &[family.as_bytes()]),
+                    &record,
+                );
                 self.friends.insert(family, merged);
                 self.reconcile_due = true;
             }

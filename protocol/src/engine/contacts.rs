@@ -409,7 +409,7 @@ impl Engine {
         let operation = wire::OperationRecord {
             conversation: id.to_bytes(),
             key_packages: setup.key_packages.clone(),
-            parties: self.with_heads(theirs.to_wire()),
+            parties: theirs.to_wire(),
             ..wire::OperationRecord::default()
         };
         self.queue_operation(operation, cx);
@@ -536,17 +536,6 @@ impl Engine {
             (Err(error), _) => self.unreadable(&error.to_string(), cx),
             _ => self.unreadable("nobody vouches for what it tells of another family", cx),
         }
-    }
-
-    /// Adds to logs of other families the heads that vouch for them.
-    pub(super) fn with_heads(&self, mut news: Vec<wire::PartyNews>) -> Vec<wire::PartyNews> {
-        for news in &mut news {
-            let family = FamilyId::try_from(&news.family).ok();
-            if let Some(head) = family.and_then(|family| self.heads.get(&family)) {
-                news.head = head.clone();
-            }
-        }
-        news
     }
 }
 

@@ -9,6 +9,7 @@ use super::inbox::Inbox;
 use super::io::{Command, Input, Output};
 use super::meeting::Meeting;
 use super::pairing::PairingState;
+use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
 use super::session::Session;
@@ -33,6 +34,8 @@ pub struct Counters {
     pub duplicates: u64,
     /// Changes that the gate or MLS refused.
     pub refused: u64,
+    /// Contents that a child's policy keeps from its screen for good.
+    pub withheld: u64,
     /// Gaps that were shown.
     pub gaps: u64,
     /// Contents that wait for some device's confirmation.
@@ -83,6 +86,7 @@ pub struct Engine {
     pub(super) heads: BTreeMap<FamilyId, bytes::Bytes>,
     /// While loading: until the family is known.
     pub(super) clock_record: Option<wire::ClockRecord>,
+    pub(super) policing: Policing,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
     pub(super) disappearing: BTreeSet<(Timestamp, ContentId)>,
@@ -229,6 +233,7 @@ impl Engine {
             Command::Reform { conversation } => self.reform(conversation, &mut cx)?,
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
+            Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
         }
         self.settle(&mut cx);
         Ok(self.finish(cx))
@@ -237,6 +242,7 @@ impl Engine {
     /// Does everything that has become possible.
     fn settle(&mut self, cx: &mut Cx<'_>) {
         self.work_inbox(cx);
+        self.wake(cx);
         self.check_slots(cx);
         self.renew_ratchets(cx);
         self.tend_heads(cx);
@@ -281,10 +287,14 @@ impl Engine {
         let disappearing = self.disappearing.first().map(|(at, _)| *at);
         let pairing = self.pairing.as_ref().map(PairingState::expires);
         let meeting = self.meeting.as_ref().map(Meeting::expires);
-        [disappearing, pairing, meeting, self.session_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = [
+            disappearing,
+            pairing,
+            meeting,
+            self.session_deadline(),
+            self.wake_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) {

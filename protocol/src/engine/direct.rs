@@ -362,14 +362,18 @@ impl Engine {
         id: ConversationId,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
+        let unseen = self.policing.unseen(id);
         let room = self
             .rooms
             .get_mut(&id)
             .ok_or(CommandError::NoConversation)?;
         let mut due = Vec::new();
         for (device, peer) in &mut room.peers {
-            if peer.read_through < peer.delivered_through {
-                peer.read_through = peer.delivered_through;
+            let shown = unseen
+                .get(device)
+                .map_or(peer.delivered_through, |first| first.saturating_sub(1));
+            if peer.read_through < shown {
+                peer.read_through = shown;
                 due.push(*device);
             }
         }

@@ -5,6 +5,7 @@ use crate::conversation::{ConversationError, KeyPackageError};
 use crate::identity::{LogError, PassError};
 use crate::limits;
 use crate::pairing::{CodeError, SHORT_CODE_TRIES_MAX};
+use crate::policy::{PolicyError, Why};
 
 /// Why a store can't be taken up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +125,12 @@ pub enum CommandError {
     /// The pass can't be made so.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The child's policy refuses, in words for the child.
+    #[error(transparent)]
+    Policy(#[from] Why),
+    /// A policy that can't be.
+    #[error(transparent)]
+    BadPolicy(#[from] PolicyError),
     /// The family log refused.
     #[error(transparent)]
     Log(#[from] LogError),

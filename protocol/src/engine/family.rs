@@ -118,6 +118,7 @@ impl Engine {
         }
         let moved = log.len() > known;
         self.reconcile_due |= moved;
+        self.tell_policies(&log, cx);
         let before = self.log.replace(log);
         if moved {
             self.log_moved(before.as_ref(), cx);

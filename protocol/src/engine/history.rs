@@ -161,7 +161,12 @@ impl Engine {
         self.save_entry(content.id, entry, cx);
     }
 
-    fn save_entry(&mut self, content: ContentId, entry: wire::IndexRecord, cx: &mut Cx<'_>) {
+    pub(super) fn save_entry(
+        &mut self,
+        content: ContentId,
+        entry: wire::IndexRecord,
+        cx: &mut Cx<'_>,
+    ) {
         cx.put_message(
             records::state(records::INDEX, &[content.as_bytes()]),
             &entry,

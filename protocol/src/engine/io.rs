@@ -13,6 +13,7 @@ use crate::day::{Day, Timestamp};
 use crate::identity::{ContactPass, Decision, Settings, Supervision};
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::pairing::CodeKind;
+use crate::policy::Policy;
 use crate::secrets::Secret;
 use crate::wire::{ClientFrame, ErrorCode, Hello, ServerFrame};
 
@@ -391,6 +392,13 @@ pub enum Command {
         /// Where.
         conversation: ConversationId,
     },
+    /// Says what a child may do with others. Guardians only.
+    SetPolicy {
+        /// Which child.
+        child: MemberId,
+        /// Replaces the one before.
+        policy: Policy,
+    },
 }
 
 /// What the shell must do, in this order: persist, then everything else.
@@ -730,6 +738,22 @@ pub enum Event {
     },
     /// This store is a copy of an older state: the relay has seen a newer one.
     StaleStore,
+    /// The family has changed what a child may do with others.
+    PolicyChanged {
+        /// Which child.
+        child: MemberId,
+    },
+    /// On a child's device: something came that its policy keeps from it for good.
+    Withheld {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        content: ContentId,
+        /// By whom.
+        sender: MemberId,
+        /// Why, for the child.
+        sentence: String,
+    },
 }
 
 /// When something must happen even if nothing comes in.

@@ -17,7 +17,7 @@ use crate::identity::{
     Clock, FamilyLog, HeadError, Heard, Role, SignedHead, clock_record, read_clock_record,
     sign_head,
 };
-use crate::ids::{ConversationId, FamilyId};
+use crate::ids::{ConversationId, DeviceId, FamilyId};
 use crate::limits;
 use crate::wire;
 
@@ -37,6 +37,24 @@ impl Engine {
             .latest(family)
             .map_or(0, |log| log.settings().lease_days);
         self.lease.is_fresh(family, days, self.today(now))
+    }
+
+    /// Whether what a device of another family says waits for a guardian's head: of ours, or
+    /// of its own.
+    pub(super) fn lease_rests(&self, id: ConversationId, sender: DeviceId, now: Timestamp) -> bool {
+        let contact = self
+            .rooms
+            .get(&id)
+            .is_some_and(|room| room.kind == ConversationKind::Contact);
+        let Some(holder) = contact
+            .then(|| self.certificate_in(id, sender))
+            .flatten()
+            .filter(|holder| !self.is_own(&holder.family))
+        else {
+            return false;
+        };
+        let own = self.log.as_ref().map(FamilyLog::family);
+        !own.is_some_and(|own| self.is_fresh(&own, now)) || !self.is_fresh(&holder.family, now)
     }
 
     fn save_clock(&self, cx: &mut Cx<'_>) {

@@ -12,6 +12,7 @@ use super::device::{Counters, Engine};
 use super::errors::LoadError;
 use super::inbox::Inbox;
 use super::io::Output;
+use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
 use super::session::Session;
@@ -128,6 +129,7 @@ impl Engine {
             wards: BTreeMap::new(),
             revocations: BTreeMap::new(),
             closings: BTreeMap::new(),
+            policing: Policing::default(),
             transfers: Transfers::default(),
             pairing: None,
             short_tries: None,
@@ -281,6 +283,13 @@ impl Engine {
             self.transfers.open_send(number, &record);
             self.next_send = self.next_send.max(number.saturating_add(1));
             self.sends.insert(number, record);
+        } else if name == records::DAY_COUNT {
+            self.policing.load_count(&read(value)?);
+        } else if let Some(number) = split(records::RESTING) {
+            let number = be64(&number).ok_or(damaged)?;
+            let signed = read::<wire::HeldContentRecord>(value)?.signed_content;
+            let loaded = self.policing.load_resting(number, signed);
+            loaded.ok_or(LoadError::Damaged("a content"))?;
         } else if let Some(number) = split(records::OPERATION) {
             let number = be64(&number).ok_or(damaged)?;
             self.next_operation = self.next_operation.max(number.saturating_add(1));

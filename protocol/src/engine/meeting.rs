@@ -648,10 +648,7 @@ impl Engine {
         let title: String = title.chars().take(limits::NAME_BYTES_MAX / 4).collect();
         let id = ConversationId::new(cx.random16());
         self.form(id, ConversationKind::Link, &title, Parties::from(ours), cx)?;
-        let mut parties = Parties::from(card.log.clone()).to_wire();
-        for news in &mut parties {
-            news.head = card.head.clone();
-        }
+        let parties = Parties::from(card.log.clone()).to_wire();
         debug_assert!(self.friends.contains_key(&family));
         let operation = wire::OperationRecord {
             conversation: id.to_bytes(),

@@ -10,6 +10,7 @@
 //!   them, `blobs` moves what is larger;
 //! - `commits` makes changes of conversations, `slots` follows them;
 //! - `direct` speaks one to one, `packages` hands out key packages, `signals` says who types;
+//! - `policing` enforces the family's policy on a child's device;
 //! - `family` founds; `pairing` (`offering`, `joining`) and `join` let devices in.
 
 pub mod io;
@@ -39,6 +40,7 @@ mod outbox;
 mod outgoing;
 mod packages;
 mod pairing;
+mod policing;
 mod receive;
 mod reconcile;
 mod records;
@@ -55,4 +57,5 @@ mod summary;
 pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
+pub use policing::PolicyNow;
 pub use summary::{ConversationSummary, MemberSummary};

@@ -47,16 +47,18 @@ impl Engine {
         self.check_target(id, &body, reply_to)?;
         self.check_rights(id, &body, cx)?;
         let device = self.signer.device;
-        let room = self
-            .rooms
-            .get_mut(&id)
-            .ok_or(CommandError::NoConversation)?;
+        let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
         if !room.conversation.is_active() {
             return Err(CommandError::Removed);
         }
         if !room.may_hold(&body) {
             return Err(CommandError::FamilyOnly);
         }
+        self.police(id, &body, cx)?;
+        let room = self
+            .rooms
+            .get_mut(&id)
+            .ok_or(CommandError::NoConversation)?;
         let content = Content {
             id: ContentId::new(cx.random16()),
             conversation: id,

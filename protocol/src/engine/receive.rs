@@ -271,7 +271,8 @@ impl Engine {
 
     pub(super) fn advance(&mut self, id: ConversationId, sender: DeviceId, sequence: u64) {
         if let Some(room) = self.rooms.get_mut(&id) {
-            room.peer(sender).delivered_through = sequence;
+            let peer = room.peer(sender);
+            peer.delivered_through = peer.delivered_through.max(sequence);
         }
     }
 
@@ -431,7 +432,13 @@ impl Engine {
         self.asks.remove(&(id, device));
     }
 
-    fn show(&mut self, id: ConversationId, content: &Content, signed: &[u8], cx: &mut Cx<'_>) {
+    pub(super) fn show(
+        &mut self,
+        id: ConversationId,
+        content: &Content,
+        signed: &[u8],
+        cx: &mut Cx<'_>,
+    ) {
         self.advance(id, content.sender, content.sequence);
         let Some(holder) = self.certificate_in(id, content.sender) else {
             self.unreadable("its sender does not belong to the family any more", cx);
@@ -467,6 +474,10 @@ impl Engine {
                 "it is a learning report outside the family's conversation",
                 cx,
             );
+            return;
+        }
+        // Nothing that acts may stand before this: what waits for another time comes by again.
+        if self.keeps_from_child(id, content, member, signed, cx) {
             return;
         }
         self.apply(id, content, member, signed, false, cx);

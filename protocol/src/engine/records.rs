@@ -32,7 +32,7 @@ pub(super) const REVOCATION: &[u8] = b"v/";
 /// Of another guardian, by salt.
 pub(super) const PROPOSAL: &[u8] = b"j/";
 /// A contact pass on its way, by its id.
-pub(super) const PASS: &[u8] = b"n/";
+pub(super) const PASS: &[u8] = b"pass/";
 /// What was last told about a family, by conversation and family.
 pub(super) const TOLD: &[u8] = b"u/";
 /// By mailbox.
@@ -41,6 +41,10 @@ pub(super) const INDEX: &[u8] = b"i/";
 pub(super) const GARBAGE: &[u8] = b"x/";
 /// An attachment that was fetched, until its sender is told: by conversation, sender and content.
 pub(super) const FETCHED: &[u8] = b"f/";
+/// How many messages a child sent to others today.
+pub(super) const DAY_COUNT: &[u8] = b"day-count";
+/// A content that waits for the end of quiet time, by order of showing.
+pub(super) const RESTING: &[u8] = b"n/";
 
 /// History: a shown content, by conversation and order of showing.
 pub(super) const MESSAGE: &[u8] = b"m/";

@@ -24,7 +24,7 @@ impl Engine {
         if !room.conversation.is_active() {
             return Err(CommandError::Removed);
         }
-        if !self.session.is_attached() {
+        if !self.session.is_attached() || self.types_unseen(id, cx.now) {
             return Ok(());
         }
         let key = room.conversation.signal_key()?;
@@ -73,6 +73,7 @@ impl Engine {
             let member = DeviceId::try_from(&signal.sender_device)
                 .ok()
                 .filter(|device| room.conversation.leaf(*device).is_some())
+                .filter(|device| !self.rests(*id, *device, cx.now))
                 .and_then(|device| self.member_in(*id, device));
             if let Some(member) =
                 member.filter(|_| signal.typing && signal.conversation.as_ref() == id.as_bytes())

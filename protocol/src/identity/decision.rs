@@ -4,9 +4,9 @@ use prost::Message;
 
 use super::log::LogError;
 use super::pass::ContactPass;
-use super::policy::Policy;
 use crate::ids::{DeviceId, MemberId, PassId};
 use crate::limits;
+use crate::policy::Policy;
 use crate::primitives::sign::PublicKey;
 use crate::wire::{self, decision::Body};
 
@@ -181,7 +181,7 @@ impl Decision {
             Body::RevokePass(revoke) => Self::RevokePass(PassId::try_from(&revoke.pass)?),
             Body::SetPolicy(set) => Self::SetPolicy {
                 child: MemberId::try_from(&set.child)?,
-                policy: Policy::from_wire(set.policy.ok_or(LogError::Field("policy"))?)?,
+                policy: Policy::from_wire(&set.policy.ok_or(LogError::Field("policy"))?)?,
             },
             Body::Settings(settings) => Self::Settings(Settings::from_wire(settings)?),
             Body::Object(object) => Self::Object {

@@ -5,8 +5,8 @@ mod clock;
 mod decision;
 mod head;
 mod log;
+mod narrowing;
 mod pass;
-mod policy;
 mod statement;
 
 pub use clock::{Clock, Heard, Lease, clock_record, read_clock_record};
@@ -16,7 +16,4 @@ pub use log::{
     Certificate, FamilyLog, Freeze, LogError, Member, PassEntry, Removal, Shown, Standing,
 };
 pub use pass::{ContactPass, PassError, PassGuardian, PassSide, PassTerms, Supervision};
-pub use policy::{
-    KIND_PHOTO, KIND_PROGRESS, KIND_STICKER, KIND_TEXT, KIND_VOICE, KINDS_ALL, Policy, QuietHours,
-};
 pub use statement::{Statement, sign_consent, sign_statement};

@@ -53,7 +53,7 @@ pub struct PassTerms {
     pub pass: PassId,
     /// The two families.
     pub sides: [PassSide; 2],
-    /// Kinds of content, [`super::KIND_TEXT`] and so on.
+    /// Kinds of content, bits of [`crate::content::kinds`].
     pub kinds: u32,
     /// The first day on which it holds.
     pub first_day: Day,
@@ -167,7 +167,7 @@ impl ContactPass {
         &self.terms.sides
     }
 
-    /// Allowed kinds of content, [`super::KIND_TEXT`] and so on.
+    /// Allowed kinds of content, bits of [`crate::content::kinds`].
     #[must_use]
     pub const fn kinds(&self) -> u32 {
         self.terms.kinds

@@ -9,7 +9,7 @@ use crate::day::{DAY_MS, Timestamp};
 use crate::wire;
 
 /// Minutes of a day.
-pub(super) const DAY_MINUTES: u16 = 24 * 60;
+pub(crate) const DAY_MINUTES: u16 = 24 * 60;
 /// One bit for each day of the week.
 pub(super) const WEEKDAYS_ALL: u8 = 0x7F;
 /// Local days whose spans are laid out: a week, and the two before that may reach into it
@@ -27,7 +27,7 @@ pub struct QuietHours {
     /// First minute of the local day, 0 to 1,439.
     pub from_minute: u16,
     /// First minute that is not quiet any more, 0 to 1,439; of the next day unless it is
-    /// more than `from_minute`. Equal ones make a whole day.
+    /// more than `from_minute`. So 0 is midnight, and equal ones make a whole day.
     pub to_minute: u16,
 }
 

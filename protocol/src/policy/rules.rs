@@ -4,12 +4,8 @@ use super::quiet::{Quiet, quiet_at};
 use super::{QuietHours, Zone};
 use crate::content::kinds;
 use crate::day::Timestamp;
+use crate::limits::{QUIET_HOURS_MAX, TIME_ZONE_BYTES_MAX};
 use crate::wire;
-
-/// Spans of quiet hours: four for each day of a week, and four more.
-const QUIET_MAX: usize = 32;
-/// Bytes of a time zone's name; the longest has 32.
-const TIME_ZONE_BYTES_MAX: usize = 64;
 
 /// What a child may do with others; guardians are always reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +28,11 @@ pub enum PolicyError {
     /// The database that is built in does not know the zone.
     #[error("there is no time zone {0:?}; they are named like \"Europe/Berlin\"")]
     TimeZone(String),
-    /// The zone's name is longer than any.
-    #[error("the name of a time zone has at most {TIME_ZONE_BYTES_MAX} bytes")]
+    /// The zone's name can't be one.
+    #[error("the name of a time zone has 1 to {TIME_ZONE_BYTES_MAX} characters without spaces")]
     TimeZoneName,
     /// Too many spans.
-    #[error("there can be at most {QUIET_MAX} quiet times")]
+    #[error("there can be at most {QUIET_HOURS_MAX} quiet times")]
     TooMany,
     /// A span out of bounds.
     #[error(
@@ -71,10 +67,13 @@ impl Policy {
     }
 
     fn check_bounds(&self) -> Result<(), PolicyError> {
-        if self.time_zone.len() > TIME_ZONE_BYTES_MAX {
+        let zone = self.time_zone.as_bytes();
+        let is_spelled = (1..=TIME_ZONE_BYTES_MAX).contains(&zone.len())
+            && zone.iter().all(u8::is_ascii_graphic);
+        if !is_spelled {
             return Err(PolicyError::TimeZoneName);
         }
-        if self.quiet.len() > QUIET_MAX {
+        if self.quiet.len() > QUIET_HOURS_MAX {
             return Err(PolicyError::TooMany);
         }
         if !self.quiet.iter().all(|quiet| quiet.is_in_bounds()) {
@@ -101,7 +100,7 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] of the bounds.
     pub fn from_wire(policy: &wire::Policy) -> Result<Self, PolicyError> {
-        if policy.quiet.len() > QUIET_MAX {
+        if policy.quiet.len() > QUIET_HOURS_MAX {
             return Err(PolicyError::TooMany);
         }
         let quiet = policy.quiet.iter().map(QuietHours::from_wire);

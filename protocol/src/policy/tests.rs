@@ -391,6 +391,34 @@ fn messages_are_counted_by_the_local_day() {
 }
 
 #[test]
+fn what_rests_and_what_is_left() {
+    let policy = Policy {
+        messages_per_day: 2,
+        kinds: kinds::TEXT,
+        ..quiet("UTC", &[span(ALL_WEEK, (20, 0), (7, 0))])
+    };
+    let (day, night) = (utc(2026, 6, 1, 12, 0), utc(2026, 6, 1, 23, 0));
+    assert_eq!(policy.rest(day), None);
+    assert!(matches!(policy.rest(night), Some(Why::Quiet(_))));
+    let paused = Policy {
+        paused: true,
+        ..policy.clone()
+    };
+    assert_eq!(paused.rest(day), Some(Why::Paused));
+    assert_eq!(Policy::open("UTC").rest(night), None);
+    assert!(policy.allows_kind(kinds::TEXT));
+    assert!(policy.allows_kind(0), "reactions go with any");
+    assert!(!policy.allows_kind(kinds::PHOTO));
+    let mut count = DayCount::default();
+    for left in [2, 1, 0, 0] {
+        assert_eq!(policy.left_today(day, count), Some(left));
+        count = policy.count(&text(), Audience::Others, day, count);
+    }
+    assert_eq!(policy.left_today(day.plus_ms(24 * HOUR_MS), count), Some(2));
+    assert_eq!(Policy::open("UTC").left_today(day, count), None);
+}
+
+#[test]
 fn no_time_is_too_far() {
     let policy = Policy {
         messages_per_day: 1,

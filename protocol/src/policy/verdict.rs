@@ -83,20 +83,42 @@ impl Policy {
             return Some(Why::Paused);
         }
         let kind = body.kind_bit();
-        if kind & !self.kinds != 0 {
+        if !self.allows_kind(kind) {
             return Some(Why::Kind(kinds::name(kind)));
         }
-        match self.quiet(now) {
-            Quiet::Until(end) => return Some(Why::Quiet(end)),
-            Quiet::Always => return Some(Why::AlwaysQuiet),
-            Quiet::From(_) | Quiet::Never => {}
+        let rest = self.rest(now);
+        if rest.is_some() || kind == 0 {
+            return rest;
         }
-        let is_over = self.messages_per_day > 0
-            && kind != 0
-            && count.on(self.zone().day(now)).sent >= self.messages_per_day;
-        is_over.then_some(Why::Limit {
+        (self.left_today(now, count) == Some(0)).then_some(Why::Limit {
             messages: self.messages_per_day,
         })
+    }
+
+    /// Whether contents of this kind, a bit of [`kinds`] or 0, go and come at all.
+    #[must_use]
+    pub const fn allows_kind(&self, kind: u32) -> bool {
+        kind & !self.kinds == 0
+    }
+
+    /// Why nothing at all goes to others, or comes from them, at this moment.
+    #[must_use]
+    pub fn rest(&self, now: Timestamp) -> Option<Why> {
+        if self.paused {
+            return Some(Why::Paused);
+        }
+        match self.quiet(now) {
+            Quiet::Until(end) => Some(Why::Quiet(end)),
+            Quiet::Always => Some(Why::AlwaysQuiet),
+            Quiet::From(_) | Quiet::Never => None,
+        }
+    }
+
+    /// Messages to others that are left of the local day; `None`: as many as one likes.
+    #[must_use]
+    pub fn left_today(&self, now: Timestamp, count: DayCount) -> Option<u32> {
+        let sent = || count.on(self.zone().day(now)).sent;
+        (self.messages_per_day > 0).then(|| self.messages_per_day.saturating_sub(sent()))
     }
 
     /// The count after a content was sent. Only messages to others count; reactions, edits

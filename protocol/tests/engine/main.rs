@@ -17,6 +17,7 @@ mod fuzz;
 mod healing;
 mod life;
 mod members;
+mod policing;
 mod races;
 mod relay;
 mod relay_faults;

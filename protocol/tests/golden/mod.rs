@@ -300,6 +300,7 @@ fn family_logs() {
             Err(LogError::Id(_)) => "id",
             Err(LogError::Entry) => "entry",
             Err(LogError::Pass(_)) => "pass",
+            Err(LogError::Policy(_)) => "policy",
             Err(LogError::Empty) => "empty",
             Err(LogError::Full) => "full",
             Err(LogError::Family) => "family",

@@ -3,6 +3,7 @@
 use crate::day::Day;
 use crate::identity::pass::PassError;
 use crate::ids::IdLengthError;
+use crate::policy::PolicyError;
 
 /// Why a statement does not extend a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum LogError {
     /// A contact pass that does not hold.
     #[error("a statement of the family log carries a contact pass that does not hold")]
     Pass(#[from] PassError),
+    /// A policy out of bounds.
+    #[error("a statement of the family log carries a policy that can't be")]
+    Policy(#[from] PolicyError),
     /// A log without statements.
     #[error("the family log is empty")]
     Empty,

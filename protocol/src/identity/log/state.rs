@@ -8,9 +8,9 @@ use super::error::LogError;
 use crate::day::Day;
 use crate::identity::decision::{AddedDevice, AddedMember, Decision, Role, Settings};
 use crate::identity::pass::ContactPass;
-use crate::identity::policy::Policy;
 use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
+use crate::policy::Policy;
 use crate::primitives::sign::PublicKey;
 
 /// A person of the family.

@@ -7,9 +7,9 @@ use super::rules::Freeze;
 use super::state::{Certificate, Member, PassEntry, Removal, Standing};
 use crate::day::Day;
 use crate::identity::decision::{Decision, Settings};
-use crate::identity::policy::Policy;
 use crate::identity::statement::Statement;
 use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
+use crate::policy::Policy;
 use crate::primitives::sign::PublicKey;
 use crate::wire;
 

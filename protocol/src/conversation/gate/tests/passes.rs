@@ -1,8 +1,9 @@
 //! Which children are together, and which guardians with them.
 
 use super::world::{Contact, DAY, LAST, World, pass_id, row};
+use crate::content::kinds;
 use crate::conversation::gate::Refusal;
-use crate::identity::{Decision, KINDS_ALL, PassTerms};
+use crate::identity::{Decision, PassTerms};
 
 /// A guardian brings the other family's child to its own.
 fn meeting(name: &'static str, world: &World) -> super::world::Row {
@@ -31,7 +32,7 @@ fn two_children_meet_under_a_pass_that_both_families_hold_to() {
             .is_refused(&refusal);
     }
     let other = PassTerms {
-        kinds: KINDS_ALL - 1,
+        kinds: kinds::ALL - 1,
         ..none.pass(1).terms().clone()
     };
     let other = crate::identity::ContactPass::new(other).unwrap();

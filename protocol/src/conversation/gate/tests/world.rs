@@ -3,12 +3,13 @@
 //! Member `n` of family `f` (1, 2, 3) has the id `10 f + n`: guardians 1 and 2, children 5 and
 //! 6. Device `100 + m` is member `m`'s, and `200 + m` their second one.
 
+use crate::content::kinds;
 use crate::conversation::gate::{Change, NewLeaf, Refusal, judge};
 use crate::conversation::{ConversationContext, ConversationKind, OwnAddress, Parties, Party};
 use crate::day::Day;
 use crate::identity::{
-    AddedDevice, AddedMember, ContactPass, Decision, FamilyLog, KINDS_ALL, PassGuardian, PassSide,
-    PassTerms, Role, Settings, Shown, Supervision,
+    AddedDevice, AddedMember, ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms,
+    Role, Settings, Shown, Supervision,
 };
 use crate::ids::{ConversationId, DeviceId, FamilyId, MailboxId, MemberId, PassId};
 use crate::primitives::sign::SecretKey;
@@ -167,7 +168,7 @@ impl World {
         ContactPass::new(PassTerms {
             pass: pass_id(n),
             sides: sides.map(side),
-            kinds: KINDS_ALL,
+            kinds: kinds::ALL,
             first_day: Day(DAY),
             last_day: Day(LAST),
         })

@@ -13,12 +13,14 @@ mod random;
 mod rules;
 
 use super::FamilyLog;
+use crate::content::kinds;
 use crate::day::Day;
 use crate::identity::{
-    AddedDevice, AddedMember, ContactPass, Decision, KINDS_ALL, LogError, PassGuardian, PassSide,
-    PassTerms, Policy, Role, Settings, Supervision,
+    AddedDevice, AddedMember, ContactPass, Decision, LogError, PassGuardian, PassSide, PassTerms,
+    Role, Settings, Supervision,
 };
 use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
+use crate::policy::Policy;
 use crate::primitives::sign::SecretKey;
 use crate::wire;
 use rand::SeedableRng;
@@ -91,7 +93,7 @@ pub(super) fn pass(n: u8, family: FamilyId, of: u8, guardians: &[u8]) -> Contact
                 guardians: vec![],
             },
         ],
-        kinds: KINDS_ALL,
+        kinds: kinds::ALL,
         first_day: Day(10),
         last_day: Day(300),
     })
@@ -102,7 +104,7 @@ pub(super) fn policy(messages_per_day: u32) -> Policy {
     Policy {
         time_zone: "Europe/Zurich".into(),
         quiet: vec![],
-        kinds: KINDS_ALL,
+        kinds: kinds::ALL,
         messages_per_day,
         paused: false,
     }
