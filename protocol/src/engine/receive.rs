@@ -9,6 +9,7 @@ use super::records;
 use super::state::Cx;
 use crate::content::{Content, ContentIn};
 use crate::day::Timestamp;
+use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire::{self, SequenceRange};
 
@@ -109,8 +110,8 @@ impl Engine {
         let content = ContentIn::parse(&signed).and_then(|content| content.verify(&key));
         match content {
             Ok(content)
-                if content.sender == device
-                    && content.conversation == id
+                if (content.sender == device || planted(Fault::ContentSender))
+                    && (content.conversation == id || planted(Fault::ContentConversation))
                     && device != self.signer.device =>
             {
                 self.arrived(id, &content, hint.start, signed, cx);
@@ -149,6 +150,9 @@ impl Engine {
             peer.delivered_through = start.saturating_sub(1);
         }
         let next = peer.delivered_through.saturating_add(1);
+        if planted(Fault::ContentOrder) {
+            return self.show(id, content, &signed, cx);
+        }
         if sequence < next || self.held.contains_key(&(id, sender, sequence)) {
             // Its sender does not know that we have it.
             self.counters.duplicates += 1;
@@ -423,7 +427,7 @@ impl Engine {
             self.unreadable("its sender does not belong to the family any more", cx);
             return;
         };
-        if self.index.contains_key(&content.id) {
+        if self.index.contains_key(&content.id) && !planted(Fault::ContentAgain) {
             self.unreadable("its id was used before", cx);
             return;
         }

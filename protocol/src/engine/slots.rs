@@ -5,6 +5,7 @@ use super::io::Event;
 use super::records;
 use super::state::{Cx, Stuck};
 use crate::conversation::{ConversationError, ConversationKind, Incoming, open_commit};
+use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -122,6 +123,9 @@ impl Engine {
             return Taken::Void;
         };
         let own = self.signer.device;
+        if planted(Fault::EarlyDrop) && room.conversation.has_pending_commit() {
+            drop(room.conversation.drop_own());
+        }
         let opened = (|| {
             let token = room.conversation.slot_token()?;
             let key = room.conversation.commit_key()?;

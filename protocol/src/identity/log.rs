@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::statement::{self, AddedDevice, AddedMember, Decision, Statement, sign_statement};
 use crate::day::Day;
+use crate::faults::{Fault, planted};
 use crate::ids::{DeviceId, FamilyId, IdLengthError, MemberId};
 use crate::labels;
 use crate::limits;
@@ -216,7 +217,7 @@ impl FamilyLog {
             .values()
             .filter_map(|member| member.identity_key.as_ref())
             .any(|key| signed_by(signed, key));
-        if !guardian_signed {
+        if !guardian_signed && !planted(Fault::Statement) {
             return Err(LogError::Signature);
         }
         match statement.decision {
