@@ -327,6 +327,7 @@ impl Engine {
             cx,
         );
         self.collect_left(id, device, cx);
+        self.forget_recipient(id, device, cx);
         if let Some(room) = self.rooms.get_mut(&id) {
             room.peers.remove(&device);
         }

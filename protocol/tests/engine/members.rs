@@ -288,6 +288,55 @@ fn a_removed_device_goes_on_with_its_other_conversations() {
 }
 
 #[test]
+fn what_was_sealed_for_a_device_stays_when_it_is_removed() {
+    let mut world = World::new();
+    world.family();
+    let room = world.room("mum", &["dad", "kid"], "Three");
+    world.text("kid", room, "hi");
+    world.settle();
+    let kid = world.device("kid").engine.device();
+    let mut dad = outlaw(&mut world, "dad", room);
+    world.disconnect("dad");
+    world.relay.full = Some(world.mailbox("kid"));
+    world.text("mum", room, "for all three");
+    world.disconnect("mum");
+    let sealed = |world: &World| -> Vec<bytes::Bytes> {
+        let sends = world.devices["mum"].store.iter();
+        sends
+            .filter(|(key, _)| key.class == RecordClass::State && key.name.starts_with(b"s/"))
+            .map(|(_, value)| wire::PendingSendRecord::decode(value.as_slice()).unwrap())
+            .filter(|send| send.conversation.as_ref() == room.as_bytes())
+            .flat_map(|send| send.deliveries)
+            .map(|delivery| delivery.message_id)
+            .collect()
+    };
+    let waiting = sealed(&world);
+    assert!(!waiting.is_empty(), "something waits for the tablet");
+    dad.offer(
+        &mut world,
+        ProposedChange {
+            remove: vec![kid],
+            ..ProposedChange::default()
+        },
+    );
+    let seen = world.relay.seen.len();
+    world.relay.full = None;
+    world.connect("mum");
+    world.settle();
+    let removed =
+        |event: &Event| matches!(event, Event::DeviceRemoved { device, .. } if *device == kid);
+    assert_eq!(world.count("mum", removed), 1);
+    let left = world.relay.seen[seen..].iter();
+    let left = left.filter(|(_, id, _)| waiting.contains(id)).count();
+    assert_eq!(
+        left, 0,
+        "nothing leaves for a device that is known to be out"
+    );
+    assert_eq!(sealed(&world), Vec::<bytes::Bytes>::new());
+    assert!(world.device("mum").engine.is_settled());
+}
+
+#[test]
 fn a_forbidden_commit_ends_that_conversation_only() {
     let mut world = World::new();
     let family = world.family();
