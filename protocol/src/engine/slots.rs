@@ -111,8 +111,13 @@ impl Engine {
                 statements: vec![],
                 ..send.clone()
             };
-            cx.put_message(records::number(records::SEND, number), &rest);
-            self.sends.insert(number, rest);
+            if rest.deliveries.is_empty() {
+                // Nobody else is there to be told.
+                self.discard_send(number, &rest, cx);
+            } else {
+                cx.put_message(records::number(records::SEND, number), &rest);
+                self.sends.insert(number, rest);
+            }
             return if self.commit_won(&send, cx) {
                 Taken::Merged
             } else {
