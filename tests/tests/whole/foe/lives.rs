@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kinline_protocol::faults::{Fault, plant};
 use kinline_tests::foe::{FAMILY, Life, Manners};
 use rand::RngExt as _;
 
@@ -171,4 +172,23 @@ fn families_live_under_the_enemy() {
         "only {} lies reached a device",
         all.steps
     );
+}
+
+/// The planted faults that a relay can use without an accomplice are found by chance as well.
+#[test]
+fn what_a_relay_alone_can_use_is_found_by_chance() {
+    for fault in [
+        Fault::ContentOrder,
+        Fault::EarlyDrop,
+        Fault::ServerName,
+        Fault::DeliveryNumber,
+    ] {
+        let found = (0..10).find_map(|seed| {
+            let _left_out = plant(Some(fault));
+            Some(seed).zip(lived(seed, 1_000).0)
+        });
+        let (seed, what) = found.unwrap_or_else(|| panic!("{fault:?} went unnoticed"));
+        println!("{fault:?}: {what}");
+        assert_eq!(lived(seed, 1_000).0, None, "{fault:?}, not left out");
+    }
 }
