@@ -33,6 +33,9 @@ pub mod engine;
 #[cfg(feature = "client")]
 pub mod envelope;
 #[cfg(feature = "client")]
+#[doc(hidden)]
+pub mod faults;
+#[cfg(feature = "client")]
 pub mod identity;
 #[cfg(feature = "client")]
 pub mod pairing;

@@ -11,7 +11,8 @@
 //! - Processes: [`relay`], [`chat`] (a device that is fed line by line), [`shell`] (one call of
 //!   `kinline-sim` each), [`people`] (devices in this process).
 //! - Faults: [`tap`] sits between devices and relay and kills, cuts or mutes at a chosen frame;
-//!   [`sqlite`] takes the newest writes away; [`stranger`] says what no device would say.
+//!   [`sqlite`] takes the newest writes away; [`stranger`] says what no device would say;
+//!   [`foe`] is a relay that lies.
 //! - Oracles: [`record`] judges the relay by what went over the wire, [`judge`] judges screens by
 //!   what was said. Neither asks the code under test. Each has planted faults that it must catch.
 //!
@@ -22,10 +23,12 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     reason = "a harness: what goes wrong here ends the test that uses it, with the place and the reason"
 )]
 
 pub mod chat;
+pub mod foe;
 pub mod judge;
 pub mod patience;
 pub mod people;

@@ -11,6 +11,7 @@ use crate::conversation::{
     Conversation, ConversationContext, ConversationError, ConversationKind, Leaf, OwnAddress,
     Parties, Refusal, StorageEntries,
 };
+use crate::faults::{Fault, planted};
 use crate::identity::{FamilyLog, Role};
 use crate::ids::{ConversationId, DeviceId, MemberId};
 use crate::limits;
@@ -178,7 +179,7 @@ impl Engine {
         let paired = self.record.family.as_ref() == log.family().as_bytes();
         let head = <[u8; 32]>::try_from(self.record.pairing_head.as_ref())
             .map_err(|_| WelcomeError::Family)?;
-        if paired && log.contains_head(&head) {
+        if (paired && log.contains_head(&head)) || planted(Fault::WelcomeFamily) {
             Ok(())
         } else {
             Err(WelcomeError::Family)
@@ -302,7 +303,7 @@ fn admit(
     }
     let devices: Vec<DeviceId> = leaves.iter().map(|leaf| leaf.device).collect();
     let people = parties.certificates_of(&devices);
-    for leaf in leaves {
+    for leaf in leaves.iter().filter(|_| !planted(Fault::WelcomeLeaf)) {
         let certificate = parties.certificate(&leaf.device).ok_or(Refusal::Stranger)?;
         if certificate.signature_key != leaf.signature_key {
             return Err(Refusal::Key);

@@ -10,6 +10,7 @@ use super::state::Cx;
 use crate::content::{Content, ContentIn};
 use crate::conversation::message_epoch;
 use crate::day::Timestamp;
+use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire::{self, SequenceRange};
 
@@ -112,8 +113,8 @@ impl Engine {
         let content = ContentIn::parse(&signed).and_then(|content| content.verify(&key));
         match content {
             Ok(content)
-                if content.sender == device
-                    && content.conversation == id
+                if (content.sender == device || planted(Fault::ContentSender))
+                    && (content.conversation == id || planted(Fault::ContentConversation))
                     && device != self.signer.device =>
             {
                 self.arrived(id, &content, hint.start, signed, cx);
@@ -163,6 +164,9 @@ impl Engine {
             peer.delivered_through = start.saturating_sub(1);
         }
         let next = peer.delivered_through.saturating_add(1);
+        if planted(Fault::ContentOrder) {
+            return self.show(id, content, &signed, cx);
+        }
         if sequence < next || self.held.contains_key(&(id, sender, sequence)) {
             // Its sender does not know that we have it.
             self.counters.duplicates += 1;
@@ -460,7 +464,8 @@ impl Engine {
             // Its sender never learns of it.
             return;
         }
-        if let Some(known) = self.index.get(&content.id) {
+        let known = self.index.get(&content.id);
+        if let Some(known) = known.filter(|_| !planted(Fault::ContentAgain)) {
             if known.sender_device.as_ref() == content.sender.as_bytes() {
                 // Said again by a device that came back.
                 self.counters.duplicates += 1;

@@ -464,6 +464,44 @@ impl Engine {
         }
     }
 
+    /// What was sealed for a device that left, and has not gone out, never does.
+    pub(super) fn forget_recipient(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        cx: &mut Cx<'_>,
+    ) {
+        let is_left = |to: &Bytes| to.as_ref() == device.as_bytes();
+        let of = |send: &wire::PendingSendRecord| {
+            send.conversation.as_ref() == id.as_bytes() && send.devices.iter().any(is_left)
+        };
+        let found = self.sends.iter().filter(|(_, send)| of(send));
+        let found: Vec<(u64, wire::PendingSendRecord)> = found
+            .map(|(number, send)| (*number, send.clone()))
+            .collect();
+        for (number, send) in found {
+            let all = send.deliveries.iter().zip(&send.devices);
+            let (left, kept): (Vec<_>, Vec<_>) = all.partition(|(_, to)| is_left(to));
+            let left = left.iter().map(|(delivery, _)| &delivery.mailbox);
+            self.session.rests.release(left);
+            if kept.is_empty() && send.commit.is_none() {
+                self.discard_send(number, &send, cx);
+                continue;
+            }
+            let (deliveries, devices) = kept
+                .into_iter()
+                .map(|(delivery, to)| (delivery.clone(), to.clone()))
+                .unzip();
+            let rest = wire::PendingSendRecord {
+                deliveries,
+                devices,
+                ..send.clone()
+            };
+            cx.put_message(records::number(records::SEND, number), &rest);
+            self.sends.insert(number, rest);
+        }
+    }
+
     /// What became of a content that was on its way to a device.
     fn mark(
         &mut self,

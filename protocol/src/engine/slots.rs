@@ -5,6 +5,7 @@ use super::io::Event;
 use super::records;
 use super::state::{Cx, Stuck};
 use crate::conversation::{ConversationError, ConversationKind, Incoming, open_commit};
+use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -114,8 +115,13 @@ impl Engine {
                 news: vec![],
                 ..send.clone()
             };
-            cx.put_message(records::number(records::SEND, number), &rest);
-            self.sends.insert(number, rest);
+            if rest.deliveries.is_empty() {
+                // Nobody else is there to be told.
+                self.discard_send(number, &rest, cx);
+            } else {
+                cx.put_message(records::number(records::SEND, number), &rest);
+                self.sends.insert(number, rest);
+            }
             return if self.commit_won(&send, cx) {
                 Taken::Merged
             } else {
@@ -127,6 +133,9 @@ impl Engine {
             return Taken::Void;
         };
         let own = self.signer.device;
+        if planted(Fault::EarlyDrop) && room.conversation.has_pending_commit() {
+            drop(room.conversation.drop_own());
+        }
         let opened = (|| {
             let token = room.conversation.slot_token()?;
             let key = room.conversation.commit_key()?;
@@ -358,6 +367,7 @@ impl Engine {
             cx,
         );
         self.collect_left(id, device, cx);
+        self.forget_recipient(id, device, cx);
         if let Some(room) = self.rooms.get_mut(&id) {
             room.peers.remove(&device);
         }

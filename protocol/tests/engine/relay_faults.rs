@@ -65,6 +65,38 @@ fn a_miscount_ends_the_connection_and_what_follows_it_is_not_heard() {
 }
 
 #[test]
+fn a_lonely_change_whose_answer_is_lost_is_done_when_its_slot_shows_it() {
+    let mut world = World::new();
+    world.add("mum");
+    world.connect("mum");
+    world.command(
+        "mum",
+        Command::CreateFamily {
+            family_name: "Reed".into(),
+            guardian_name: "Anna".into(),
+        },
+    );
+    world.settle();
+    let family = world.device("mum").engine.family_conversation().unwrap();
+    world.relay.answer_sends = false;
+    world.command(
+        "mum",
+        Command::SelfUpdate {
+            conversation: family,
+        },
+    );
+    world.disconnect("mum");
+    world.relay.answer_sends = true;
+    world.connect("mum");
+    world.settle();
+    assert_eq!(world.epoch("mum", family), 1);
+    assert!(
+        world.device("mum").engine.is_settled(),
+        "nothing is left to be sent to nobody"
+    );
+}
+
+#[test]
 fn answers_to_nobody_change_nothing() {
     let mut world = World::new();
     let family = world.family();

@@ -15,6 +15,7 @@ mod attached;
 mod bad_input;
 mod day;
 mod device_killed;
+mod foe;
 mod mailbox;
 mod photo_killed;
 mod relay_killed;

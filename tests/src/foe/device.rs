@@ -1,0 +1,132 @@
+//! A device without a socket: its engine, its store, and what can be read out of that.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use kinline_protocol::conversation::{
+    Conversation, ConversationContext, Crypto, Leaf, StorageEntries,
+};
+use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
+use kinline_protocol::engine::{Engine, view};
+use kinline_protocol::ids::ConversationId;
+use kinline_protocol::wire;
+use openmls_libcrux_crypto::CryptoProvider;
+
+use super::honest::Line;
+
+/// What stories call a device.
+pub type Name = &'static str;
+
+/// A device.
+pub struct Device {
+    /// Its engine.
+    pub engine: Engine,
+    /// What it has persisted.
+    pub store: BTreeMap<RecordKey, Vec<u8>>,
+    /// Whose it is, as the family log says it.
+    pub person: &'static str,
+    /// Its connection.
+    pub line: Option<Line>,
+    /// Hello was said on it.
+    pub greeted: bool,
+    /// What it has not been told yet.
+    pub inputs: VecDeque<Input>,
+    /// It lies in a drawer and is never switched on again.
+    pub retired: bool,
+}
+
+/// What the store of a device says about a conversation.
+pub struct Look {
+    /// Its epoch.
+    pub epoch: u64,
+    /// What all members are to agree on.
+    pub context: ConversationContext,
+    /// Who is in it.
+    pub leaves: Vec<Leaf>,
+    /// Names the epoch: two pasts have two tokens. Empty for who was taken out.
+    pub token: Vec<u8>,
+}
+
+/// A cryptography provider of one's own.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn crypto() -> Crypto {
+    Arc::new(CryptoProvider::new().unwrap())
+}
+
+impl Device {
+    /// State records whose names begin so; the rest of the name and the value.
+    #[must_use]
+    pub fn state(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let state = self
+            .store
+            .iter()
+            .filter(|(key, _)| key.class == RecordClass::State);
+        state
+            .filter_map(|(key, value)| {
+                Some((key.name.strip_prefix(prefix)?.to_vec(), value.clone()))
+            })
+            .collect()
+    }
+
+    /// A state record.
+    ///
+    /// # Panics
+    /// When it is missing or damaged.
+    #[must_use]
+    pub fn record<M: prost::Message + Default>(&self, name: &[u8]) -> M {
+        let key = RecordKey {
+            class: RecordClass::State,
+            name: name.to_vec(),
+        };
+        M::decode(self.store[&key].as_slice()).unwrap()
+    }
+
+    /// The mailbox and the keys.
+    #[must_use]
+    pub fn keys(&self) -> wire::DeviceRecord {
+        self.record(b"device")
+    }
+
+    /// The MLS state of a conversation, taken out of the store.
+    #[must_use]
+    pub fn conversation(&self, id: ConversationId) -> Option<Conversation> {
+        let prefix = [b"g/".as_slice(), id.as_bytes()].concat();
+        let entries: StorageEntries = self.state(&prefix).into_iter().collect();
+        Conversation::load(&crypto(), id, entries).ok()
+    }
+
+    /// Looks into a conversation from outside.
+    #[must_use]
+    pub fn look(&self, id: ConversationId) -> Option<Look> {
+        let conversation = self.conversation(id)?;
+        let token = conversation.slot_token();
+        Some(Look {
+            epoch: conversation.epoch(),
+            context: conversation.context().ok()?,
+            leaves: conversation.leaves(),
+            token: token.map_or(vec![], |token| token.as_bytes().to_vec()),
+        })
+    }
+
+    /// What is on its screen.
+    #[must_use]
+    pub fn screen(&self) -> Vec<view::MessageView> {
+        let history = self
+            .store
+            .iter()
+            .filter(|(key, _)| key.class == RecordClass::History);
+        view::messages(history.map(|(key, value)| (key.name.clone(), value.clone())))
+    }
+
+    /// Takes its engine up again from what is persisted.
+    ///
+    /// # Panics
+    /// When that does not load.
+    pub fn restart(&mut self) {
+        self.inputs.clear();
+        self.engine = Engine::load(self.state(b"")).unwrap();
+    }
+}

@@ -1,0 +1,459 @@
+//! Watches devices from outside. It knows what each person did, and judges what screens, stores
+//! and frames show; it asks no code that it judges.
+//!
+//! Devices belong to houses: a conversation is open to the house that formed it, and to those
+//! that are let in by [`Oracle::open_to`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kinline_protocol::content::Body;
+use kinline_protocol::conversation::ConversationContext;
+use kinline_protocol::engine::io::Event;
+use kinline_protocol::identity::FamilyLog;
+use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
+use kinline_protocol::primitives::sign::PublicKey;
+use kinline_protocol::wire::{ClientFrame, client_frame::Body as C};
+
+use super::device::Look;
+
+/// A device that a guardian let in.
+#[derive(Debug, Clone)]
+struct Admitted {
+    key: PublicKey,
+    person: &'static str,
+    house: &'static str,
+    retired: bool,
+}
+
+/// A content that somebody wrote.
+#[derive(Debug, Clone)]
+struct Written {
+    conversation: ConversationId,
+    by: DeviceId,
+    /// Counts this device's contents there, from 1.
+    number: u64,
+    body: Body,
+    to: Vec<DeviceId>,
+}
+
+/// What one device showed of another in a conversation.
+#[derive(Debug, Default, Clone)]
+struct Heard {
+    last: u64,
+    gaps: Vec<(u64, u64)>,
+}
+
+/// The oracle.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// What must not be, and is.
+    pub faults: Vec<String>,
+    /// Conversations with two pasts.
+    pub forked: BTreeSet<ConversationId>,
+    /// Conversations that an accomplice ended for good.
+    pub spoilt: BTreeSet<ConversationId>,
+    admitted: BTreeMap<DeviceId, Admitted>,
+    written: BTreeMap<ContentId, Written>,
+    counts: BTreeMap<(DeviceId, ConversationId), u64>,
+    shown: BTreeMap<DeviceId, BTreeSet<ContentId>>,
+    heard: BTreeMap<(DeviceId, ConversationId, DeviceId), Heard>,
+    joined: BTreeSet<(DeviceId, ConversationId)>,
+    contexts: BTreeMap<ConversationId, ConversationContext>,
+    houses: BTreeMap<ConversationId, BTreeSet<&'static str>>,
+    pasts: BTreeMap<(ConversationId, u64), Vec<u8>>,
+    grants: BTreeMap<Vec<u8>, (ConversationId, DeviceId)>,
+    removals: BTreeSet<(ConversationId, DeviceId)>,
+    expelled: BTreeSet<DeviceId>,
+    /// Whoever was seen in a conversation.
+    leaves: BTreeMap<ConversationId, BTreeSet<DeviceId>>,
+    told: BTreeSet<(DeviceId, ConversationId, DeviceId)>,
+    given_up: BTreeSet<(ContentId, DeviceId)>,
+    refused: BTreeSet<(DeviceId, DeviceId)>,
+}
+
+impl Oracle {
+    fn fault(&mut self, what: String) {
+        if self.faults.len() < 50 && !self.faults.contains(&what) {
+            self.faults.push(what);
+        }
+    }
+
+    fn name(&self, device: DeviceId) -> String {
+        self.admitted
+            .get(&device)
+            .map_or_else(|| "a stranger".into(), |it| format!("{}'s", it.person))
+    }
+
+    // ---- what people did
+
+    /// A guardian let this device into a house, as this person's.
+    pub fn admit(
+        &mut self,
+        device: DeviceId,
+        key: PublicKey,
+        person: &'static str,
+        house: &'static str,
+    ) {
+        let admitted = Admitted {
+            key,
+            person,
+            house,
+            retired: false,
+        };
+        self.admitted.entry(device).or_insert(admitted);
+    }
+
+    /// A conversation is open to a second house.
+    pub fn open_to(&mut self, conversation: ConversationId, house: &'static str) {
+        self.houses.entry(conversation).or_default().insert(house);
+    }
+
+    /// This device is never switched on again: nobody waits for it.
+    pub fn retire(&mut self, device: DeviceId) {
+        if let Some(admitted) = self.admitted.get_mut(&device) {
+            admitted.retired = true;
+        }
+    }
+
+    /// Somebody who may took a device out of a conversation.
+    pub fn allow_removal(&mut self, conversation: ConversationId, device: DeviceId) {
+        self.removals.insert((conversation, device));
+    }
+
+    /// Somebody who may took a device out of its house: wherever it still is, nobody listens.
+    pub fn expel(&mut self, device: DeviceId) {
+        self.expelled.insert(device);
+    }
+
+    /// A content was written and is durable; `to` were there to read it.
+    pub fn wrote(
+        &mut self,
+        by: DeviceId,
+        conversation: ConversationId,
+        content: ContentId,
+        body: Body,
+        to: Vec<DeviceId>,
+    ) {
+        let number = self.counts.entry((by, conversation)).or_default();
+        *number += 1;
+        let written = Written {
+            conversation,
+            by,
+            number: *number,
+            body,
+            to,
+        };
+        if self.written.insert(content, written).is_some() {
+            self.fault("two contents have one id".into());
+        }
+    }
+
+    // ---- what devices show
+
+    /// An event of a device, after it was persisted; `log` is what it knows.
+    pub fn event(&mut self, viewer: DeviceId, event: &Event, log: Option<&FamilyLog>) {
+        match event {
+            Event::Message {
+                conversation,
+                content,
+                sender,
+                mine: false,
+                body,
+            } => {
+                let name = log.and_then(|log| log.members().get(sender));
+                let name = name.map_or("", |member| member.name.as_str());
+                self.showed(viewer, *conversation, *content, name, body);
+            }
+            Event::Joined { conversation, .. } => {
+                self.joined.insert((viewer, *conversation));
+            }
+            Event::Gap {
+                conversation,
+                device,
+                from,
+                through,
+            } => {
+                let heard = self.heard.entry((viewer, *conversation, *device));
+                heard.or_default().gaps.push((*from, *through));
+            }
+            Event::Delivered { content, device }
+            | Event::Read { content, device }
+            | Event::Fetched { content, device } => self.confirmed(viewer, *content, *device),
+            Event::Undelivered {
+                content, device, ..
+            } => {
+                self.given_up.insert((*content, *device));
+            }
+            Event::RecipientRefused { device, .. } => {
+                self.refused.insert((viewer, *device));
+            }
+            // Only a member's own words may end a conversation.
+            Event::Refused {
+                conversation,
+                sentence,
+            } if sentence.contains("can't be changed any more")
+                && !self.spoilt.contains(conversation)
+                && !self.is_haunted(*conversation) =>
+            {
+                let who = self.name(viewer);
+                self.fault(format!(
+                    "{who} device gives a conversation up that is sound"
+                ));
+            }
+            Event::DeviceRemoved {
+                conversation,
+                device,
+            } => {
+                if !self.removals.contains(&(*conversation, *device)) {
+                    let (viewer, device) = (self.name(viewer), self.name(*device));
+                    self.fault(format!(
+                        "{viewer} device follows a removal of {device} that nobody may make"
+                    ));
+                }
+                self.told.insert((viewer, *conversation, *device));
+            }
+            _ => {}
+        }
+    }
+
+    fn showed(
+        &mut self,
+        viewer: DeviceId,
+        conversation: ConversationId,
+        content: ContentId,
+        sender: &str,
+        body: &Body,
+    ) {
+        let who = self.name(viewer);
+        if !self.shown.entry(viewer).or_default().insert(content) {
+            return self.fault(format!("{who} device shows a content twice"));
+        }
+        let Some(written) = self.written.get(&content).cloned() else {
+            return self.fault(format!("{who} device shows what nobody wrote: {body:?}"));
+        };
+        if written.body != *body {
+            self.fault(format!("{who} device shows other words than were written"));
+        }
+        if written.conversation != conversation {
+            self.fault(format!(
+                "{who} device shows a content in a conversation it was not said in"
+            ));
+        }
+        let person = self.admitted.get(&written.by).map(|it| it.person);
+        if person != Some(sender) {
+            self.fault(format!(
+                "{who} device shows under {sender:?} what {person:?} wrote"
+            ));
+        }
+        let heard = self.heard.entry((viewer, conversation, written.by));
+        let heard = heard.or_default();
+        if written.number <= heard.last {
+            let (number, last) = (written.number, heard.last);
+            return self.fault(format!("{who} device shows {number} after {last}"));
+        }
+        heard.last = written.number;
+    }
+
+    fn has(&self, device: DeviceId, content: ContentId) -> bool {
+        let shown = self.shown.get(&device);
+        shown.is_some_and(|shown| shown.contains(&content))
+    }
+
+    /// Whether a device that was taken out of its house is still in a conversation: what it
+    /// does there is refused by those who know, and they can't go on.
+    fn is_haunted(&self, id: ConversationId) -> bool {
+        let leaves = self.leaves.get(&id);
+        leaves.is_some_and(|leaves| {
+            let mut out = leaves.intersection(&self.expelled);
+            out.any(|device| !self.removals.contains(&(id, *device)))
+        })
+    }
+
+    /// Whether a device said visibly that it does without.
+    fn does_without(&self, device: DeviceId, written: &Written) -> bool {
+        let heard = self.heard.get(&(device, written.conversation, written.by));
+        heard.is_some_and(|heard| {
+            let mut gaps = heard.gaps.iter();
+            gaps.any(|(from, through)| (*from..=*through).contains(&written.number))
+        })
+    }
+
+    fn confirmed(&mut self, writer: DeviceId, content: ContentId, device: DeviceId) {
+        let Some(written) = self.written.get(&content) else {
+            let who = self.name(writer);
+            return self.fault(format!("{who} device hears of a content that nobody wrote"));
+        };
+        let out = self.expelled.contains(&writer) || self.expelled.contains(&device);
+        if !out && !self.has(device, content) && !self.does_without(device, written) {
+            let (writer, device) = (self.name(writer), self.name(device));
+            let number = written.number;
+            self.fault(format!(
+                "{writer} device believes that {device} has its content {number}, and it has not"
+            ));
+        }
+    }
+
+    // ---- what devices store
+
+    /// A look into a conversation as a device has stored it.
+    pub fn looked(&mut self, viewer: DeviceId, id: ConversationId, look: &Look) {
+        let who = self.name(viewer);
+        let house = self.admitted.get(&viewer).map(|it| it.house);
+        let houses = self
+            .houses
+            .entry(id)
+            .or_insert_with(|| house.into_iter().collect());
+        let mut wrong = Vec::new();
+        for leaf in &look.leaves {
+            self.leaves.entry(id).or_default().insert(leaf.device);
+            let known = self.admitted.get(&leaf.device);
+            let Some(known) = known.filter(|known| houses.contains(known.house)) else {
+                wrong.push(format!("{who} device has a leaf that no guardian let in"));
+                continue;
+            };
+            if known.key != leaf.signature_key {
+                wrong.push(format!(
+                    "{who} device has a leaf of {} under another key",
+                    known.person
+                ));
+            }
+            self.grants
+                .insert(leaf.address.grant.as_bytes().to_vec(), (id, leaf.device));
+        }
+        let first = self
+            .contexts
+            .entry(id)
+            .or_insert_with(|| look.context.clone());
+        let same = first.family == look.context.family
+            && first.kind == look.context.kind
+            && first.title == look.context.title;
+        if !same {
+            wrong.push(format!(
+                "{who} device is in a conversation that was turned into another one"
+            ));
+        }
+        for what in wrong {
+            self.fault(what);
+        }
+        if !look.token.is_empty() {
+            let past = self.pasts.entry((id, look.epoch));
+            if *past.or_insert_with(|| look.token.clone()) != look.token {
+                self.forked.insert(id);
+            }
+        }
+    }
+
+    /// The relay has lost what filled this slot: who had not followed never can.
+    pub fn lost(&mut self, token: &[u8]) {
+        let of = self.pasts.iter().filter(|(_, known)| *known == token);
+        let of: Vec<ConversationId> = of.map(|((id, _), _)| *id).collect();
+        self.forked.extend(of);
+    }
+
+    // ---- what devices say
+
+    /// A frame that a device sends.
+    pub fn said(&mut self, device: DeviceId, frame: &ClientFrame) {
+        let Some(C::Send(send)) = &frame.body else {
+            return;
+        };
+        let mut wrong = Vec::new();
+        for to in &send.deliveries {
+            if let Some((id, whom)) = self.grants.get(to.grant.as_ref())
+                && self.told.contains(&(device, *id, *whom))
+            {
+                wrong.push(format!(
+                    "{} device sends something to a device that it knows to be removed",
+                    self.name(device)
+                ));
+            }
+        }
+        for what in wrong {
+            self.fault(what);
+        }
+    }
+
+    // ---- the end
+
+    fn waits_for(&self, id: ConversationId, device: DeviceId) -> bool {
+        let known = self.admitted.get(&device);
+        known.is_some_and(|known| !known.retired)
+            && !self.expelled.contains(&device)
+            && self.joined.contains(&(device, id))
+            && !self.removals.contains(&(id, device))
+            && !self.forked.contains(&id)
+            && !self.spoilt.contains(&id)
+            && !self.is_haunted(id)
+    }
+
+    /// After all is quiet: everyone who came in is in the same epoch with the same leaves.
+    pub fn agree(&mut self, looks: &[(DeviceId, ConversationId, Look)]) {
+        let mut first: BTreeMap<ConversationId, (u64, BTreeSet<DeviceId>)> = BTreeMap::new();
+        for (device, id, look) in looks {
+            if !self.waits_for(*id, *device) {
+                continue;
+            }
+            let leaves: BTreeSet<DeviceId> = look.leaves.iter().map(|leaf| leaf.device).collect();
+            let here = (look.epoch, leaves);
+            let there = first.entry(*id).or_insert_with(|| here.clone());
+            if *there != here {
+                let what = format!(
+                    "{} device is in epoch {} of {:?} with {} leaves, another in {} with {}",
+                    self.name(*device),
+                    here.0,
+                    look.context.title,
+                    here.1.len(),
+                    there.0,
+                    there.1.len()
+                );
+                self.fault(what);
+            }
+        }
+    }
+
+    /// After all is quiet: everything is shown to everyone, or visibly given up.
+    pub fn nothing_is_missing(&mut self) {
+        let mut wrong = Vec::new();
+        for (content, written) in &self.written {
+            if !self.waits_for(written.conversation, written.by) {
+                continue;
+            }
+            for device in &written.to {
+                let settled = !self.waits_for(written.conversation, *device)
+                    || self.has(*device, *content)
+                    || self.does_without(*device, written)
+                    || self.given_up.contains(&(*content, *device))
+                    || self.refused.contains(&(written.by, *device));
+                if !settled {
+                    wrong.push(format!(
+                        "{} content {} never reached {} device, and nobody was told",
+                        self.name(written.by),
+                        written.number,
+                        self.name(*device)
+                    ));
+                }
+            }
+        }
+        for what in wrong {
+            self.fault(what);
+        }
+    }
+
+    /// Whether a device is (still) a reader of a conversation that can be mended.
+    #[must_use]
+    pub fn is_reader(&self, id: ConversationId, device: DeviceId) -> bool {
+        self.waits_for(id, device)
+    }
+
+    /// Whether a content is on a device's screen.
+    #[must_use]
+    pub fn is_shown(&self, device: DeviceId, content: ContentId) -> bool {
+        self.has(device, content)
+    }
+
+    /// How many contents were written.
+    #[must_use]
+    pub fn contents(&self) -> usize {
+        self.written.len()
+    }
+}

@@ -1,0 +1,6 @@
+//! Against the enemy's relay.
+
+mod accomplice;
+mod lives;
+mod planted;
+mod story;
