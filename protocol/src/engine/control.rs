@@ -35,19 +35,19 @@ impl Engine {
         let home = kind == ConversationKind::Family;
         match (control, kind) {
             (Control::Head(head), ConversationKind::Family | ConversationKind::Link) => {
-                self.hear_head(id, head, cx);
+                return self.hear_head(id, head, cx);
             }
             (Control::News(news), ConversationKind::Family) => {
-                self.news_told(id, content.sender, news, cx);
+                return self.news_told(id, content.sender, news, cx);
             }
             (Control::Proposal(proposal), ConversationKind::Family) => {
-                self.proposed(id, content.sender, proposal, cx);
+                return self.proposed(id, content.sender, proposal, cx);
             }
             (Control::PassOffer(offer), ConversationKind::Link) => {
-                self.pass_offered(id, offer, cx);
+                return self.pass_offered(id, offer, cx);
             }
             (Control::Setup(setup), ConversationKind::Family) => {
-                self.set_up(content.sender, setup, cx);
+                return self.set_up(content.sender, setup, cx);
             }
             (
                 Control::FriendRequest(_)
@@ -57,7 +57,7 @@ impl Engine {
                 _,
             ) if home => {}
             (Control::Leave, ConversationKind::Room | ConversationKind::Contact) => {
-                self.somebody_leaves(id, content.sender, cx);
+                return self.somebody_leaves(id, content.sender, cx);
             }
             _ => {
                 return self.unreadable("it says something that has no place there", cx);

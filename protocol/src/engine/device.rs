@@ -376,7 +376,7 @@ impl Engine {
         let unconfirmed = self
             .outbox
             .iter()
-            .filter(|(_, outgoing)| !super::outgoing::is_confirmed(outgoing))
+            .filter(|(_, outgoing)| !outgoing.control && !super::outgoing::is_confirmed(outgoing))
             .count();
         Counters {
             unconfirmed: unconfirmed as u64,

@@ -5,7 +5,7 @@ use kinline_protocol::conversation::{
 };
 use kinline_protocol::engine::io::{Event, RecordClass};
 use kinline_protocol::envelope::{self, Kind, Payload};
-use kinline_protocol::identity::{Decision, FamilyLog};
+use kinline_protocol::identity::FamilyLog;
 use kinline_protocol::ids::{ConversationId, DeviceId, MailboxId, MessageId};
 use kinline_protocol::primitives::sign::SecretKey;
 use kinline_protocol::secrets::Secret;
