@@ -34,10 +34,10 @@ impl Engine {
         };
         let home = kind == ConversationKind::Family;
         match (control, kind) {
-            (Control::Head(head), ConversationKind::Family | ConversationKind::Link) => {
+            (Control::Head(head), ConversationKind::Family) => {
                 return self.hear_head(id, head, cx);
             }
-            (Control::News(news), ConversationKind::Family) => {
+            (Control::News(news), ConversationKind::Family | ConversationKind::Link) => {
                 return self.news_told(id, content.sender, news, cx);
             }
             (Control::Proposal(proposal), ConversationKind::Family) => {

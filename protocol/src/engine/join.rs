@@ -164,6 +164,8 @@ impl Engine {
             self.supersede(old, id, cx);
         }
         self.learn(id, cx);
+        // Others of our family may have to come in too.
+        self.reconcile_due = true;
         cx.event(Event::Joined {
             conversation: id,
             title,

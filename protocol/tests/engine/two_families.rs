@@ -1,6 +1,8 @@
 //! Children of two families, and the guardians who decide.
 
-use kinline_protocol::engine::io::{Command, Event};
+use kinline_protocol::engine::CommandError;
+use kinline_protocol::engine::io::{Command, Event, PassWish, Silence};
+use kinline_protocol::identity::Supervision;
 
 use super::vocabulary::wish;
 use super::world::World;
@@ -50,7 +52,19 @@ fn a_revoked_pass_ends_it_even_while_that_tablet_is_off() {
     world.disconnect("kid");
     world.command("mum", Command::RevokePass { pass });
     world.settle();
-    world.text("leo", room, "after");
+    let late = world.try_command(
+        "leo",
+        Command::Send {
+            conversation: room,
+            body: kinline_protocol::content::Body::Text {
+                text: "after".into(),
+            },
+            reply_to: None,
+            disappear_seconds: 0,
+            blob: None,
+        },
+    );
+    assert!(matches!(late, Err(CommandError::Over)));
     world.settle();
     world.connect("kid");
     world.settle();
@@ -71,4 +85,146 @@ fn a_revoked_pass_ends_it_even_while_that_tablet_is_off() {
     assert!(!world.texts("leo").contains(&"psst".to_owned()));
     let gone = |event: &Event| matches!(event, Event::DeviceRemoved { .. });
     assert!(world.count("kid", gone) + world.count("leo", gone) >= 1);
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+fn days(world: &mut World, count: u64) {
+    for _ in 0..count * 4 {
+        world.pass(DAY_MS / 4);
+        world.settle();
+    }
+}
+
+fn talkers() -> (World, kinline_protocol::ids::ConversationId) {
+    let mut world = two_families();
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    let room = world.contact("kid");
+    (world, room)
+}
+
+#[test]
+fn leases_are_renewed_every_day_without_anyone_tapping() {
+    let (mut world, room) = talkers();
+    days(&mut world, 20);
+    world.text("kid", room, "still friends");
+    world.text("leo", room, "sure");
+    world.settle();
+    assert_eq!(world.texts("leo"), ["still friends", "sure"]);
+    assert_eq!(world.texts("kid"), ["still friends", "sure"]);
+}
+
+#[test]
+fn without_its_guardians_a_tablet_talks_to_its_family_only() {
+    let (mut world, room) = talkers();
+    let family = world.device("kid").engine.family_conversation().unwrap();
+    for name in ["mum", "dad"] {
+        world.disconnect(name);
+    }
+    days(&mut world, 9);
+    world.text("kid", room, "anyone?");
+    world.text("kid", family, "mum?");
+    world.text("leo", room, "hello?");
+    world.settle();
+    assert!(!world.texts("leo").contains(&"anyone?".to_owned()));
+    assert!(!world.texts("kid").contains(&"hello?".to_owned()));
+    let silent = |event: &Event| {
+        matches!(
+            event,
+            Event::Silent {
+                why: Some(Silence::Lease),
+                ..
+            }
+        )
+    };
+    assert_eq!(world.count("kid", silent), 1, "and it says why");
+    world.restart("kid");
+    world.connect("kid");
+    world.connect("mum");
+    days(&mut world, 1);
+    assert!(world.texts("mum").contains(&"mum?".to_owned()));
+    assert!(world.texts("leo").contains(&"anyone?".to_owned()));
+    assert!(
+        world.texts("kid").contains(&"hello?".to_owned()),
+        "nothing is lost"
+    );
+}
+
+#[test]
+fn a_family_whose_guardians_are_silent_is_not_shown() {
+    let (mut world, room) = talkers();
+    world.disconnect("ana");
+    days(&mut world, 9);
+    world.text("leo", room, "my mum is away");
+    world.text("kid", room, "hm");
+    world.settle();
+    assert!(world.texts("kid").is_empty() || world.texts("kid") == ["hm"]);
+    world.connect("ana");
+    days(&mut world, 1);
+    assert!(world.texts("kid").contains(&"my mum is away".to_owned()));
+    assert!(world.texts("leo").contains(&"hm".to_owned()));
+}
+
+#[test]
+fn a_guardian_who_watches_is_in_the_room_and_silent() {
+    let mut world = two_families();
+    let ada = world.device("ana").engine.member().unwrap();
+    let watching = PassWish {
+        supervision: Supervision::Everything,
+        guardians: vec![(ada, false)],
+        ..wish()
+    };
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), watching]);
+    let room = world.contact("leo");
+    assert_eq!(world.contact("ana"), room, "her leaf is visible in it");
+    world.text("leo", room, "hi Mia");
+    world.settle();
+    assert_eq!(world.texts("kid"), ["hi Mia"]);
+    assert_eq!(world.texts("ana"), ["hi Mia"]);
+    let says = world.try_command(
+        "ana",
+        Command::Send {
+            conversation: room,
+            body: kinline_protocol::content::Body::Text { text: "boo".into() },
+            reply_to: None,
+            disappear_seconds: 0,
+            blob: None,
+        },
+    );
+    assert!(matches!(says, Err(CommandError::NotAllowed)));
+}
+
+#[test]
+fn a_child_that_blocks_or_leaves_is_left_alone() {
+    let (mut world, room) = talkers();
+    let (leo, mum) = (
+        world.device("leo").engine.member().unwrap(),
+        world.device("mum").engine.member().unwrap(),
+    );
+    let family = world.device("kid").engine.family_conversation().unwrap();
+    let own = world.try_command(
+        "kid",
+        Command::Block {
+            conversation: family,
+            member: mum,
+            blocked: true,
+        },
+    );
+    assert!(matches!(own, Err(CommandError::OwnFamily)));
+    world.command(
+        "kid",
+        Command::Block {
+            conversation: room,
+            member: leo,
+            blocked: true,
+        },
+    );
+    world.text("leo", room, "ignored");
+    world.settle();
+    assert!(world.texts("kid").is_empty());
+    world.restart("kid");
+    world.connect("kid");
+    world.text("leo", room, "still ignored");
+    world.settle();
+    assert!(world.texts("kid").is_empty());
 }
