@@ -4,7 +4,7 @@
 use super::device::Engine;
 use super::io::Event;
 use super::state::Cx;
-use crate::content::{Body, Content, Control};
+use crate::content::{Body, Content, Control, Refusal};
 use crate::conversation::ConversationKind;
 use crate::ids::ConversationId;
 
@@ -18,6 +18,20 @@ impl Engine {
                 conversation: id,
                 sentence: error.to_string(),
             });
+        }
+    }
+
+    /// Tells the guardians what was refused, where that can still be said.
+    pub(super) fn tell_refusal(&mut self, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
+        let home = self
+            .family_conversation()
+            .filter(|home| *home != id && self.rooms.contains_key(home));
+        if let Some(home) = home {
+            let refusal = Refusal {
+                conversation: id,
+                sentence: sentence.chars().take(200).collect(),
+            };
+            self.say(home, Control::Refusal(refusal), cx);
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) const MESSAGE: &[u8] = b"m/";
 pub(super) const REACTION: &[u8] = b"r/";
 /// History: new words, by conversation and target.
 pub(super) const EDIT: &[u8] = b"e/";
+/// History: a content that nobody sees any more although it is kept, by conversation and target.
+pub(super) const VEIL: &[u8] = b"v/";
 /// History: how far a content of ours got, by conversation, content and device: 1 delivered, 2 read, 3 fetched.
 pub(super) const RECEIPT: &[u8] = b"t/";
 

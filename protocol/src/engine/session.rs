@@ -441,6 +441,7 @@ impl Engine {
         self.expire_outbox(cx);
         self.renew_addresses(cx);
         self.retry_void_slots();
+        self.erase_veiled(cx);
         self.ask_all_back(cx);
     }
 

@@ -211,6 +211,9 @@ impl Engine {
                 sentence: sentence(error),
             });
         }
+        if why == Stuck::Refused && !known {
+            self.tell_refusal(id, &sentence(error), cx);
+        }
         if why == Stuck::Refused {
             // The slot is taken for good: nothing that waits to change this conversation ever can.
             self.drop_operations(

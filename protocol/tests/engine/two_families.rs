@@ -1,7 +1,8 @@
 //! Children of two families, and the guardians who decide.
 
-use kinline_protocol::engine::CommandError;
+use kinline_protocol::content::Control;
 use kinline_protocol::engine::io::{Command, Event, PassWish, Silence};
+use kinline_protocol::engine::{CommandError, view};
 use kinline_protocol::identity::Supervision;
 
 use super::vocabulary::wish;
@@ -227,4 +228,95 @@ fn a_child_that_blocks_or_leaves_is_left_alone() {
     world.text("leo", room, "still ignored");
     world.settle();
     assert!(world.texts("kid").is_empty());
+}
+
+#[test]
+fn what_outsiders_take_back_can_still_be_reported_for_a_month() {
+    let (mut world, room) = talkers();
+    world.text("leo", room, "you are stupid");
+    world.text("kid", room, "I was wrong");
+    world.settle();
+    let screen = world.screen("kid");
+    let (theirs, ours) = (screen[0].content, screen[1].content);
+    for (name, target) in [("leo", theirs), ("kid", ours)] {
+        world.say(
+            name,
+            room,
+            kinline_protocol::content::Body::Delete { target },
+        );
+    }
+    world.settle();
+    for name in ["kid", "leo"] {
+        assert!(world.screen(name).iter().all(|view| view.body.is_none()));
+    }
+    let kept = |world: &mut World| {
+        let store = &world.device("kid").store;
+        let mut found = store
+            .iter()
+            .filter_map(|(key, value)| view::signed(&key.name, value));
+        found.find(|(content, _)| *content == theirs)
+    };
+    let (content, signed) = kept(&mut world).expect("kept unseen");
+    world.command(
+        "kid",
+        Command::Report {
+            content,
+            signed,
+            words: "this hurt".into(),
+        },
+    );
+    world.settle();
+    let reported = |event: &Event| matches!(event, Event::Control { control: Control::Report(report), .. } if report.words == "this hurt" && report.sender_name == "Leo");
+    assert_eq!(world.count("mum", reported), 1);
+    assert_eq!(world.count("dad", reported), 1);
+    assert_eq!(world.count("ana", reported), 0);
+    days(&mut world, 32);
+    assert!(kept(&mut world).is_none(), "and then it is gone");
+    world.restart("kid");
+}
+
+#[test]
+fn a_child_asks_for_a_friend_and_nothing_more_happens() {
+    let mut world = World::new();
+    world.family();
+    world.second_family();
+    let leo = world.device("leo").engine.member().unwrap();
+    world.command(
+        "ana",
+        Command::StartMeeting {
+            child: leo,
+            by: kinline_protocol::pairing::CodeKind::Qr,
+        },
+    );
+    let code = world
+        .device("ana")
+        .events
+        .iter()
+        .find_map(|event| match event {
+            Event::MeetingCode { code } => Some(code.clone()),
+            _ => None,
+        })
+        .unwrap();
+    world.command(
+        "kid",
+        Command::RequestFriend {
+            code: code.clone(),
+            words: "Leo from school".into(),
+        },
+    );
+    world.settle();
+    let asked = |event: &Event| matches!(event, Event::Control { control: Control::FriendRequest(request), .. } if request.code == code);
+    assert_eq!(world.count("mum", asked), 1);
+    assert_eq!(world.device("kid").engine.conversations().len(), 1);
+    let pairing = world.try_command(
+        "kid",
+        Command::RequestFriend {
+            code: "kinline:pair:1:AAAA".into(),
+            words: String::new(),
+        },
+    );
+    assert!(pairing.is_err());
+    // A child meets nobody by itself.
+    let meets = world.try_command("kid", Command::JoinMeeting { code, child: leo });
+    assert!(meets.is_err());
 }
