@@ -1,5 +1,5 @@
-//! Bringing conversations to what the logs say: who has to go, who has to come, which heads
-//! have moved. What is to be done is worked out when it is done, so that whichever device
+//! Bringing conversations to what the logs say (PROTOCOL §6.11): who has to go, who has to
+//! come, which heads have moved. What is to be done is worked out when it is done, so that whichever device
 //! comes first does it and the others find nothing left.
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! Coming back: a device that was restored from an old copy, or shown another past than its
 //! peers, can't follow a conversation any more. It says so before it encrypts anything there,
-//! and asks a peer to bring it back as a new leaf (PROTOCOL §6.7).
+//! and asks a peer to bring it back as a new leaf (PROTOCOL §6.12).
 //!
 //! Each side names the hashes of the last commits that led it to its epoch. Where the two
 //! lists part, the lower hash wins: the other side is the one that comes back.
