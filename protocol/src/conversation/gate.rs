@@ -1,5 +1,5 @@
 //! The gate: one pure function that decides whether a change of a conversation is allowed
-//! (PROTOCOL §6.5).
+//! (PROTOCOL §6.9).
 //!
 //! It judges the change and not the past: who comes in, who goes out, who asked, and
 //! whether the entries that ride on the commit move the logs to the heads it names. All it
