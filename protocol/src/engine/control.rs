@@ -63,13 +63,12 @@ impl Engine {
             (Control::Setup(setup), ConversationKind::Family) => {
                 return self.set_up(content.sender, setup, cx);
             }
-            (
-                Control::FriendRequest(_)
-                | Control::Report(_)
-                | Control::Copy(_)
-                | Control::Refusal(_),
-                _,
-            ) if home => {}
+            (Control::Copy(copy), ConversationKind::Family) => {
+                if !self.copy_arrived(copy, cx) {
+                    return;
+                }
+            }
+            (Control::FriendRequest(_) | Control::Report(_) | Control::Refusal(_), _) if home => {}
             (Control::Leave, ConversationKind::Room | ConversationKind::Contact) => {
                 return self.somebody_leaves(id, content.sender, cx);
             }

@@ -48,6 +48,7 @@ impl Engine {
             | Body::Voice(_)
             | Body::Progress(_) => {
                 self.remember(id, content, member, signed, mine, cx);
+                self.want_copy(id, content, cx);
             }
             Body::Reaction { target, emoji } => {
                 // Its target may still be on its way: it is of another sender.

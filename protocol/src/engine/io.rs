@@ -369,6 +369,14 @@ pub enum Command {
         /// What the child says to it; may be empty.
         words: String,
     },
+    /// Sends the family a copy of a picture ([`Event::CopyWanted`]).
+    SendCopy {
+        /// Of which content.
+        original: ContentId,
+        /// The photo or voice message with its new pointer, and its encrypted bytes; `None`
+        /// when the original can't be had any more.
+        copied: Option<(crate::content::Body, OutgoingBlob)>,
+    },
     /// A guardian forms a conversation again that can't be changed any more.
     Reform {
         /// Which.
@@ -604,6 +612,14 @@ pub enum Event {
         old: ConversationId,
         /// The one that goes on.
         new: ConversationId,
+    },
+    /// The family gets a copy of this photo or voice message: fetch it, encrypt it anew, and
+    /// say [`Command::SendCopy`].
+    CopyWanted {
+        /// Where it was said.
+        conversation: ConversationId,
+        /// Which.
+        content: ContentId,
     },
     /// Somebody leaves a conversation by themselves.
     Left {

@@ -35,6 +35,8 @@ pub(super) const PROPOSAL: &[u8] = b"j/";
 pub(super) const PASS: &[u8] = b"pass/";
 /// What was last told about a family, by conversation and family.
 pub(super) const TOLD: &[u8] = b"u/";
+/// A picture of which the family gets a copy, by content.
+pub(super) const COPY: &[u8] = b"copy/";
 /// By mailbox.
 pub(super) const CLOSING: &[u8] = b"z/";
 pub(super) const INDEX: &[u8] = b"i/";

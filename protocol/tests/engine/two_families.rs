@@ -320,3 +320,62 @@ fn a_child_asks_for_a_friend_and_nothing_more_happens() {
     let meets = world.try_command("kid", Command::JoinMeeting { code, child: leo });
     assert!(meets.is_err());
 }
+
+#[test]
+fn pictures_are_copied_once_for_the_family_that_wants_them() {
+    let mut world = two_families();
+    world.add("sis");
+    world.pair(
+        "mum",
+        "sis",
+        kinline_protocol::engine::io::MemberRole::Child,
+        "Mia",
+    );
+    world.settle();
+    let pictures = PassWish {
+        supervision: Supervision::Pictures,
+        ..wish()
+    };
+    world.agree(("mum", "kid"), ("ana", "leo"), [pictures, wish()]);
+    let room = world.contact("kid");
+    assert_eq!(world.contact("sis"), room, "both tablets of Mia are in it");
+    let (body, blob) = super::waiting::photo(&mut world, "leo");
+    world.command(
+        "leo",
+        Command::Send {
+            conversation: room,
+            body,
+            reply_to: None,
+            disappear_seconds: 0,
+            blob: Some(blob),
+        },
+    );
+    world.settle();
+    let wanted = world.device("kid").engine.copies_wanted();
+    assert_eq!(wanted.len(), 1);
+    assert_eq!(world.device("sis").engine.copies_wanted(), wanted);
+    assert!(world.device("leo").engine.copies_wanted().is_empty());
+    world.restart("kid");
+    world.connect("kid");
+    let (conversation, original) = world.device("kid").engine.copies_wanted()[0];
+    assert_eq!(conversation, room);
+    let (body, blob) = super::waiting::photo(&mut world, "kid");
+    let copied = Some((body, blob));
+    world.command("kid", Command::SendCopy { original, copied });
+    world.settle();
+    let copies = |event: &Event| matches!(event, Event::Control { control: Control::Copy(copy), .. } if copy.sender_name == "Leo" && copy.original == original);
+    assert_eq!(world.count("mum", copies), 1);
+    assert_eq!(world.count("dad", copies), 1);
+    assert!(
+        world.device("sis").engine.copies_wanted().is_empty(),
+        "once"
+    );
+    let again = world.try_command(
+        "sis",
+        Command::SendCopy {
+            original,
+            copied: None,
+        },
+    );
+    assert!(again.is_err());
+}
