@@ -6,7 +6,7 @@
 //! looks at is shared by all members of the conversation, so all come to the same verdict.
 
 use super::Address;
-use super::context::{ConversationContext, ConversationKind, Party};
+use super::context::{ConversationContext, Party};
 use super::parties::Parties;
 use super::rights::Person;
 use crate::faults::{Fault, planted};
@@ -137,8 +137,8 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
     for device in &change.removed {
         let removed = Removed {
             device: *device,
-            // Who stays with whom is asked of everybody who was there.
-            people: &before.certificates_of(change.devices),
+            // Who stays with whom is asked of everybody who was there and is in a family still.
+            people: &after.certificates_of(change.devices),
         };
         judge_removal(change, &committer, &removed, before, &after)?;
     }
@@ -161,9 +161,7 @@ fn judge_context(change: &Change<'_>, before: &Parties) -> Result<Parties, Refus
     let stay = old_families
         .iter()
         .all(|family| new_families.contains(family));
-    let grows = new_families.len() > old_families.len();
-    let may_grow = old.kind == ConversationKind::Contact || is_forming(change);
-    if !stay || (grows && !may_grow) || new_families.len() > new.kind.parties_max() {
+    if !stay || new_families.len() > new.kind.parties_max() {
         return Err(Refusal::Context);
     }
     let after = before.after(change.news)?;
@@ -177,8 +175,8 @@ fn judge_context(change: &Change<'_>, before: &Parties) -> Result<Parties, Refus
     Ok(after)
 }
 
-/// A family more comes with the first child of it: one without a child there could do nothing
-/// but take the place of another, or claim what belongs to others.
+/// A family more comes with the first child of it, so into contacts alone: without a child there
+/// it could do nothing but take the place of another, or claim what belongs to others.
 fn judge_families(change: &Change<'_>, after: &Parties) -> Result<(), Refusal> {
     let was_there = |family| change.before.parties.iter().any(|old| old.family == family);
     let child_comes = |family| {
@@ -281,9 +279,8 @@ fn judge_adder(
     committer: &Certificate,
     added: &Certificate,
 ) -> Result<(), Refusal> {
-    let within = !change.after.kind.crosses_families();
     let own = committer.family == added.family;
-    if within || own || committer.role == Role::Guardian || is_forming(change) {
+    if own || committer.role == Role::Guardian || is_forming(change) {
         return Ok(());
     }
     Err(Refusal::Adder)

@@ -221,3 +221,19 @@ fn a_family_renews_its_leaves() {
         .adds(&[111])
         .is_refused(&Refusal::Stranger);
 }
+
+#[test]
+fn a_guardian_goes_with_the_last_tablet_it_was_there_for() {
+    let all = World::new();
+    let lost = all.and(2, Decision::RemoveDevice(device(125)));
+    let there = &[115, 111, 125, 121];
+    row("in one change", Contact, &all, &[1, 2], there)
+        .to(&lost, &[1, 2])
+        .removes(&[125, 111, 121])
+        .is_good();
+    let there = &[115, 111, 125, 225];
+    row("there is another one", Contact, &all, &[1, 2], there)
+        .to(&lost, &[1, 2])
+        .removes(&[125, 111])
+        .is_refused(&Refusal::Removal);
+}

@@ -361,12 +361,12 @@ impl Row {
     }
 
     #[track_caller]
-    pub(super) fn is_refused(self, refusal: &Refusal) {
+    pub(super) fn is_refused(&self, refusal: &Refusal) {
         assert_eq!(self.judged().err().as_ref(), Some(refusal), "{}", self.name);
     }
 
     #[track_caller]
-    pub(super) fn is_good(self) {
+    pub(super) fn is_good(&self) {
         assert_eq!(self.judged().as_ref(), Ok(&self.after), "{}", self.name);
     }
 }
