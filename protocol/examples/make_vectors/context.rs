@@ -20,6 +20,7 @@ fn context(kind: wire::ConversationKind, parties: &[u8]) -> wire::ConversationCo
         title: "Treehouse".into(),
         parties: parties.iter().map(|n| party(*n)).collect(),
         day: 20_600,
+        left: vec![],
     }
 }
 

@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::gate::Refusal;
 use super::mls::{self, Crypto, DeviceSigner, Provider};
 use super::storage::{StorageEntries, load_group, provider_of, values};
-use super::{Address, CheckedKeyPackage, ConversationContext, Parties};
+use super::{Address, CheckedKeyPackage, ConversationContext, Parties, Person};
 use crate::day::Day;
 use crate::ids::{ConversationId, DeviceId, SlotToken};
 use crate::labels;
@@ -108,6 +108,8 @@ pub struct Incoming {
     pub parties: Parties,
     /// The context after it.
     pub context: ConversationContext,
+    /// Who had left before it.
+    pub left_before: Vec<Person>,
     /// Devices added.
     pub added: Vec<DeviceId>,
     /// Devices removed.

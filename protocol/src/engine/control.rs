@@ -69,9 +69,6 @@ impl Engine {
                 }
             }
             (Control::FriendRequest(_) | Control::Report(_) | Control::Refusal(_), _) if home => {}
-            (Control::Leave, ConversationKind::Room | ConversationKind::Contact) => {
-                return self.somebody_leaves(id, content.sender, cx);
-            }
             _ => {
                 return self.unreadable("it says something that has no place there", cx);
             }

@@ -383,7 +383,7 @@ impl Engine {
         let id = room.id();
         if let Some(old) = self.rooms.remove(&id) {
             room.next_order = old.next_order;
-            room.left = old.left;
+            room.blocked = old.blocked;
             // Names of MLS records that the new state does not have.
             for name in old.conversation.record_names() {
                 cx.erase(records::state(records::MLS, &[id.as_bytes(), &name]));

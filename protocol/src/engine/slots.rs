@@ -314,6 +314,8 @@ impl Engine {
         let kind = room.kind;
         let epoch = room.conversation.epoch();
         self.learn(id, cx);
+        self.tell_left(id, &incoming.left_before, cx);
+        self.reconcile_due |= incoming.left_before != incoming.context.left;
         self.reconcile_due |= !incoming.added.is_empty() || !incoming.removed.is_empty();
         cx.event(Event::Epoch {
             conversation: id,

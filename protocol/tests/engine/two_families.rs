@@ -228,6 +228,46 @@ fn a_child_that_blocks_or_leaves_is_left_alone() {
     world.text("leo", room, "still ignored");
     world.settle();
     assert!(world.texts("kid").is_empty());
+    world.command("kid", Command::Leave { conversation: room });
+    world.settle();
+    let left = |event: &Event| matches!(event, Event::Left { .. });
+    assert_eq!(world.count("leo", left), 1);
+    let all = world.device("leo").engine.conversations();
+    let it = all.iter().find(|c| c.id == room).unwrap();
+    assert_eq!(it.members.len(), 1, "her tablet is out");
+    for name in ["kid", "leo"] {
+        world.restart(name);
+        world.connect(name);
+    }
+    days(&mut world, 2);
+    let all = world.device("leo").engine.conversations();
+    let it = all.iter().find(|c| c.id == room).unwrap();
+    assert_eq!(it.members.len(), 1, "and nobody brings her back");
+}
+
+#[test]
+fn a_tablet_that_nobody_else_of_its_family_is_beside_comes_back_all_the_same() {
+    let (mut world, room) = talkers();
+    world.text("leo", room, "before");
+    world.settle();
+    let copy = world.device("kid").store.clone();
+    world.text("kid", room, "soon forgotten here");
+    world.settle();
+    world.disconnect("kid");
+    world.device("kid").store = copy;
+    world.relay.knows_copies = true;
+    world.restart("kid");
+    world.connect("kid");
+    world.connect("kid");
+    world.settle();
+    let back =
+        |event: &Event| matches!(event, Event::BackIn { conversation } if *conversation == room);
+    assert_eq!(world.count("kid", back), 1);
+    world.text("kid", room, "here again");
+    world.text("leo", room, "good");
+    world.settle();
+    assert!(world.texts("leo").contains(&"here again".to_owned()));
+    assert!(world.texts("kid").contains(&"good".to_owned()));
 }
 
 #[test]

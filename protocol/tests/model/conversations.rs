@@ -165,6 +165,7 @@ impl Conversations {
             title: "T".into(),
             parties,
             day,
+            left: vec![],
         };
         let old = context(before.parties.heads(), before.day);
         let new = context(heads, before.day.max(proposed.day));

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use kinline_protocol::day::Day;
 use kinline_protocol::identity::{
-    AddedDevice, AddedMember, ContactPass, Decision, FamilyLog, KINDS_ALL, PassGuardian, PassSide,
-    PassTerms, Role, Settings, Shown, Supervision,
+    AddedDevice, AddedMember, ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms,
+    Role, Settings, Shown, Supervision,
 };
 use kinline_protocol::ids::{DeviceId, FamilyId, MemberId, PassId};
 use kinline_protocol::primitives::sign::{PublicKey, SecretKey};
@@ -163,7 +163,7 @@ fn pass(n: u8, last_day: u32, families: [FamilyId; 2], named: [Option<u8>; 2]) -
     ContactPass::new(PassTerms {
         pass: pass_id(n),
         sides: [side(0), side(1)],
-        kinds: KINDS_ALL,
+        kinds: kinline_protocol::content::kinds::ALL,
         first_day: Day(DAYS[0]),
         last_day: Day(last_day),
     })
