@@ -348,7 +348,7 @@ pub enum Command {
     Block {
         /// Where.
         conversation: ConversationId,
-        /// Whose; not of the own family.
+        /// Whose; not a guardian of the own family.
         member: MemberId,
         /// Block, or show again.
         blocked: bool,

@@ -188,7 +188,6 @@ impl Engine {
         self.record.mailbox = self.mailbox.to_bytes();
         self.record.mailbox_open = false;
         self.record.admission_code = self.record.invitation.clone();
-        self.record.stale_generation = 0;
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
         for id in ids {
