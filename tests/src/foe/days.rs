@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use kinline_protocol::content::Body;
-use kinline_protocol::conversation::{ConversationContext, ProposedChange};
+use kinline_protocol::conversation::ProposedChange;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::ids::ConversationId;
 use kinline_protocol::limits;
+use kinline_protocol::pairing::CodeKind;
 use rand::RngExt;
 
 use super::device::Name;
@@ -37,7 +38,14 @@ impl Life {
             }
         }
         if self
-            .try_command(guardian, Command::StartPairing { role, name })
+            .try_command(
+                guardian,
+                Command::StartPairing {
+                    role,
+                    name,
+                    by: CodeKind::Qr,
+                },
+            )
             .is_err()
         {
             return false;
@@ -176,9 +184,7 @@ impl Life {
         let family = self.family();
         let mut outlaw = Outlaw::of(&self.devices[by], family);
         let device = self.id(whom);
-        let known = outlaw.log.certificate(&device).is_some();
-        let current = outlaw.conversation.context();
-        if !known || current.is_ok_and(|context| context.head != *outlaw.log.head()) {
+        if outlaw.log.certificate(&device).is_none() {
             return false;
         }
         let decision = kinline_protocol::identity::Decision::RemoveDevice(device);
@@ -186,17 +192,9 @@ impl Life {
         let statements = outlaw
             .log
             .propose(vec![decision], identity, today, &mut self.rng);
-        let mut next = outlaw.log.clone();
-        let head = match next.append(&statements[0]) {
-            Ok(()) => *next.head(),
-            Err(_) => return false,
-        };
-        let context = outlaw.conversation.context().ok();
         let change = ProposedChange {
             remove: vec![device],
-            context: context.map(|context| ConversationContext { head, ..context }),
-            statements,
-            ..ProposedChange::default()
+            ..outlaw.change(&statements, today)
         };
         if outlaw.conversation.has_pending_commit()
             || !outlaw.offer(&mut self.liar.honest, change, &mut self.rng)

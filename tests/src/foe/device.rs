@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kinline_protocol::conversation::{
-    Conversation, ConversationContext, Crypto, Leaf, StorageEntries,
+    Conversation, ConversationContext, Crypto, Leaf, Parties, StorageEntries,
 };
 use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
 use kinline_protocol::engine::{Engine, view};
+use kinline_protocol::identity::FamilyLog;
 use kinline_protocol::ids::ConversationId;
 use kinline_protocol::wire;
 use openmls_libcrux_crypto::CryptoProvider;
+use prost::Message as _;
 
 use super::honest::Line;
 
@@ -95,7 +97,36 @@ impl Device {
     pub fn conversation(&self, id: ConversationId) -> Option<Conversation> {
         let prefix = [b"g/".as_slice(), id.as_bytes()].concat();
         let entries: StorageEntries = self.state(&prefix).into_iter().collect();
-        Conversation::load(&crypto(), id, entries).ok()
+        Conversation::load(&crypto(), id, entries, self.parties(id)?).ok()
+    }
+
+    /// The families' logs as a conversation sees them, taken out of the store.
+    #[must_use]
+    pub fn parties(&self, id: ConversationId) -> Option<Parties> {
+        let name = [b"c/".as_slice(), id.as_bytes()].concat();
+        let (_, record) = self.state(&name).pop()?;
+        let record = wire::ConversationRecord::decode(record.as_slice()).ok()?;
+        if record.kind() == wire::ConversationKind::Family {
+            return Some(Parties::from(self.log()?));
+        }
+        let prefix = [b"a/".as_slice(), id.as_bytes()].concat();
+        let news: Option<Vec<wire::PartyNews>> = self
+            .state(&prefix)
+            .iter()
+            .map(|(_, value)| wire::PartyNews::decode(value.as_slice()).ok())
+            .collect();
+        Parties::from_wire(&news?).ok()
+    }
+
+    /// The log of its family, taken out of the store.
+    #[must_use]
+    pub fn log(&self) -> Option<FamilyLog> {
+        let entries: Option<Vec<wire::LogEntry>> = self
+            .state(b"l/")
+            .iter()
+            .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).ok())
+            .collect();
+        FamilyLog::from_entries(&entries?).ok()
     }
 
     /// Looks into a conversation from outside.

@@ -257,6 +257,7 @@ impl Life {
     /// When a device wants its tick again and again.
     pub fn pass(&mut self, ms: u64) {
         self.now = self.now.plus_ms(ms);
+        self.liar.honest.day = self.now.day().0;
         let now = self.now;
         for device in self.devices.values_mut().filter(|device| !device.retired) {
             if device.engine.deadline().is_some_and(|at| at <= now) {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kinline_protocol::content::Body;
-use kinline_protocol::conversation::ConversationContext;
+use kinline_protocol::conversation::{ConversationContext, ConversationKind};
 use kinline_protocol::engine::io::Event;
 use kinline_protocol::identity::FamilyLog;
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
@@ -324,7 +324,14 @@ impl Oracle {
             .contexts
             .entry(id)
             .or_insert_with(|| look.context.clone());
-        let same = first.family == look.context.family
+        let families = |context: &ConversationContext| {
+            let parties = context.parties.iter();
+            parties.map(|party| party.family).collect::<BTreeSet<_>>()
+        };
+        // A contact conversation may grow by a family, and no other.
+        let same = families(first).is_subset(&families(&look.context))
+            && (families(first) == families(&look.context)
+                || first.kind == ConversationKind::Contact)
             && first.kind == look.context.kind
             && first.title == look.context.title;
         if !same {
