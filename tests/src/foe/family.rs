@@ -240,8 +240,9 @@ impl Life {
             } => Some(*content),
             _ => None,
         })?;
-        self.oracle.wrote(device, id, content, body, to);
         self.carry_out(name, output);
+        let number = self.devices[name].number_of(content);
+        self.oracle.wrote(device, id, content, body, to, number);
         self.pump();
         Some(content)
     }
@@ -396,6 +397,9 @@ impl Life {
     /// The oracle hears of an event, and looks into the store where that may have changed.
     fn witness(&mut self, name: Name, id: DeviceId, event: &Event) {
         let device = &self.devices[name];
+        if let Event::BackIn { conversation } = event {
+            self.oracle.recounted(&device.open_contents(*conversation));
+        }
         self.oracle.event(id, event, device.engine.family_log());
         if let Event::Joined { conversation, .. } | Event::Epoch { conversation, .. } = event
             && let Some(look) = device.look(*conversation)

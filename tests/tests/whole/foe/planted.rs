@@ -73,31 +73,40 @@ fn contents(life: &mut Life, fault: Fault, left_out: Option<Fault>) {
     let family = life.family();
     let mut mia = turn_coat(life, "mia", family);
     let (own, key) = (mia.signer.device, mia.signer.key.clone());
+    let next = life.devices["dad"].next_of(own, family);
     let _left_out = plant(left_out);
     match fault {
         Fault::ContentSignature => {
-            let forged = text(own, family, 2, "never signed");
+            let forged = text(own, family, next, "never signed");
             let other = SecretKey::from_seed(&[9; 32]);
             utter(life, &mut mia, "dad", family, &forged, &other);
         }
         Fault::ContentSender => {
-            let forged = text(life.id("mum"), family, 2, "in her name");
+            let mum = life.id("mum");
+            let next = life.devices["dad"].next_of(mum, family);
+            let forged = text(mum, family, next, "in her name");
             utter(life, &mut mia, "dad", family, &forged, &key);
         }
         Fault::ContentConversation => {
             let elsewhere = ConversationId::new([3; 16]);
-            let said = text(own, elsewhere, 2, "said elsewhere");
-            life.oracle
-                .wrote(own, elsewhere, said.id, said.body.clone(), vec![]);
+            let said = text(own, elsewhere, next, "said elsewhere");
+            life.oracle.wrote(
+                own,
+                elsewhere,
+                said.id,
+                said.body.clone(),
+                vec![],
+                Some(next),
+            );
             utter(life, &mut mia, "dad", family, &said, &key);
         }
         _ => {
-            let said = text(own, family, 2, "once");
+            let said = text(own, family, next, "once");
             life.oracle
-                .wrote(own, family, said.id, said.body.clone(), vec![]);
+                .wrote(own, family, said.id, said.body.clone(), vec![], Some(next));
             utter(life, &mut mia, "dad", family, &said, &key);
             assert_eq!(life.verdict(), Vec::<String>::new());
-            let mut again = text(own, family, 3, "once");
+            let mut again = text(own, family, next + 1, "once");
             again.id = said.id;
             utter(life, &mut mia, "dad", family, &again, &key);
         }
@@ -393,13 +402,18 @@ fn count_of_deliveries(life: &mut Life, left_out: Option<Fault>) {
 
 #[test]
 fn every_planted_fault_is_caught() {
+    let mut wrong = Vec::new();
     for fault in Fault::ALL {
         let sound = tell(fault, false);
-        assert_eq!(sound, Vec::<String>::new(), "{fault:?}, not left out");
-        let caught = tell(fault, true);
-        assert!(!caught.is_empty(), "{fault:?} went unnoticed");
-        println!("{fault:?}: {}", caught[0]);
+        if !sound.is_empty() {
+            wrong.push(format!("{fault:?}, not left out: {sound:?}"));
+        }
+        match tell(fault, true).first() {
+            Some(caught) => println!("{fault:?}: {caught}"),
+            None => wrong.push(format!("{fault:?} went unnoticed")),
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{} of {} caught", Fault::ALL.len(), Fault::ALL.len());
 }
 
