@@ -14,6 +14,8 @@ use super::device::Name;
 use super::family::{Life, WAITING_MS};
 use super::outlaw::Outlaw;
 
+/// Days in which devices that were left behind come back after the lying.
+const HEALING_DAYS: usize = 3;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
@@ -237,6 +239,20 @@ impl Life {
             self.pass(WAITING_MS);
             self.reconnect();
             self.settle();
+        }
+        // A device is brought back, and suspects that it was left behind, a few times a day.
+        for _ in 0..HEALING_DAYS {
+            for name in self.devices.keys().copied().collect::<Vec<_>>() {
+                self.disconnect(name);
+            }
+            self.pass(DAY_MS);
+            self.reconnect();
+            self.settle();
+            for _ in 0..4 {
+                self.pass(60_000);
+                self.reconnect();
+                self.settle();
+            }
         }
         self.go_on();
         let mut looks = Vec::new();
