@@ -176,6 +176,13 @@ impl Engine {
                 self.merged(id, incoming, cx);
                 Taken::Merged
             }
+            Err(ConversationError::Renewed) => {
+                // What this device has to say is said by its new leaf. Should the welcome be
+                // lost, it is asked for again: nobody else counts this device as gone.
+                room.lost = true;
+                self.forget_offers(id, cx);
+                Taken::Refused
+            }
             Err(error @ ConversationError::Early(_)) => {
                 // Its day comes, or a guardian says what day it is.
                 self.stick(id, Stuck::Void, &error, cx);
