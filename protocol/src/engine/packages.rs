@@ -129,18 +129,35 @@ impl Engine {
         self.make_key_package(record, cx)
     }
 
-    /// One with which this device comes back into a conversation; those before it are void.
-    pub(super) fn new_key_package_for(
+    /// The one with which this device comes back into a conversation: whoever is asked more
+    /// than once is asked with the same one, or each would bring it back.
+    pub(super) fn return_key_package(
         &mut self,
         id: ConversationId,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, CommandError> {
-        self.forget_return_key_packages(id, cx);
+        let known = self.key_packages.values().find(|record| {
+            record.for_conversation.as_ref() == id.as_bytes() && !record.public.is_empty()
+        });
+        if let Some(known) = known {
+            return Ok(known.public.to_vec());
+        }
         let record = wire::KeyPackageRecord {
             for_conversation: id.to_bytes(),
             ..wire::KeyPackageRecord::default()
         };
         self.make_key_package(record, cx)
+    }
+
+    /// Somebody has used the one to come back with. Its welcome may still arrive; whoever is
+    /// asked again is asked with another.
+    pub(super) fn return_key_package_used(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        for (name, record) in &mut self.key_packages {
+            if record.for_conversation.as_ref() == id.as_bytes() && !record.public.is_empty() {
+                record.public = Bytes::new();
+                cx.put_message(records::state(records::KEY_PACKAGE, &[name]), record);
+            }
+        }
     }
 
     pub(super) fn forget_return_key_packages(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
@@ -162,6 +179,11 @@ impl Engine {
         let (own, address) = self.draw_address(NO_CONVERSATION, cx);
         let made = make_key_package(&self.crypto, &self.signer, own, &address)?;
         let record = wire::KeyPackageRecord {
+            public: if record.for_conversation.is_empty() {
+                Bytes::new()
+            } else {
+                made.public.clone().into()
+            },
             address: Some(made.address.to_wire()),
             storage: made
                 .storage

@@ -296,6 +296,7 @@ fn other_family(life: &mut Life, new: &CheckedKeyPackage) -> wire::WelcomePackag
         title: "Reed".into(),
         parties: Parties::from(log.clone()).heads(),
         day: today,
+        left: vec![],
     };
     let id = ConversationId::new([74; 16]);
     let (_, address) = OwnAddress::draw(
