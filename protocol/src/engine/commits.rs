@@ -30,7 +30,7 @@ impl Engine {
         self.operations.insert(number, operation);
     }
 
-    fn forget_operation(&mut self, number: u64, cx: &mut Cx<'_>) {
+    pub(super) fn forget_operation(&mut self, number: u64, cx: &mut Cx<'_>) {
         cx.erase(records::number(records::OPERATION, number));
         self.operations.remove(&number);
     }

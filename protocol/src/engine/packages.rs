@@ -129,35 +129,27 @@ impl Engine {
         self.make_key_package(record, cx)
     }
 
-    /// The one with which this device comes back into a conversation: whoever is asked more
-    /// than once is asked with the same one, or each would bring it back.
+    /// One with which this device comes back into a conversation. Those before it still open
+    /// a welcome that is late.
     pub(super) fn return_key_package(
         &mut self,
         id: ConversationId,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, CommandError> {
-        let known = self.key_packages.values().find(|record| {
-            record.for_conversation.as_ref() == id.as_bytes() && !record.public.is_empty()
-        });
-        if let Some(known) = known {
-            return Ok(known.public.to_vec());
+        let before = self
+            .key_packages
+            .iter()
+            .filter(|(_, record)| record.for_conversation.as_ref() == id.as_bytes());
+        let before: Vec<Vec<u8>> = before.map(|(id, _)| id.clone()).collect();
+        let old = (before.len() + 1).saturating_sub(OWN_KEY_PACKAGES_MAX);
+        for id in before.into_iter().take(old) {
+            self.forget_key_package(&id, cx);
         }
         let record = wire::KeyPackageRecord {
             for_conversation: id.to_bytes(),
             ..wire::KeyPackageRecord::default()
         };
         self.make_key_package(record, cx)
-    }
-
-    /// Somebody has used the one to come back with. Its welcome may still arrive; whoever is
-    /// asked again is asked with another.
-    pub(super) fn return_key_package_used(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        for (name, record) in &mut self.key_packages {
-            if record.for_conversation.as_ref() == id.as_bytes() && !record.public.is_empty() {
-                record.public = Bytes::new();
-                cx.put_message(records::state(records::KEY_PACKAGE, &[name]), record);
-            }
-        }
     }
 
     pub(super) fn forget_return_key_packages(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
@@ -179,11 +171,6 @@ impl Engine {
         let (own, address) = self.draw_address(NO_CONVERSATION, cx);
         let made = make_key_package(&self.crypto, &self.signer, own, &address)?;
         let record = wire::KeyPackageRecord {
-            public: if record.for_conversation.is_empty() {
-                Bytes::new()
-            } else {
-                made.public.clone().into()
-            },
             address: Some(made.address.to_wire()),
             storage: made
                 .storage

@@ -332,8 +332,10 @@ impl Engine {
                     .iter()
                     .any(|removed| removed.as_ref() == device.as_bytes())
         };
-        if self.operations.values().any(waits) {
-            return;
+        let queued = self.operations.iter().find(|(_, op)| waits(op));
+        if let Some(number) = queued.map(|(number, _)| *number) {
+            // Its newest word counts: what it asked with before may be gone.
+            self.forget_operation(number, cx);
         }
         let operation = wire::OperationRecord {
             conversation: id.to_bytes(),

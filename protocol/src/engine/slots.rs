@@ -180,7 +180,6 @@ impl Engine {
                 // What this device has to say is said by its new leaf. Should the welcome be
                 // lost, it is asked for again: nobody else counts this device as gone.
                 room.lost = true;
-                self.return_key_package_used(id, cx);
                 self.forget_offers(id, cx);
                 Taken::Refused
             }
