@@ -196,10 +196,6 @@ pub enum Silence {
 
 /// What a person does on a device.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made one at a time, by hand, and handed over at once"
-)]
 pub enum Command {
     /// Founds a family with this device's person as its first guardian.
     CreateFamily {
