@@ -9,6 +9,7 @@ use prost::Message as _;
 
 use super::BodyError;
 use super::body::bounded;
+use crate::conversation::Person;
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
 use crate::wire::{self, control::Body as WireBody};
@@ -51,6 +52,23 @@ pub enum Control {
     Refusal(Refusal),
     /// One device of a child is to form the conversation that a pass is for.
     Setup(ContactSetup),
+    /// Children of several families in one conversation, on its way between guardians.
+    Group(GroupOffer),
+}
+
+/// Children of several families in one conversation, on its way between guardians.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffer {
+    /// Names it.
+    pub group: [u8; 16],
+    /// One of each family, ascending; two or three.
+    pub children: Vec<Person>,
+    /// The conversation's title; 1 to [`limits::NAME_BYTES_MAX`] bytes.
+    pub title: String,
+    /// Offer or answer.
+    pub stage: PassStage,
+    /// Of the devices of the one who accepts; at most 32 of 16 KiB.
+    pub key_packages: Vec<Bytes>,
 }
 
 /// One device of a child is to form the conversation that a pass is for.
@@ -62,8 +80,10 @@ pub struct ContactSetup {
     pub device: DeviceId,
     /// The conversation's title; at most [`limits::NAME_BYTES_MAX`] bytes.
     pub title: String,
-    /// Of the other family's devices; at most 32 of 16 KiB.
+    /// Of the other families' devices; at most 32 of 16 KiB.
     pub key_packages: Vec<Bytes>,
+    /// The children of a group; empty: the two of the pass.
+    pub children: Vec<Person>,
 }
 
 /// Entries of a family's log, from its first on.
@@ -244,7 +264,15 @@ impl Control {
             }
             Self::Setup(setup) => {
                 bounded("the title", &setup.title, limits::NAME_BYTES_MAX)?;
+                if !setup.children.is_empty() {
+                    check_children(&setup.children)?;
+                }
                 check_key_packages(&setup.key_packages)?;
+            }
+            Self::Group(offer) => {
+                filled("a title", offer.title.as_bytes(), limits::NAME_BYTES_MAX)?;
+                check_children(&offer.children)?;
+                check_key_packages(&offer.key_packages)?;
             }
         }
         // Its parts may be in their bounds and too much together.
@@ -271,6 +299,15 @@ impl Control {
                 device: setup.device.to_bytes(),
                 title: setup.title,
                 key_packages: setup.key_packages,
+                children: people_to_wire(&setup.children),
+            }),
+            Self::Group(offer) => WireBody::Group(wire::Group {
+                group: offer.group.to_vec().into(),
+                children: people_to_wire(&offer.children),
+                title: offer.title,
+                accepted: offer.stage == PassStage::Accepted,
+                refused: offer.stage == PassStage::Refused,
+                key_packages: offer.key_packages,
             }),
             Self::Proposal(proposal) => WireBody::Proposal(wire::Proposal {
                 decision: proposal.decision,
@@ -325,6 +362,14 @@ impl Control {
                 device: DeviceId::try_from(&setup.device)?,
                 title: setup.title,
                 key_packages: setup.key_packages,
+                children: people_from_wire(&setup.children)?,
+            }),
+            WireBody::Group(offer) => Self::Group(GroupOffer {
+                group: array("a group", &offer.group)?,
+                children: people_from_wire(&offer.children)?,
+                title: offer.title,
+                stage: stage(offer.accepted, offer.refused)?,
+                key_packages: offer.key_packages,
             }),
             WireBody::Proposal(proposal) => Self::Proposal(Proposal {
                 decision: proposal.decision,
@@ -334,12 +379,7 @@ impl Control {
             }),
             WireBody::PassOffer(offer) => Self::PassOffer(PassOffer {
                 pass: offer.pass,
-                stage: match (offer.accepted, offer.refused) {
-                    (false, false) => PassStage::Offered,
-                    (true, false) => PassStage::Accepted,
-                    (false, true) => PassStage::Refused,
-                    (true, true) => return Err(BodyError::Control("the answer")),
-                },
+                stage: stage(offer.accepted, offer.refused)?,
                 sentence: offer.sentence,
                 key_packages: offer.key_packages,
             }),
@@ -367,6 +407,49 @@ impl Control {
             }),
         })
     }
+}
+
+const fn stage(accepted: bool, refused: bool) -> Result<PassStage, BodyError> {
+    match (accepted, refused) {
+        (false, false) => Ok(PassStage::Offered),
+        (true, false) => Ok(PassStage::Accepted),
+        (false, true) => Ok(PassStage::Refused),
+        (true, true) => Err(BodyError::Control("the answer")),
+    }
+}
+
+/// One child of each family, ascending.
+fn check_children(children: &[Person]) -> Result<(), BodyError> {
+    let several = (2..=limits::CONVERSATION_FAMILIES_MAX).contains(&children.len());
+    let ascend = children
+        .windows(2)
+        .all(|two| matches!(two, [one, other] if one.family < other.family));
+    if several && ascend {
+        Ok(())
+    } else {
+        Err(BodyError::Control("a group of children"))
+    }
+}
+
+fn people_to_wire(people: &[Person]) -> Vec<wire::Person> {
+    let person = |person: &Person| wire::Person {
+        family: person.family.to_bytes(),
+        member: person.member.to_bytes(),
+    };
+    people.iter().map(person).collect()
+}
+
+fn people_from_wire(people: &[wire::Person]) -> Result<Vec<Person>, BodyError> {
+    if people.len() > limits::CONVERSATION_FAMILIES_MAX {
+        return Err(BodyError::Control("a group of children"));
+    }
+    let person = |person: &wire::Person| {
+        Ok(Person {
+            family: FamilyId::try_from(&person.family)?,
+            member: MemberId::try_from(&person.member)?,
+        })
+    };
+    people.iter().map(person).collect()
 }
 
 fn array<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], BodyError> {

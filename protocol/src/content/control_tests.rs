@@ -10,10 +10,11 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    ContactSetup, Control, Copied, FriendRequest, LogNews, PassOffer, PassStage, Proposal, Refusal,
-    Report,
+    ContactSetup, Control, Copied, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
+    Proposal, Refusal, Report,
 };
 use crate::content::{Body, BodyError};
+use crate::conversation::Person;
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
 use crate::wire::{self, control::Body as WireBody};
@@ -53,7 +54,43 @@ fn setup(title: &str, key_packages: Vec<Bytes>) -> Control {
         device: DeviceId::new([7; 16]),
         title: title.into(),
         key_packages,
+        children: vec![],
     })
+}
+
+fn group(stage: PassStage) -> Control {
+    let child = |n| Person {
+        family: FamilyId::new([n; 16]),
+        member: MemberId::new([n; 16]),
+    };
+    Control::Group(GroupOffer {
+        group: [8; 16],
+        children: vec![child(1), child(2), child(3)],
+        title: "Band".into(),
+        stage,
+        key_packages: vec![bytes(9)],
+    })
+}
+
+#[test]
+fn a_group_has_one_child_of_each_of_two_or_three_families() {
+    let child = |n| Person {
+        family: FamilyId::new([n; 16]),
+        member: MemberId::new([9; 16]),
+    };
+    for children in [
+        vec![],
+        vec![child(1)],
+        vec![child(2), child(1)],
+        vec![child(1), child(1)],
+        vec![child(1), child(2), child(3), child(4)],
+    ] {
+        let Control::Group(offer) = group(PassStage::Offered) else {
+            unreachable!()
+        };
+        let offer = Control::Group(GroupOffer { children, ..offer });
+        assert!(offer.check().is_err());
+    }
 }
 
 fn proposal(decision: Bytes, consent: Bytes, key_packages: Vec<Bytes>) -> Control {
@@ -121,6 +158,9 @@ fn all() -> Vec<Control> {
         copy(bytes(300)),
         refusal("a stranger's device"),
         setup("Mia & Leo", vec![bytes(9)]),
+        group(PassStage::Offered),
+        group(PassStage::Accepted),
+        group(PassStage::Refused),
     ]
 }
 
@@ -226,6 +266,7 @@ fn damage_is_refused() {
         WireBody::Copy(copy) => copy.original = bytes(1),
         WireBody::Refusal(refusal) => refusal.conversation = Bytes::new(),
         WireBody::Setup(setup) => setup.device = bytes(15),
+        WireBody::Group(offer) => offer.group = bytes(15),
         WireBody::Head(_) | WireBody::FriendRequest(_) => {}
     });
     let nothing = Control::from_wire(wire::Control { body: None });

@@ -10,8 +10,8 @@ mod signed;
 
 pub use body::{Body, BodyError, Photo, Voice};
 pub use control::{
-    ContactSetup, Control, Copied, FriendRequest, LogNews, PassOffer, PassStage, Proposal, Refusal,
-    Report,
+    ContactSetup, Control, Copied, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
+    Proposal, Refusal, Report,
 };
 pub use progress::Progress;
 pub use signed::{Content, ContentError, ContentIn};

@@ -112,6 +112,7 @@ impl Engine {
                 );
                 self.friends.insert(family, merged);
                 self.reconcile_due = true;
+                self.news_due = true;
             }
             Err(error) => self.report_past(id, &error, cx),
         }

@@ -14,9 +14,9 @@ use super::reconcile::shown_to;
 use super::records;
 use super::state::Cx;
 use crate::content::{ContactSetup, Control, LogNews, PassOffer, PassStage};
-use crate::conversation::{ConversationKind, Parties};
+use crate::conversation::{ConversationKind, Parties, Person};
 use crate::identity::{
-    ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms, Role, Shown, SignedHead,
+    ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms, Role, SignedHead,
     Supervision,
 };
 use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId, PassId};
@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// The other family of a link.
-    fn other_family(&self, link: ConversationId) -> Result<FamilyId, CommandError> {
+    pub(super) fn other_family(&self, link: ConversationId) -> Result<FamilyId, CommandError> {
         let room = self
             .rooms
             .get(&link)
@@ -219,7 +219,10 @@ impl Engine {
 
     /// A key package of each device of ours that the conversation begins with: the child's,
     /// and those of guardians who have to be in it.
-    fn packages_for(&self, pass: &ContactPass) -> Result<(Vec<Vec<u8>>, Vec<Bytes>), CommandError> {
+    pub(super) fn packages_for(
+        &self,
+        pass: &ContactPass,
+    ) -> Result<(Vec<Vec<u8>>, Vec<Bytes>), CommandError> {
         let log = self.log.as_ref().ok_or(CommandError::NoFamily)?;
         let side = pass.side_of(&log.family()).ok_or(CommandError::NoPass)?;
         let watching = side.supervision == Supervision::Everything;
@@ -329,6 +332,7 @@ impl Engine {
                     device,
                     title: self.title_of(&pass),
                     key_packages: record.key_packages,
+                    children: vec![],
                 };
                 self.say(home, Control::Setup(setup), cx);
             }
@@ -337,7 +341,7 @@ impl Engine {
     }
 
     /// The device of our child that forms the conversation of a pass.
-    fn former_of(&self, pass: &ContactPass) -> Option<DeviceId> {
+    pub(super) fn former_of(&self, pass: &ContactPass) -> Option<DeviceId> {
         let log = self.log.as_ref()?;
         let child = pass.side_of(&log.family())?.child;
         let home = self.rooms.get(&self.family_conversation()?)?;
@@ -382,23 +386,19 @@ impl Engine {
     }
 
     fn form_contact(&mut self, setup: &ContactSetup, cx: &mut Cx<'_>) -> Result<(), CommandError> {
-        let today = self.today(cx.now);
-        let own = self.log.clone().ok_or(CommandError::NoFamily)?;
-        let entry = own
-            .valid_pass(&setup.pass, today)
-            .ok_or(CommandError::NoPass)?;
-        let other = entry
-            .pass
-            .other_side(&own.family())
-            .ok_or(CommandError::NoPass)?
-            .family;
-        let friend = self.friends.get(&other).ok_or(CommandError::NoPass)?;
-        let shown = Shown {
-            passes: [setup.pass].into(),
-            ..Shown::default()
+        let children = if setup.children.is_empty() {
+            let today = self.today(cx.now);
+            let own = self.log.as_ref().ok_or(CommandError::NoFamily)?;
+            let entry = own
+                .valid_pass(&setup.pass, today)
+                .ok_or(CommandError::NoPass)?;
+            let pair = entry.pass.children();
+            pair.map(|(family, member)| Person { family, member })
+                .to_vec()
+        } else {
+            setup.children.clone()
         };
-        let ours = FamilyLog::from_entries(&own.extract(&shown))?;
-        let theirs = Parties::from(FamilyLog::from_entries(&friend.extract(&shown))?);
+        let (ours, theirs) = self.group_logs(&children, cx)?;
         let id = ConversationId::new(cx.random16());
         self.form(
             id,
@@ -481,7 +481,7 @@ impl Engine {
     }
 
     /// The newest head that this device has of a log, when it vouches for all of it.
-    fn vouching_head(&self, log: &FamilyLog) -> Option<Bytes> {
+    pub(super) fn vouching_head(&self, log: &FamilyLog) -> Option<Bytes> {
         let head = self.heads.get(&log.family())?;
         let signed = wire::SignedHead::decode(head.clone()).ok()?;
         let vouched = SignedHead::from_wire(&signed).ok()?.vouch(log).is_ok();
@@ -498,7 +498,7 @@ impl Engine {
         ))
     }
 
-    fn is_told(&self, id: ConversationId, family: &FamilyId) -> bool {
+    pub(super) fn is_told(&self, id: ConversationId, family: &FamilyId) -> bool {
         self.told.get(&(id, *family)).copied() == self.told_digest(family)
     }
 

@@ -60,6 +60,9 @@ impl Engine {
             (Control::PassOffer(offer), ConversationKind::Link) => {
                 return self.pass_offered(id, offer, cx);
             }
+            (Control::Group(offer), ConversationKind::Link) => {
+                return self.group_offered(id, offer, cx);
+            }
             (Control::Setup(setup), ConversationKind::Family) => {
                 return self.set_up(content.sender, setup, cx);
             }

@@ -86,6 +86,8 @@ pub struct Engine {
     pub(super) heads: BTreeMap<FamilyId, bytes::Bytes>,
     /// While loading: until the family is known.
     pub(super) clock_record: Option<wire::ClockRecord>,
+    /// Groups of children of several families on their way.
+    pub(super) groups: BTreeMap<[u8; 16], wire::GroupRecord>,
     /// Pictures of which the family gets copies.
     pub(super) copies: BTreeMap<ContentId, wire::CopyRecord>,
     pub(super) policing: Policing,
@@ -217,6 +219,10 @@ impl Engine {
             Command::AnswerPass { pass, wish } => {
                 self.answer_pass(pass, wish.as_ref(), &mut cx)?;
             }
+            Command::OfferGroup { children, title } => {
+                self.offer_group(&children, &title, &mut cx)?;
+            }
+            Command::AnswerGroup { group, accept } => self.answer_group(group, accept, &mut cx)?,
             Command::RevokePass { pass } => self.revoke_pass(pass, &mut cx)?,
             Command::Leave { conversation } => self.leave(conversation, &mut cx)?,
             Command::Block {
@@ -251,6 +257,7 @@ impl Engine {
         self.tend_heads(cx);
         self.tell_news(cx);
         self.advance_passes(cx);
+        self.advance_groups(cx);
         self.queue_reconciles(cx);
         self.start_operations(cx);
         self.flush_outbox(cx);

@@ -119,6 +119,9 @@ pub enum CommandError {
     /// Nothing is wrong with it.
     #[error("that conversation can still be changed: there is no need to form it again")]
     NotStuck,
+    /// No group of children.
+    #[error("a group is of one child of each of two or three families, ours among them")]
+    Group,
     /// No such pass.
     #[error("there is no such contact pass, or it does not hold any more")]
     NoPass,

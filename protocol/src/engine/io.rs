@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::errors::PairingError;
+use crate::conversation::Person;
 use crate::day::{Day, Timestamp};
 use crate::identity::{ContactPass, Decision, Settings, Supervision};
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
@@ -328,6 +329,21 @@ pub enum Command {
         pass: PassId,
         /// What our side wants; `None`: no.
         wish: Option<PassWish>,
+    },
+    /// Asks the other guardians for a conversation of children of several families, each two
+    /// of whom have a pass.
+    OfferGroup {
+        /// One child of each family, ours among them.
+        children: Vec<Person>,
+        /// What it is called.
+        title: String,
+    },
+    /// Agrees to a group, or says no.
+    AnswerGroup {
+        /// Which.
+        group: [u8; 16],
+        /// Yes or no.
+        accept: bool,
     },
     /// Ends a contact; works while our child's tablet is off.
     RevokePass {
@@ -689,6 +705,20 @@ pub enum Event {
         link: ConversationId,
         /// What; our side is still to be filled in.
         pass: ContactPass,
+    },
+    /// Another family's guardian asks for a conversation of children of several families.
+    GroupOffered {
+        /// To be named in the answer.
+        group: [u8; 16],
+        /// Who would be in it.
+        children: Vec<Person>,
+        /// What it is to be called.
+        title: String,
+    },
+    /// Another family does not want the group.
+    GroupRefused {
+        /// Which.
+        group: [u8; 16],
     },
     /// A contact pass does not come about.
     PassRefused {

@@ -119,6 +119,7 @@ impl Engine {
             inbox: Inbox::default(),
             proposals: BTreeMap::new(),
             copies: BTreeMap::new(),
+            groups: BTreeMap::new(),
             passes: BTreeMap::new(),
             told: BTreeMap::new(),
             meeting: None,
@@ -242,6 +243,9 @@ impl Engine {
         } else if let Some(family) = split(records::HEAD) {
             let family = FamilyId::try_from(family.as_slice()).map_err(|_| damaged)?;
             self.heads.insert(family, value.to_vec().into());
+        } else if let Some(group) = split(records::GROUP) {
+            let group = group.as_slice().try_into().map_err(|_| damaged)?;
+            self.groups.insert(group, read(value)?);
         } else if let Some(content) = split(records::COPY) {
             let content = ContentId::try_from(content.as_slice()).map_err(|_| damaged)?;
             self.copies.insert(content, read(value)?);

@@ -28,6 +28,7 @@ mod direct;
 mod errors;
 mod family;
 mod governing;
+mod groups;
 mod history;
 mod inbox;
 mod join;

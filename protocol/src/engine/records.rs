@@ -33,6 +33,8 @@ pub(super) const REVOCATION: &[u8] = b"v/";
 pub(super) const PROPOSAL: &[u8] = b"j/";
 /// A contact pass on its way, by its id.
 pub(super) const PASS: &[u8] = b"pass/";
+/// A group on its way, by its id.
+pub(super) const GROUP: &[u8] = b"group/";
 /// What was last told about a family, by conversation and family.
 pub(super) const TOLD: &[u8] = b"u/";
 /// A picture of which the family gets a copy, by content.

@@ -1,6 +1,7 @@
 //! Children of two families, and the guardians who decide.
 
 use kinline_protocol::content::Control;
+use kinline_protocol::conversation::Person;
 use kinline_protocol::engine::io::{Command, Event, PassWish, Silence};
 use kinline_protocol::engine::{CommandError, view};
 use kinline_protocol::identity::Supervision;
@@ -418,4 +419,88 @@ fn pictures_are_copied_once_for_the_family_that_wants_them() {
         },
     );
     assert!(again.is_err());
+}
+
+fn three_families() -> World {
+    let mut world = two_families();
+    world.third_family();
+    world.meet("mum", "kid", "zoe", "tim");
+    world.meet("zoe", "tim", "ana", "leo");
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    world.agree(("mum", "kid"), ("zoe", "tim"), [wish(), wish()]);
+    world
+}
+
+fn person(world: &mut World, guardian: &'static str, child: &'static str) -> Person {
+    let family = world.device(guardian).engine.family_log().unwrap().family();
+    let member = world.device(child).engine.member().unwrap();
+    Person { family, member }
+}
+
+fn offered(world: &World, name: &'static str) -> Option<[u8; 16]> {
+    let events = world.devices[name].events.iter().rev();
+    events
+        .filter_map(|event| match event {
+            Event::GroupOffered { group, .. } => Some(*group),
+            _ => None,
+        })
+        .next()
+}
+
+#[test]
+fn children_of_three_families_talk_when_each_two_have_a_pass() {
+    let mut world = three_families();
+    let children = vec![
+        person(&mut world, "mum", "kid"),
+        person(&mut world, "ana", "leo"),
+        person(&mut world, "zoe", "tim"),
+    ];
+    let offer = Command::OfferGroup {
+        children,
+        title: "Band".into(),
+    };
+    world.command("mum", offer.clone());
+    world.settle();
+    // Leo and Tim have no pass yet.
+    let group = offered(&world, "ana").expect("ana is asked");
+    let answer = Command::AnswerGroup {
+        group,
+        accept: true,
+    };
+    let early = world.try_command("ana", answer.clone());
+    assert!(matches!(early, Err(CommandError::NoPass)));
+    world.agree(("zoe", "tim"), ("ana", "leo"), [wish(), wish()]);
+    for name in ["ana", "zoe"] {
+        world.command(name, answer.clone());
+        world.settle();
+    }
+    let room = world.conversation("kid", "Band");
+    for (name, words) in [("kid", "one"), ("leo", "two"), ("tim", "three")] {
+        assert_eq!(world.conversation(name, "Band"), room);
+        world.text(name, room, words);
+        world.settle();
+    }
+    for name in ["kid", "leo", "tim"] {
+        let mut read = world.texts(name);
+        read.retain(|text| ["one", "two", "three"].contains(&text.as_str()));
+        assert_eq!(read, ["one", "two", "three"], "{name}");
+    }
+    // One pass less, and the two it was between are not together any more.
+    let tim = person(&mut world, "zoe", "tim");
+    let log = world.device("ana").engine.family_log().unwrap();
+    let pass = log
+        .passes()
+        .iter()
+        .find(|(_, entry)| entry.pass.children().contains(&(tim.family, tim.member)))
+        .map(|(id, _)| *id)
+        .unwrap();
+    world.command("ana", Command::RevokePass { pass });
+    days(&mut world, 1);
+    let all = world.device("kid").engine.conversations();
+    let it = all.iter().find(|c| c.id == room).unwrap();
+    let together = |name: &'static str| {
+        let device = world.devices[name].engine.device();
+        it.members.iter().any(|m| m.devices.contains(&device))
+    };
+    assert!(!(together("leo") && together("tim")));
 }

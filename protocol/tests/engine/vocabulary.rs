@@ -191,6 +191,22 @@ impl World {
         self.device("leo").engine.family_conversation().unwrap()
     }
 
+    /// Another family again.
+    pub(crate) fn third_family(&mut self) {
+        for name in ["zoe", "tim"] {
+            self.add(name);
+        }
+        self.connect("zoe");
+        self.command(
+            "zoe",
+            Command::CreateFamily {
+                family_name: "Lund".into(),
+                guardian_name: "Zoe".into(),
+            },
+        );
+        self.pair("zoe", "tim", MemberRole::Child, "Tim");
+    }
+
     /// Two guardians meet about two children, by a code.
     pub(crate) fn meet(&mut self, host: Name, child: Name, guest: Name, other: Name) {
         let (child, other) = (
@@ -235,6 +251,15 @@ impl World {
         self.of_kind(name, ConversationKind::Link)
     }
 
+    fn link_between(&mut self, one: Name, other: Name) -> ConversationId {
+        let theirs = self.device(other).engine.conversations();
+        let ours = self.device(one).engine.conversations();
+        let mut common = ours.iter().filter(|c| {
+            c.kind == ConversationKind::Link && theirs.iter().any(|other| other.id == c.id)
+        });
+        common.next().expect("a link").id
+    }
+
     /// The one contact conversation of a device.
     pub(crate) fn contact(&mut self, name: Name) -> ConversationId {
         self.of_kind(name, ConversationKind::Contact)
@@ -255,7 +280,7 @@ impl World {
         (guest, other): (Name, Name),
         wishes: [PassWish; 2],
     ) -> PassId {
-        let link = self.link(host);
+        let link = self.link_between(host, guest);
         let (child, other_child) = (
             self.device(child).engine.member().unwrap(),
             self.device(other).engine.member().unwrap(),
