@@ -303,7 +303,11 @@ impl Book {
                 guardian.name
             ),
             Decision::AddMember(member) => {
-                format!("{} belongs to the family ({})", member.name, role(member.role))
+                format!(
+                    "{} belongs to the family ({})",
+                    member.name,
+                    role(member.role)
+                )
             }
             Decision::AddDevice(device) => {
                 format!("{}'s {} was let in", self.name(&device.member), device.name)
@@ -328,7 +332,9 @@ impl Book {
                 settings.lease_days
             ),
             Decision::Object { removal } => {
-                format!("the guardian removed by decision {removal} objects: nothing more is allowed until one side gives in")
+                format!(
+                    "the guardian removed by decision {removal} objects: nothing more is allowed until one side gives in"
+                )
             }
             Decision::Withdraw { removal } => {
                 format!("the quarrel over decision {removal} was ended")

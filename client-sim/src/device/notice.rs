@@ -2,6 +2,8 @@
 //! report, a removal, a fork. Each is kept beside the messages, in the same transaction that
 //! makes it true, until somebody has read it.
 
+use std::cell::LazyCell;
+
 use kinline_protocol::content::{Body, Content, ContentIn, Control, Report};
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::Engine;
@@ -56,13 +58,22 @@ pub fn note(engine: &Engine, event: &Event, now: Timestamp) -> Option<Vec<u8>> {
     serde_json::to_vec(&notice).ok()
 }
 
+/// What an event says to a human; `None` when it is not one of these.
+#[must_use]
+pub fn sentence(engine: &Engine, event: &Event) -> Option<String> {
+    Some(notice(engine, event)?.sentence)
+}
+
 /// Every notice that is kept, oldest first.
 ///
 /// # Errors
 /// [`DeviceError::Stopped`], [`DeviceError::Store`].
 pub async fn notices(device: &Device) -> Result<Vec<Notice>, DeviceError> {
     let all = notes::of(device.history().await?);
-    Ok(all.into_iter().filter_map(|(_, value)| read(&value)).collect())
+    Ok(all
+        .into_iter()
+        .filter_map(|(_, value)| read(&value))
+        .collect())
 }
 
 /// What nobody has seen yet, oldest first; from now on it counts as seen.
@@ -97,7 +108,8 @@ fn read(value: &[u8]) -> Option<Notice> {
 }
 
 fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
-    let book = Book::of(engine);
+    // Most events are none, and the book is long.
+    let book = LazyCell::new(|| Book::of(engine));
     let said = |kind: &str, sentence: String| Some(Notice::new(kind, sentence, Value::Null));
     match event {
         Event::Control {
@@ -108,7 +120,10 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
             sentence,
         } => said(
             "refused",
-            format!("A change in {} was refused: {sentence}.", book.title(conversation)),
+            format!(
+                "A change in {} was refused: {sentence}.",
+                book.title(conversation)
+            ),
         ),
         Event::Reformed { new, .. } => said(
             "reformed",
@@ -119,7 +134,11 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
             member,
         } => said(
             "left",
-            format!("{} has left {}.", book.name(member), book.title(conversation)),
+            format!(
+                "{} has left {}.",
+                book.name(member),
+                book.title(conversation)
+            ),
         ),
         Event::MemberRemoved { name, frozen, .. } => {
             let frozen = if *frozen {
@@ -167,7 +186,10 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
             family_name, child, ..
         } => said(
             "met",
-            format!("You know the family {family_name} now, and {} in it.", book.name(child)),
+            format!(
+                "You know the family {family_name} now, and {} in it.",
+                book.name(child)
+            ),
         ),
         Event::PassOffered { pass, .. } => Some(Notice::new(
             "pass-offered",
@@ -270,6 +292,34 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
             "silent",
             format!("Nothing is sent into {}: {why}.", book.title(conversation)),
         ),
+        Event::Gap {
+            conversation,
+            device,
+            from,
+            through,
+        } => said(
+            "gap",
+            format!(
+                "Some messages are missing in {}: {} of {}.",
+                book.title(conversation),
+                through.saturating_sub(*from).saturating_add(1),
+                book.device(device)
+            ),
+        ),
+        Event::Undelivered {
+            device, sentence, ..
+        } => said(
+            "undelivered",
+            format!(
+                "A message did not reach {}: {sentence}.",
+                book.device(device)
+            ),
+        ),
+        Event::StaleStore => said(
+            "stale-store",
+            "This state folder is a copy of an older state: the relay has seen a newer one."
+                .to_owned(),
+        ),
         _ => None,
     }
 }
@@ -314,11 +364,20 @@ fn told(book: &Book, who: &str, control: &Control) -> Option<Notice> {
 }
 
 fn reported(book: &Book, who: &str, report: &Report) -> Notice {
-    let said = PublicKey::from_slice(&report.sender_key)
-        .and_then(|key| ContentIn::parse(&report.signed_content).ok()?.verify(&key).ok());
+    let said = PublicKey::from_slice(&report.sender_key).and_then(|key| {
+        ContentIn::parse(&report.signed_content)
+            .ok()?
+            .verify(&key)
+            .ok()
+    });
     let what = said.as_ref().map_or_else(
         || "a message whose signature does NOT hold".to_owned(),
-        |content| format!("\u{201c}{}\u{201d} (its signature holds)", words(&content.body)),
+        |content| {
+            format!(
+                "\u{201c}{}\u{201d} (its signature holds)",
+                words(&content.body)
+            )
+        },
     );
     let device = said.as_ref().map(|content| book.device(&content.sender));
     Notice::new(
