@@ -44,7 +44,7 @@ impl Engine {
                 return self.proposed(id, content.sender, proposal, cx);
             }
             (Control::PassOffer(offer), ConversationKind::Link) => {
-                return self.pass_offered(id, offer, cx);
+                return self.pass_offered(id, content.sender, offer, cx);
             }
             (Control::Setup(setup), ConversationKind::Family) => {
                 return self.set_up(content.sender, setup, cx);
