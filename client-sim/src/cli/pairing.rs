@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::engine::{Engine, Setup};
+use kinline_protocol::identity::LogError;
 use kinline_protocol::pairing::{CodeError, CodeKind, JoinCode, ShortCode};
 use kinline_protocol::server_name::RelayAddress;
 
@@ -63,6 +64,18 @@ pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failu
     };
     let device = session.open()?;
     session.settle(&device).await?;
+    // Better now than when the other device has called.
+    let now = device.clock().now();
+    let frozen = device.with(move |engine: &Engine| {
+        let freeze = engine.family_log()?.is_frozen(engine.day(now))?;
+        Some(LogError::Frozen {
+            until: freeze.until,
+        })
+    });
+    if let Some(frozen) = frozen.await? {
+        device.shutdown().await;
+        return Err(Failure::refused(frozen.to_string()));
+    }
     let mut events = device.events();
     let start = Command::StartPairing {
         role,

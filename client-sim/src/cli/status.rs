@@ -21,6 +21,7 @@ struct Facts {
     device: DeviceId,
     device_name: String,
     member: Option<MemberId>,
+    was_paired: bool,
     relay: String,
     conversations: Vec<ConversationSummary>,
     counters: Counters,
@@ -32,6 +33,7 @@ fn facts(engine: &Engine) -> Facts {
         device: engine.device(),
         device_name: engine.device_name().to_owned(),
         member: engine.member(),
+        was_paired: engine.family_log().is_some(),
         relay: engine.relay().to_string(),
         conversations: engine.conversations(),
         counters: engine.counters(),
@@ -154,7 +156,14 @@ pub(super) async fn status(session: &Session, as_json: bool) -> Result<(), Failu
         );
         return Ok(());
     }
-    let owner = own_name(&facts).unwrap_or_else(|| "nobody yet (not paired)".to_owned());
+    let owner = own_name(&facts).unwrap_or_else(|| {
+        let (who, why) = if facts.was_paired {
+            ("nobody any more", "removed from the family")
+        } else {
+            ("nobody yet", "not paired")
+        };
+        format!("{who} ({why})")
+    });
     println!("device      {} of {owner}", facts.device_name);
     println!("relay       {}", facts.relay);
     let connection = match (connected, now.settled, trouble) {

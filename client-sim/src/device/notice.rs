@@ -261,17 +261,6 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 )
             },
         ),
-        Event::PolicyChanged { child } => {
-            let policy = engine.policy_of(child);
-            let now = policy.map_or_else(
-                || "everything is allowed".to_owned(),
-                super::book::policy_words,
-            );
-            said(
-                "policy-changed",
-                format!("What holds for {} has changed: {now}.", book.name(child)),
-            )
-        }
         Event::Withheld {
             conversation,
             sender,

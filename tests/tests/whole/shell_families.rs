@@ -82,6 +82,12 @@ fn agree(shell: &Shell) -> String {
             .iter()
             .any(|it| it["kind"] == "pass-offered" && it["pass"] == id.as_str())
     });
+    // What Mum offers is not for Dad to answer.
+    shell_ok(shell, "Dad", &["sync"]);
+    let to_answer = |it: &Value| it["kind"] == "pass-offered";
+    assert!(!shell.notices("Dad").iter().any(to_answer));
+    let said = shell.denied("Dad", &["pass", "accept", &id[..8]]);
+    assert!(said.contains("no contact pass"), "{said}");
     shell_ok(shell, "Ada", &["pass", "accept", &id[..8]]);
     shell.rounds(
         &EVERYBODY,
@@ -229,6 +235,10 @@ fn a_guardian_is_removed_and_objects(shell: &Shell) {
     assert_eq!(decisions(shell, "Mia"), before);
     let said = shell.denied("Mum", &["settings", "--lease-days", "14"]);
     assert!(said.contains("a guardian was removed"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--child", "Zoe", "--yes"]);
+    assert!(said.contains("a guardian was removed"), "{said}");
+    let said = shell.run("Dad", &["status"]);
+    assert!(said.contains("removed from the family"), "{said}");
     let said = shell.denied("Mia", &["carry-objection", "kinline:object:1:nonsense"]);
     assert!(said.contains("objection"), "{said}");
     shell_ok(shell, "Mia", &["carry-objection", &objection]);
