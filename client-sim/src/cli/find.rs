@@ -1,5 +1,6 @@
 //! From what a person says (a title, a name, the beginning of an id) to what is meant.
 
+use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::engine::view::MessageView;
 use kinline_protocol::engine::{ConversationSummary, Engine};
 use kinline_protocol::identity::Role;
@@ -58,6 +59,9 @@ pub(super) async fn conversation(
             .ok_or_else(|| Failure::new("this device belongs to no family yet")),
         Some(title) => {
             let all = device.with(Engine::conversations).await?;
+            if let Some(found) = the_one_that_goes_on(&all, title) {
+                return Ok(found);
+            }
             one(
                 "conversation",
                 title,
@@ -65,6 +69,21 @@ pub(super) async fn conversation(
             )
         }
     }
+}
+
+/// Of several conversations of one title, all but one of which are over: a contact that was
+/// ended and allowed again.
+fn the_one_that_goes_on(all: &[ConversationSummary], title: &str) -> Option<ConversationId> {
+    let mut going = all
+        .iter()
+        .filter(|it| it.title == title && it.kind == ConversationKind::Contact)
+        .filter(|it| {
+            let mut families = it.members.iter().map(|member| member.family);
+            let first = families.next();
+            families.any(|family| Some(family) != first)
+        });
+    let found = going.next()?.id;
+    going.next().is_none().then_some(found)
 }
 
 /// A member of the family by name.

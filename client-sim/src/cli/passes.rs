@@ -1,10 +1,10 @@
 //! `pass`: offers, answers, and what holds.
 
 use kinline_protocol::conversation::ConversationKind;
-use kinline_protocol::day::Timestamp;
+use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, PassWish};
-use kinline_protocol::identity::{ContactPass, Role};
+use kinline_protocol::identity::{ContactPass, PassEntry, Role};
 use kinline_protocol::ids::{ConversationId, FamilyId, PassId};
 use serde_json::{Value, json};
 
@@ -124,23 +124,46 @@ pub(super) fn states(engine: &Engine, now: Timestamp) -> Vec<PassState> {
         if under_way.contains_key(id) {
             continue;
         }
-        let valid = engine
-            .family_log()
-            .is_some_and(|log| log.valid_pass(id, today).is_some());
-        let state = if entry.revoked.is_some() {
-            "revoked"
-        } else if valid {
-            "holds"
-        } else if entry.pass.terms().last_day < today {
-            "has ended"
-        } else if entry.pass.terms().first_day > today {
-            "has not begun"
-        } else {
-            "void, the child is not in the family any more"
-        };
+        let state = state(engine, *id, entry, today);
         states.push(told(&book, *id, state, &entry.pass));
     }
     states
+}
+
+/// How a pass stands that our family has approved.
+fn state(engine: &Engine, id: PassId, entry: &PassEntry, today: Day) -> &'static str {
+    let terms = entry.pass.terms();
+    if entry.revoked.is_some() {
+        return "revoked";
+    }
+    if terms.last_day < today {
+        return "has ended";
+    }
+    if terms.first_day > today {
+        return "has not begun";
+    }
+    let ours = engine.family_log();
+    if ours.is_none_or(|log| log.valid_pass(&id, today).is_none()) {
+        return "void, the child is not in the family any more";
+    }
+    let other = ours.and_then(|log| entry.pass.other_side(&log.family()));
+    let theirs = other.and_then(|side| {
+        let log = engine
+            .family_logs()
+            .find(|log| log.family() == side.family)?;
+        Some((side, log))
+    });
+    let Some((side, log)) = theirs else {
+        return "holds, as far as is known here";
+    };
+    match log.passes().get(&id) {
+        None => "allowed here, not yet by the other family",
+        Some(entry) if entry.revoked.is_some() => "revoked by the other family",
+        Some(_) if !log.members().contains_key(&side.child) => {
+            "void, the other child is not in its family any more"
+        }
+        Some(_) => "holds",
+    }
 }
 
 async fn list(session: &Session, as_json: bool) -> Result<(), Failure> {

@@ -33,7 +33,7 @@ pub(super) async fn leave(session: &Session, title: &str) -> Result<(), Failure>
     session
         .carry_out(device, Command::Leave { conversation })
         .await?;
-    println!("You left {title}.");
+    println!("The others in {title} are told that you leave.");
     Ok(())
 }
 

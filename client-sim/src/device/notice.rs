@@ -5,9 +5,11 @@
 use std::cell::LazyCell;
 
 use kinline_protocol::content::{Body, Content, ContentIn, Control, Report};
+use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Changes, Event};
+use kinline_protocol::ids::ConversationId;
 use kinline_protocol::primitives::sign::PublicKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -140,17 +142,32 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 book.title(conversation)
             ),
         ),
-        Event::MemberRemoved { name, frozen, .. } => {
-            let frozen = if *frozen {
-                " Nothing more can be allowed for three days, in which an objection is heard."
-            } else {
-                ""
-            };
-            said(
-                "member-removed",
-                format!("{name} is not in the family any more.{frozen}"),
-            )
+        // Without a freeze the decision itself says all.
+        Event::MemberRemoved {
+            name, frozen: true, ..
+        } => said(
+            "frozen",
+            format!(
+                "{name}, a guardian, was removed: nothing more can be allowed for three days, in which an objection is heard."
+            ),
+        ),
+        Event::Joined {
+            conversation,
+            title,
+        } if kind(engine, conversation) != Some(ConversationKind::Family) => {
+            said("joined", format!("This device is in {title} now."))
         }
+        Event::DeviceRemoved {
+            conversation,
+            device,
+        } if kind(engine, conversation) == Some(ConversationKind::Contact) => said(
+            "device-removed",
+            format!(
+                "{} is not in {} any more.",
+                capital(&book.device(device)),
+                book.title(conversation)
+            ),
+        ),
         Event::Decided {
             index,
             decision,
@@ -403,6 +420,13 @@ fn quoted(words: &str) -> String {
     } else {
         format!(", saying \u{201c}{words}\u{201d}")
     }
+}
+
+fn kind(engine: &Engine, conversation: &ConversationId) -> Option<ConversationKind> {
+    let all = engine.conversations().into_iter();
+    all.filter(|it| it.id == *conversation)
+        .map(|it| it.kind)
+        .next()
 }
 
 fn capital(text: &str) -> String {

@@ -3,7 +3,7 @@
 
 use kinline_protocol::pairing::{MeetCode, ShortMeetCode};
 use kinline_tests::relay::Relay;
-use kinline_tests::shell::{Shell, rest};
+use kinline_tests::shell::Shell;
 use serde_json::Value;
 
 use crate::shell::shell_ok;
@@ -359,6 +359,13 @@ async fn what_families_may_not_is_told_in_a_sentence_and_changes_nothing() {
     let asked = notices.iter().find(|it| it["kind"] == "friend-request");
     assert_eq!(asked.unwrap()["words"], "Mia is nice");
     assert_eq!(asked.unwrap()["code"], code.as_str());
+    // It is news once, and can be read again.
+    assert_eq!(shell.run("Ada", &["notices"]), "Nothing new.");
+    assert!(
+        shell
+            .run("Ada", &["notices", "--all"])
+            .contains("Mia is nice")
+    );
     // Nobody said yes, so nothing has happened.
     showing.kill().unwrap();
     showing.wait().unwrap();
@@ -457,5 +464,4 @@ async fn what_families_may_not_is_told_in_a_sentence_and_changes_nothing() {
         &["answer-proposal", "0000", "yes"],
         "no proposal",
     );
-    let _ = rest;
 }
