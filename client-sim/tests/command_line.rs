@@ -90,6 +90,11 @@ impl World {
         refused(&mut self.command(device, words))
     }
 
+    /// The surroundings are fine: what was asked for is turned down.
+    fn turn_down(&self, device: &str, words: &[&str]) -> String {
+        ends_with(1, &mut self.command(device, words))
+    }
+
     fn found(&self, relay: &str) {
         let words = [
             "create-family",
@@ -163,9 +168,13 @@ fn stderr(output: &Output) -> String {
 }
 
 fn refused(command: &mut Command) -> String {
+    ends_with(2, command)
+}
+
+fn ends_with(status: i32, command: &mut Command) -> String {
     let output = command.output().unwrap();
     let sentence = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{sentence}");
+    assert_eq!(output.status.code(), Some(status), "{sentence}");
     assert_eq!(sentence.trim().lines().count(), 1, "{sentence}");
     assert!(sentence.starts_with("kinline-sim: "), "{sentence}");
     sentence
@@ -224,7 +233,7 @@ fn a_tablet_without_a_camera_is_paired_by_typing() {
     let last = code.len() - 1;
     let check = code[last..].parse::<u8>().unwrap();
     let mistyped = format!("{}{}", &code[..last], (check + 1) % 10);
-    let sentence = world.refuse("mia", &["pair", &mistyped, "--relay", &relay]);
+    let sentence = world.turn_down("mia", &["pair", &mistyped, "--relay", &relay]);
     assert!(sentence.contains("mistyped"), "{sentence}");
     assert!(!world.path("mia").exists());
 
@@ -328,7 +337,7 @@ fn a_family_talks_from_the_shell() {
     );
     assert!(
         world
-            .refuse("mia", &["room", "X", "--member", "Zoe"])
+            .turn_down("mia", &["room", "X", "--member", "Zoe"])
             .contains("Zoe")
     );
     let text = world.refuse("mum", &["photo", &asset("README.md")]);
@@ -401,7 +410,7 @@ fn surroundings_that_are_wrong_get_a_sentence_and_status_2() {
     );
     assert!(
         world
-            .refuse("new", &["pair", "hello"])
+            .turn_down("new", &["pair", "hello"])
             .contains("not a Kinline code")
     );
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use kinline_protocol::server_name::RelayAddress;
 
+use super::args_contacts::ContactVerb;
+use super::args_family::FamilyVerb;
 use crate::demo::DemoArgs;
 
 /// Kinline without a screen: tablets and phones of a family, simulated on this machine.
@@ -278,6 +280,12 @@ pub enum Verb {
     },
     /// Fetch what waits and send what was kept
     Sync,
+    /// What guardians decide.
+    #[command(flatten)]
+    Family(FamilyVerb),
+    /// Friends in other families, and what a child can do by itself.
+    #[command(flatten)]
+    Contact(ContactVerb),
 }
 
 /// Options of everything that is sent.
@@ -387,6 +395,40 @@ mod tests {
             "room T --member A --member B",
             "update --to T",
             "sync",
+            "family --json",
+            "remove member Ben",
+            "remove device 0a1b2c3d",
+            "settings --signatures 2",
+            "settings --signatures 1 --lease-days 14",
+            "proposals --json",
+            "answer-proposal 0a1b yes",
+            "object",
+            "carry-objection kinline:object:1:x",
+            "withdraw 7",
+            "policy show --child Mia --json",
+            "policy set --child Mia --quiet mon-fri=20:00-07:00 --kinds text,photo --per-day 20",
+            "policy set --child Mia --pause --zone Europe/Berlin",
+            "policy set --child Mia --resume --no-quiet",
+            "close-mailbox tablet --undo",
+            "correct-time 2026-11-22",
+            "reform Elms",
+            "notices --all --json",
+            "meet show --child Mia --short --yes",
+            "meet show --child Mia --png f.png --code-file f --no-qr",
+            "meet join kinline:meet:1:x --child Leo",
+            "meet join 3 82136-9047-7163 --child Leo --yes",
+            "meet join --code-file f --child Leo",
+            "pass offer --child Mia --with Leo --days 30",
+            "pass offer --child Mia --with Leo/Okafor --supervision everything --guardian Anna:write --guardian Ben --kinds text,photo --days 30",
+            "pass list --json",
+            "pass accept 0a1b --supervision pictures",
+            "pass refuse 0a1b",
+            "pass revoke 0a1b",
+            "leave T",
+            "block T Leo",
+            "unblock T Leo",
+            "report 0a1b --words w",
+            "ask-friend kinline:meet:1:x --words w",
         ] {
             verb(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -412,6 +454,24 @@ mod tests {
             "progress --app a --activity b --out-of 20",
             "progress --app a --activity b --minutes 1441",
             "dance",
+            "remove",
+            "settings",
+            "settings --signatures 3",
+            "settings --lease-days 2",
+            "answer-proposal 0a1b maybe",
+            "policy set --child Mia",
+            "policy set --child Mia --pause --resume",
+            "policy set --child Mia --quiet mon-fri=25:00-07:00",
+            "policy set --child Mia --quiet someday=20:00-07:00",
+            "policy set --child Mia --kinds text,smell",
+            "correct-time 2026-02-30",
+            "correct-time tomorrow",
+            "meet join --child Leo",
+            "meet show",
+            "pass offer --child Mia --with Leo",
+            "pass offer --child Mia --with Leo --days 30 --guardian Ben:sing",
+            "pass offer --child Mia --with Leo --days 401",
+            "block T",
         ] {
             let error = verb(line).map(|verb| format!("{verb:?}")).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -25,6 +25,15 @@ impl Failure {
         }
     }
 
+    /// What was asked for is not allowed, not there or not so, and nothing was changed: exit
+    /// status 1.
+    pub(super) fn refused(sentence: impl Into<String>) -> Self {
+        Self {
+            sentence: sentence.into(),
+            status: 1,
+        }
+    }
+
     /// A promise did not hold: exit status 1.
     pub(super) fn broken_promise(sentence: impl Into<String>) -> Self {
         Self {
@@ -51,6 +60,15 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Refused(sentence) => Self::refused(sentence),
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
 macro_rules! from_sentence {
     ($($error:ty),+) => {
         $(impl From<$error> for Failure {
@@ -64,7 +82,6 @@ macro_rules! from_sentence {
 from_sentence!(
     OpenError,
     StoreError,
-    DeviceError,
     ConnectError,
     MediaError,
     AttachmentError

@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kinline_protocol::content::Body;
-use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::engine::view::MessageView;
 use kinline_protocol::ids::{ContentId, ConversationId, MemberId};
 
 use super::failure::Failure;
-use super::find;
-use super::message;
 use super::session::Session;
-use crate::device::{Device, fetch_attachment};
+use super::{deciding, find, message, policies, status};
+use crate::device::{Book, Device, fetch_attachment, unseen};
 
 /// What `inbox` was told.
 pub(super) struct Show {
@@ -32,17 +30,13 @@ pub(super) struct Names {
 
 impl Names {
     async fn of(device: &Device) -> Result<Self, Failure> {
-        let conversations = device.with(Engine::conversations).await?;
-        let members = conversations
-            .iter()
-            .flat_map(|conversation| &conversation.members)
-            .map(|member| (member.member, member.name.clone()))
-            .collect();
-        let titles = conversations
-            .into_iter()
-            .map(|conversation| (conversation.id, conversation.title))
-            .collect();
-        Ok(Self { titles, members })
+        let book = device.with(Book::of).await?;
+        let members = book.people.keys();
+        let members = members.map(|member| (*member, book.name(member))).collect();
+        Ok(Self {
+            titles: book.titles,
+            members,
+        })
     }
 }
 
@@ -73,7 +67,40 @@ impl Printer {
                 self.printed.insert(view.content, line);
             }
         }
+        self.print_news(device).await?;
         Ok(new)
+    }
+
+    /// What happened and is no message: on the screen for people, beside it for scripts, which
+    /// read it with `notices --json`.
+    async fn print_news(&self, device: &Device) -> Result<(), Failure> {
+        if self.json || self.only.is_some() {
+            return Ok(());
+        }
+        for notice in unseen(device).await? {
+            deciding::print(&notice, false);
+        }
+        Ok(())
+    }
+
+    /// Who watches over which conversation, and what rests: always told to a child.
+    async fn print_rules(&self, device: &Device) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        for rules in status::rules(device).await? {
+            if self.only.is_none_or(|only| only == rules.conversation) {
+                for line in rules.lines() {
+                    println!("{line}");
+                }
+            }
+        }
+        if let Some(state) = policies::state(device).await?
+            && state.matters
+        {
+            println!("{}", state.words);
+        }
+        Ok(())
     }
 }
 
@@ -102,12 +129,14 @@ pub(super) async fn inbox(session: &Session, show: Show) -> Result<(), Failure> 
         printed: BTreeMap::new(),
     };
     if show.offline {
+        printer.print_rules(&device).await?;
         printer.print(&device).await?;
         device.shutdown().await;
         return Ok(());
     }
     let mut events = device.events_from_start();
     let settled = session.settle(&device).await;
+    printer.print_rules(&device).await?;
     let new = printer.print(&device).await?;
     if show.mark_read {
         mark_read(&device, new).await?;
@@ -166,23 +195,11 @@ fn tell_all(events: &mut crate::shell::EventReader) {
 /// What a person should know and no message shows.
 fn tell(event: &Event) {
     match event {
-        Event::Gap { from, through, .. } => {
-            eprintln!(
-                "some messages are missing: {} of one sender",
-                through - from + 1
-            );
-        }
         Event::Unreadable { reason, total } => {
             eprintln!("something could not be read ({total} in all): {reason}");
         }
-        Event::Undelivered { sentence, .. }
-        | Event::Refused { sentence, .. }
-        | Event::RecipientRefused { sentence, .. }
-        | Event::RelayError { sentence, .. } => eprintln!("{sentence}"),
-        Event::StaleStore => {
-            eprintln!(
-                "this state folder is a copy of an older state: the relay has seen a newer one"
-            );
+        Event::RecipientRefused { sentence, .. } | Event::RelayError { sentence, .. } => {
+            eprintln!("{sentence}");
         }
         _ => {}
     }

@@ -75,7 +75,7 @@ fn report(progress: &Progress) -> String {
 }
 
 /// What a terminal must not be told by a stranger: control characters become spaces.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     text.chars()
         .map(|it| {
             if it.is_control() && it != '\n' {

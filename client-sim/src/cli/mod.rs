@@ -1,22 +1,36 @@
 //! The command line `kinline-sim`.
 //!
-//! Exit status 0: done. 1: a promise did not hold. 2: something in the surroundings is wrong
-//! (arguments, files, passphrase, relay, certificate), told by one sentence on stderr.
+//! Exit status 0: done. 1: refused (not allowed, not there, a code that does not hold, a no on
+//! the other side), with nothing changed; or a promise did not hold. 2: something in the
+//! surroundings is wrong (arguments, files, passphrase, relay, certificate). 1 and 2 come with
+//! one sentence on stderr.
 
 mod args;
+mod args_contacts;
+mod args_family;
 mod compose;
+mod contact_run;
+mod deciding;
 mod failure;
 mod family;
+mod family_log;
 mod find;
 mod inbox;
+mod meeting;
 mod message;
 mod pairing;
+mod passes;
+mod policies;
+mod quiet;
 mod relay;
 mod run;
+mod safety;
 mod screen;
 mod session;
 mod status;
 mod steal;
 
 pub use args::{Cli, DeviceArgs, StealArgs, Verb, Work};
+pub use args_contacts::{ContactVerb, MeetVerb, PassVerb};
+pub use args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
 pub use run::main;

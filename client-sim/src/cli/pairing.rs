@@ -1,10 +1,12 @@
 //! `show-code` on a guardian's phone and `pair` on the new device.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::engine::{Engine, Setup};
+use kinline_protocol::identity::LogError;
 use kinline_protocol::pairing::{CodeError, CodeKind, JoinCode, ShortCode};
 use kinline_protocol::server_name::RelayAddress;
 
@@ -15,7 +17,7 @@ use crate::device::Device;
 use crate::shell::{DeviceError, EventReader};
 
 /// A code lives this long on the relay; a person needs as long to find the other device.
-const SHOWN_FOR: Duration = Duration::from_secs(600);
+pub(super) const SHOWN_FOR: Duration = Duration::from_secs(600);
 
 /// What `show-code` was told.
 pub(super) struct Show {
@@ -39,7 +41,7 @@ pub(super) struct Join {
 }
 
 /// Reads on to the next event that matters; a failed pairing ends it.
-async fn next<T>(
+pub(super) async fn next<T>(
     device: &Device,
     events: &mut EventReader,
     what: &str,
@@ -47,7 +49,7 @@ async fn next<T>(
     mut wanted: impl FnMut(&Event) -> Option<T>,
 ) -> Result<T, Failure> {
     let search = events.wait_for(what, within, |event| match event {
-        Event::PairingFailed { sentence, .. } => Some(Err(Failure::new(sentence.clone()))),
+        Event::PairingFailed { sentence, .. } => Some(Err(Failure::refused(sentence.clone()))),
         other => wanted(other).map(Ok),
     });
     unless_hopeless(device, search).await?
@@ -62,6 +64,18 @@ pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failu
     };
     let device = session.open()?;
     session.settle(&device).await?;
+    // Better now than when the other device has called.
+    let now = device.clock().now();
+    let frozen = device.with(move |engine: &Engine| {
+        let freeze = engine.family_log()?.is_frozen(engine.day(now))?;
+        Some(LogError::Frozen {
+            until: freeze.until,
+        })
+    });
+    if let Some(frozen) = frozen.await? {
+        device.shutdown().await;
+        return Err(Failure::refused(frozen.to_string()));
+    }
     let mut events = device.events();
     let start = Command::StartPairing {
         role,
@@ -134,7 +148,7 @@ async fn let_in(
     device.command(Command::AnswerPairing { accept }).await?;
     if !accept {
         device.shutdown().await;
-        return Err(Failure::new("the device was turned away"));
+        return Err(Failure::refused("the device was turned away"));
     }
     next(
         &device,
@@ -160,7 +174,7 @@ fn write_files(show: &Show, code: &str) -> Result<(), Failure> {
 }
 
 /// Whoever waits for the file sees it whole or not at all.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     crate::store::write_whole(path, |file| {
         file.write_all(bytes)
             .map_err(|error| crate::store::StoreError::file(path, error))
@@ -169,7 +183,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Waits until the file with the code is there.
-async fn read_code(path: &Path, within: Duration) -> Result<String, Failure> {
+pub(super) async fn read_code(path: &Path, within: Duration) -> Result<String, Failure> {
     let waiting = async {
         loop {
             match std::fs::read_to_string(path) {
@@ -195,17 +209,17 @@ async fn said(session: &Session, join: &Join) -> Result<String, Failure> {
     if !join.short {
         return Ok(join.code.join(" "));
     }
-    match ask_digits("The digits on the other screen:").await {
+    match ask_digits::<ShortCode>("The digits on the other screen:").await {
         Some(digits) => Ok(digits),
         None => Err(Failure::new("nobody typed the digits")),
     }
 }
 
 /// Asks until the digits may be right: what is mistyped costs no try.
-async fn ask_digits(question: &str) -> Option<String> {
+pub(super) async fn ask_digits<C: FromStr<Err = CodeError>>(question: &str) -> Option<String> {
     loop {
         let typed = screen::line(question).await?;
-        match typed.parse::<ShortCode>() {
+        match typed.parse::<C>() {
             Ok(_) => return Some(typed),
             Err(error) => println!("{error}"),
         }
@@ -217,7 +231,7 @@ pub(super) async fn pair(session: &Session, join: Join) -> Result<(), Failure> {
     let code = said(session, &join).await?;
     let parsed: JoinCode = code
         .parse()
-        .map_err(|error: CodeError| Failure::new(error.to_string()))?;
+        .map_err(|error: CodeError| Failure::refused(error.to_string()))?;
     let device = if session.has_device()? {
         again(session, &parsed, join.relay.as_ref()).await?
     } else {
@@ -243,9 +257,9 @@ pub(super) async fn pair(session: &Session, join: Join) -> Result<(), Failure> {
             Ok(pictures) => break pictures,
             Err(sentence) => {
                 println!("{sentence}");
-                let Some(code) = ask_digits("Once more:").await else {
+                let Some(code) = ask_digits::<ShortCode>("Once more:").await else {
                     device.shutdown().await;
-                    return Err(Failure::new(sentence));
+                    return Err(Failure::refused(sentence));
                 };
                 device.command(Command::JoinByCode { code }).await?;
             }
@@ -306,7 +320,7 @@ async fn again(
         .await
         .map_err(|error: DeviceError| Failure::from(error))?;
     if paired {
-        return Err(Failure::new("this device belongs to a family already"));
+        return Err(Failure::refused("this device belongs to a family already"));
     }
     let scanned = match code {
         JoinCode::Qr(code) => Some(&code.relay),

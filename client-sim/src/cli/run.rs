@@ -8,7 +8,7 @@ use kinline_protocol::content::Progress;
 use super::args::{Cli, DeviceArgs, Verb, Work};
 use super::failure::Failure;
 use super::session::Session;
-use super::{compose, family, inbox, pairing, relay, status, steal};
+use super::{compose, contact_run, deciding, family, inbox, pairing, relay, status, steal};
 
 /// Runs the program with the process's arguments.
 #[must_use]
@@ -155,5 +155,7 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
         Verb::Room { title, members } => family::room(&session, title, &members).await,
         Verb::Update { to } => family::update(&session, to.as_deref()).await,
         Verb::Sync => family::sync(&session).await,
+        Verb::Family(verb) => deciding::run(&session, verb).await,
+        Verb::Contact(verb) => contact_run::run(&session, verb).await,
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kinline_protocol::engine::Setup;
+use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::ids::ConversationId;
 use zeroize::Zeroizing;
 
@@ -11,7 +12,7 @@ use super::args::Delivery;
 use super::failure::Failure;
 use super::find;
 use crate::connection::{client_config, connect};
-use crate::device::{Device, create, open};
+use crate::device::{Book, Device, create, open, sentence};
 use crate::shell::{DeviceError, ShellOptions, Status};
 use crate::store::{Argon2Cost, Passphrase, Store, StoreOptions};
 
@@ -142,6 +143,73 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Opens the device and has it hear of everything first: what is decided now should be
+    /// decided by what holds now. A relay that is not there does not stand in the way.
+    pub(super) async fn open_current(&self) -> Result<Device, Failure> {
+        let device = self.open()?;
+        if let Err(failure) = self.try_settle(&device).await {
+            device.shutdown().await;
+            return Err(failure);
+        }
+        Ok(device)
+    }
+
+    /// What the device knows of names.
+    pub(super) async fn book(&self, device: &Device) -> Result<Book, Failure> {
+        Ok(device.with(Book::of).await?)
+    }
+
+    /// Gives a command that is for the family or for others, waits until it is through, says
+    /// what came of it, and ends the device.
+    pub(super) async fn carry_out(&self, device: Device, command: Command) -> Result<(), Failure> {
+        let mut events = device.events();
+        if let Err(error) = device.command(command).await {
+            device.shutdown().await;
+            return Err(error.into());
+        }
+        let settled = self.try_settle(&device).await;
+        let mut refused = None;
+        let mut decided = false;
+        while let Some(event) = events.try_next() {
+            match &event {
+                Event::Proposed { decisions } => {
+                    let book = self.book(&device).await?;
+                    for decision in decisions {
+                        println!(
+                            "Another guardian's yes is needed: {}.",
+                            book.decision(decision)
+                        );
+                    }
+                    decided = true;
+                }
+                Event::Refused { sentence, .. } => refused = Some(sentence.clone()),
+                Event::Decided { .. }
+                | Event::MailboxClosed { .. }
+                | Event::TimeCorrected { .. }
+                | Event::Reformed { .. }
+                | Event::PassRefused { .. } => {
+                    decided |= !matches!(event, Event::PassRefused { .. });
+                    let told = device.with(move |engine| sentence(engine, &event)).await?;
+                    if let Some(told) = told {
+                        println!("{told}");
+                    }
+                }
+                _ => {}
+            }
+        }
+        device.shutdown().await;
+        if let (Some(sentence), false) = (refused, decided) {
+            return Err(Failure::refused(sentence));
+        }
+        match settled? {
+            Settled::Yes => {}
+            Settled::NotNow(why) => {
+                eprintln!("kept, will be sent when the relay is there ({why})");
+            }
+        }
+        Ok(())
     }
 
     /// Waits until everything is delivered and read, then ends the device.

@@ -5,11 +5,13 @@ use std::time::Duration;
 use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::engine::{ConversationSummary, Counters, Engine};
 use kinline_protocol::identity::Role;
-use kinline_protocol::ids::{DeviceId, MemberId};
+use kinline_protocol::ids::{ConversationId, DeviceId, MemberId};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::policies;
 use super::session::Session;
+use crate::device::{Book, Device};
 use crate::shell::LinkStatus;
 
 /// The relay gets at most this long to answer.
@@ -19,6 +21,7 @@ struct Facts {
     device: DeviceId,
     device_name: String,
     member: Option<MemberId>,
+    was_paired: bool,
     relay: String,
     conversations: Vec<ConversationSummary>,
     counters: Counters,
@@ -30,10 +33,79 @@ fn facts(engine: &Engine) -> Facts {
         device: engine.device(),
         device_name: engine.device_name().to_owned(),
         member: engine.member(),
+        was_paired: engine.family_log().is_some(),
         relay: engine.relay().to_string(),
         conversations: engine.conversations(),
         counters: engine.counters(),
         generation: engine.generation(),
+    }
+}
+
+/// Who watches over a contact conversation, and why nothing goes into a conversation now.
+pub(super) struct Rules {
+    pub(super) conversation: ConversationId,
+    title: String,
+    supervision: Vec<String>,
+    silence: Option<String>,
+    blocked: Vec<String>,
+}
+
+impl Rules {
+    /// In words for the child.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.supervision.is_empty() {
+            lines.push(format!("{}: {}", self.title, self.supervision.join("; ")));
+        }
+        if let Some(silence) = &self.silence {
+            lines.push(format!("{}: nothing is sent: {silence}", self.title));
+        }
+        if !self.blocked.is_empty() {
+            lines.push(format!(
+                "{}: nothing is shown of {}",
+                self.title,
+                self.blocked.join(", ")
+            ));
+        }
+        lines
+    }
+}
+
+/// The rules of every conversation that has some.
+pub(super) async fn rules(device: &Device) -> Result<Vec<Rules>, Failure> {
+    let now = device.clock().now();
+    let rules = device.with(move |engine: &Engine| {
+        let book = Book::of(engine);
+        let all = engine.conversations().into_iter().map(|it| {
+            let passes = engine.passes_of(it.id, now);
+            let mut supervision: Vec<String> = passes
+                .iter()
+                .flat_map(|pass| pass.sides())
+                .map(|side| book.supervision(side))
+                .collect();
+            supervision.sort();
+            supervision.dedup();
+            let silence = engine.silence_of(it.id, now);
+            let blocked = engine.blocked_in(it.id);
+            Rules {
+                conversation: it.id,
+                title: it.title,
+                supervision,
+                silence: silence.map(|why| why.to_string()),
+                blocked: blocked.iter().map(|member| book.name(member)).collect(),
+            }
+        });
+        all.collect()
+    });
+    Ok(rules.await?)
+}
+
+const fn kind(kind: ConversationKind) -> &'static str {
+    match kind {
+        ConversationKind::Family => "family",
+        ConversationKind::Room => "room",
+        ConversationKind::Contact => "contact",
+        ConversationKind::Link => "link",
     }
 }
 
@@ -50,6 +122,8 @@ pub(super) async fn status(session: &Session, as_json: bool) -> Result<(), Failu
             .await,
     );
     let facts = device.with(facts).await?;
+    let rules = rules(&device).await?;
+    let policy = policies::state(&device).await?;
     let now = device.status();
     let protection = device.protection().to_string();
     device.shutdown().await;
@@ -69,7 +143,8 @@ pub(super) async fn status(session: &Session, as_json: bool) -> Result<(), Failu
                 "trouble": trouble,
                 "protection": protection,
                 "generation": facts.generation,
-                "conversations": facts.conversations.iter().map(conversation).collect::<Vec<_>>(),
+                "conversations": facts.conversations.iter().zip(&rules).map(|(it, rules)| conversation(it, rules)).collect::<Vec<_>>(),
+                "policy": policy.map(|policy| policy.json),
                 "counters": {
                     "unreadable": facts.counters.unreadable,
                     "duplicates": facts.counters.duplicates,
@@ -81,7 +156,14 @@ pub(super) async fn status(session: &Session, as_json: bool) -> Result<(), Failu
         );
         return Ok(());
     }
-    let owner = own_name(&facts).unwrap_or_else(|| "nobody yet (not paired)".to_owned());
+    let owner = own_name(&facts).unwrap_or_else(|| {
+        let (who, why) = if facts.was_paired {
+            ("nobody any more", "removed from the family")
+        } else {
+            ("nobody yet", "not paired")
+        };
+        format!("{who} ({why})")
+    });
     println!("device      {} of {owner}", facts.device_name);
     println!("relay       {}", facts.relay);
     let connection = match (connected, now.settled, trouble) {
@@ -99,16 +181,18 @@ pub(super) async fn status(session: &Session, as_json: bool) -> Result<(), Failu
             .map(|member| format!("{} ({})", member.name, member.devices.len()))
             .collect();
         println!(
-            "{}  {} (epoch {}): {}",
-            if it.kind == ConversationKind::Family {
-                "family    "
-            } else {
-                "room      "
-            },
+            "{:<10}  {} (epoch {}): {}",
+            kind(it.kind),
             it.title,
             it.epoch,
             people.join(", ")
         );
+    }
+    for line in rules.iter().flat_map(Rules::lines) {
+        println!("            {line}");
+    }
+    if let Some(policy) = policy {
+        println!("policy      {}", policy.words);
     }
     println!(
         "waiting     {} messages until every device has confirmed them",
@@ -127,7 +211,7 @@ fn own_name(facts: &Facts) -> Option<String> {
         .map(|member| member.name.clone())
 }
 
-fn conversation(it: &ConversationSummary) -> Value {
+fn conversation(it: &ConversationSummary, rules: &Rules) -> Value {
     let members: Vec<Value> = it
         .members
         .iter()
@@ -142,7 +226,10 @@ fn conversation(it: &ConversationSummary) -> Value {
         .collect();
     json!({
         "id": hex::encode(it.id.as_bytes()),
-        "kind": if it.kind == ConversationKind::Family { "family" } else { "room" },
+        "kind": kind(it.kind),
+        "supervision": rules.supervision,
+        "silence": rules.silence,
+        "blocked": rules.blocked,
         "title": it.title,
         "epoch": it.epoch,
         "members": members,

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use kinline_protocol::day::Timestamp;
-use kinline_protocol::engine::io::{Command, Deadline, Input, Output};
+use kinline_protocol::engine::io::{Command, Deadline, Event, Input, Output};
 use kinline_protocol::engine::view::{self, MessageView};
 use kinline_protocol::engine::{Engine, LoadError, Setup};
 use kinline_protocol::server_name::RelayAddress;
 use rand::rngs::StdRng;
 
+use super::notice;
 use crate::random;
 use crate::shell::{self, Core, DeviceError, DeviceHandle, Refused, ShellOptions};
 use crate::store::{Store, StoreError, StoreOptions, sweep_blobs};
@@ -36,6 +37,10 @@ impl Core for Engine {
 
     fn is_settled(&self) -> bool {
         Self::is_settled(self)
+    }
+
+    fn note(&self, event: &Event, now: Timestamp) -> Option<Vec<u8>> {
+        notice::note(self, event, now)
     }
 
     fn relay(&self) -> &RelayAddress {

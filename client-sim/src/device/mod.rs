@@ -1,9 +1,13 @@
 //! A whole device: the protocol's engine in the shell, with its attachments and media.
 
 mod attachment;
+mod book;
 mod engine;
 mod media;
+mod notice;
 
 pub use attachment::{AttachmentError, fetch_attachment, seal_attachment};
+pub use book::{Book, KINDS, Known, WEEKDAYS, kind_names, policy_words, quiet_words, short};
 pub use engine::{Device, OpenError, create, messages, open};
 pub use media::{MediaError, Prepared, photo, voice};
+pub use notice::{Notice, note, notices, sentence, unseen};

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::events::EventLog;
 use super::link::{Link, LinkEvent};
+use super::notes;
 use super::transfers::Transfers;
 use super::{Clock, Core, DeviceError, LinkStatus, LinkTrouble, Refused, Status};
 use crate::connection::{Backoff, ConnectError};
@@ -52,6 +53,8 @@ pub(super) struct Actor<C: Core> {
     pub(super) backoff: Backoff,
     /// What the relay refused on this connection: says more than that it ended.
     pub(super) refusal: Option<String>,
+    /// Notes taken so far.
+    pub(super) notes: u64,
 }
 
 /// Why the loop ends.
@@ -286,6 +289,7 @@ impl<C: Core> Actor<C> {
     async fn apply(&mut self, output: Output) -> Result<(), StoreError> {
         let mut output = output;
         loop {
+            self.take_notes(&mut output);
             self.persist(&mut output).await?;
             for event in &output.events {
                 self.heed(event);
@@ -337,6 +341,18 @@ impl<C: Core> Actor<C> {
                 ..
             } => remove_media(self.transfers.folder(), *content),
             _ => {}
+        }
+    }
+
+    /// Puts notes of what happened beside what is to be persisted.
+    fn take_notes(&mut self, output: &mut Output) {
+        let now = self.clock.now();
+        for event in &output.events {
+            if let Some(note) = self.core.note(event, now) {
+                let key = notes::key(now, self.notes);
+                self.notes = self.notes.saturating_add(1);
+                output.changes.records.insert(key, Some(note));
+            }
         }
     }
 

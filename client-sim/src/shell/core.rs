@@ -1,7 +1,7 @@
 //! What a shell needs of an engine.
 
 use kinline_protocol::day::Timestamp;
-use kinline_protocol::engine::io::{Command, Deadline, Input, Output};
+use kinline_protocol::engine::io::{Command, Deadline, Event, Input, Output};
 use kinline_protocol::server_name::RelayAddress;
 use rand::rngs::StdRng;
 
@@ -32,6 +32,12 @@ pub trait Core: Send + 'static {
 
     /// Whether everything is delivered, read and acknowledged as far as this device knows.
     fn is_settled(&self) -> bool;
+
+    /// What to keep of an event for whoever opens a screen later; `None`: nothing.
+    fn note(&self, event: &Event, now: Timestamp) -> Option<Vec<u8>> {
+        let _ = (event, now);
+        None
+    }
 
     /// Where to connect.
     fn relay(&self) -> &RelayAddress;

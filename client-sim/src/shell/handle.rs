@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use kinline_protocol::engine::io::{Command, Event};
+use kinline_protocol::engine::io::{Changes, Command, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -108,6 +108,7 @@ pub fn start<C: Core>(
         transfers: Transfers::new(blobs.clone(), folder.clone()),
         backoff: Backoff::default(),
         refusal: None,
+        notes: 0,
     };
     let task = Arc::new(Task::spawn(actor.run(options.online)));
     Ok(DeviceHandle {
@@ -324,6 +325,24 @@ impl<C: Core> DeviceHandle<C> {
                 .history()
         };
         match tokio::task::spawn_blocking(read).await {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(DeviceError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Makes changes of the shell's own records durable.
+    ///
+    /// # Errors
+    /// [`DeviceError::Stopped`], [`DeviceError::Store`].
+    pub(crate) async fn keep(&self, changes: Changes) -> Result<(), DeviceError> {
+        let store = self.store.upgrade().ok_or_else(|| self.stopped())?;
+        let write = move || {
+            store
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .commit(&changes)
+        };
+        match tokio::task::spawn_blocking(write).await {
             Ok(result) => Ok(result?),
             Err(error) => Err(DeviceError::Stopped(error.to_string())),
         }

@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod handle;
 mod link;
+pub(crate) mod notes;
 mod status;
 mod transfers;
 

@@ -105,10 +105,11 @@ impl Engine {
         cx.erase(records::state(records::PASS, &[id.as_bytes()]));
     }
 
-    /// The other family speaks of a pass.
+    /// The other family speaks of a pass; or another guardian of ours does to them.
     pub(super) fn pass_offered(
         &mut self,
         link: ConversationId,
+        sender: DeviceId,
         offer: &PassOffer,
         cx: &mut Cx<'_>,
     ) {
@@ -125,6 +126,19 @@ impl Engine {
         let of_us = own.is_some_and(|own| pass.side_of(&own).is_some());
         if !of_us || pass.side_of(&other).is_none() {
             return self.unreadable("a contact pass is between other families", cx);
+        }
+        let speaker = self.certificate_in(link, sender);
+        if speaker.is_none_or(|speaker| self.is_own(&speaker.family)) {
+            // What another guardian of ours offers is not for us to answer, and what it has
+            // answered waits for nobody any more.
+            let waits = self
+                .passes
+                .get(&pass.id())
+                .is_some_and(|record| !record.ours && !record.accepted);
+            if waits && offer.stage != PassStage::Offered {
+                self.drop_pass(pass.id(), cx);
+            }
+            return;
         }
         match offer.stage {
             PassStage::Offered => {

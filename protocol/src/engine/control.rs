@@ -58,7 +58,7 @@ impl Engine {
                 return self.proposed(id, content.sender, proposal, cx);
             }
             (Control::PassOffer(offer), ConversationKind::Link) => {
-                return self.pass_offered(id, offer, cx);
+                return self.pass_offered(id, content.sender, offer, cx);
             }
             (Control::Group(offer), ConversationKind::Link) => {
                 return self.group_offered(id, offer, cx);

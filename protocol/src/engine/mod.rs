@@ -60,4 +60,4 @@ pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
 pub use policing::PolicyNow;
-pub use summary::{ConversationSummary, MemberSummary};
+pub use summary::{ConversationSummary, MemberSummary, PassUnderWay, ProposalSummary};

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::device::Engine;
+use super::io::Silence;
 use super::state::Room;
 use crate::conversation::ConversationKind;
-use crate::identity::Role;
-use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId};
+use crate::day::{Day, Timestamp};
+use crate::identity::{ContactPass, Decision, FamilyLog, Role};
+use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId, PassId};
 
 /// A conversation, for a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub struct ConversationSummary {
     /// MLS epoch.
     pub epoch: u64,
     /// Why nothing is sent into it, when it was last tried.
-    pub silence: Option<super::io::Silence>,
+    pub silence: Option<Silence>,
     /// Who is in it.
     pub members: Vec<MemberSummary>,
 }
@@ -40,7 +42,114 @@ pub struct MemberSummary {
     pub devices: Vec<DeviceId>,
 }
 
+/// Another guardian's proposal that waits for this device's yes or no, for a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposalSummary {
+    /// To be named in the answer.
+    pub proposal: [u8; 16],
+    /// Who asks.
+    pub by: MemberId,
+    /// What.
+    pub decision: Decision,
+}
+
+/// A contact pass that the guardians of two families have not both approved yet, for a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassUnderWay {
+    /// What it says so far: the asked family's side is filled in with its answer.
+    pub pass: ContactPass,
+    /// Where it was offered.
+    pub link: ConversationId,
+    /// Offered by this family; else it waits for this family's answer until it is accepted.
+    pub ours: bool,
+    /// The asked family has said yes.
+    pub accepted: bool,
+}
+
 impl Engine {
+    /// The day as this device knows it: what guardians told, and the days counted since.
+    #[must_use]
+    pub fn day(&self, now: Timestamp) -> Day {
+        self.today(now)
+    }
+
+    /// The logs of this device's family and of others, as far as it was shown them; its own
+    /// comes first.
+    pub fn family_logs(&self) -> impl Iterator<Item = &FamilyLog> {
+        self.log.iter().chain(self.friends.values())
+    }
+
+    /// The newest day on which a guardian of a family was heard.
+    #[must_use]
+    pub fn heard_on(&self, family: &FamilyId) -> Option<Day> {
+        self.lease.newest(family)
+    }
+
+    /// The contact passes that let the people of a conversation be in it today: what it says
+    /// of supervision holds.
+    #[must_use]
+    pub fn passes_of(&self, conversation: ConversationId, now: Timestamp) -> Vec<ContactPass> {
+        let Some(room) = self.rooms.get(&conversation) else {
+            return vec![];
+        };
+        let newest = self.newest_parties(room);
+        let people = newest.certificates_of(&room.conversation.devices());
+        let passes = newest.passes_among(&people, self.today(now));
+        passes.into_iter().cloned().collect()
+    }
+
+    /// Why nothing would be sent into a conversation now.
+    #[must_use]
+    pub fn silence_of(&self, conversation: ConversationId, now: Timestamp) -> Option<Silence> {
+        self.silence(self.rooms.get(&conversation)?, now)
+    }
+
+    /// Members whose messages are not shown in a conversation.
+    #[must_use]
+    pub fn blocked_in(&self, conversation: ConversationId) -> Vec<MemberId> {
+        let room = self.rooms.get(&conversation);
+        room.map_or_else(Vec::new, |room| room.blocked.iter().copied().collect())
+    }
+
+    /// Children's devices that have entrusted their mailboxes to this one.
+    #[must_use]
+    pub fn entrusted(&self) -> Vec<DeviceId> {
+        self.wards.keys().copied().collect()
+    }
+
+    /// Other guardians' proposals that wait for this device's answer.
+    #[must_use]
+    pub fn proposals(&self) -> Vec<ProposalSummary> {
+        self.proposals
+            .iter()
+            .filter_map(|(salt, record)| {
+                let decision = &record.proposal.as_ref()?.decision;
+                Some(ProposalSummary {
+                    proposal: *salt,
+                    by: MemberId::try_from(&record.by).ok()?,
+                    decision: Decision::decode(decision).ok()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Contact passes on their way, by id.
+    #[must_use]
+    pub fn passes_under_way(&self) -> BTreeMap<PassId, PassUnderWay> {
+        self.passes
+            .iter()
+            .filter_map(|(id, record)| {
+                let under_way = PassUnderWay {
+                    pass: ContactPass::decode(&record.pass).ok()?,
+                    link: ConversationId::try_from(&record.link).ok()?,
+                    ours: record.ours,
+                    accepted: record.accepted,
+                };
+                Some((*id, under_way))
+            })
+            .collect()
+    }
+
     /// All conversations of this device.
     #[must_use]
     pub fn conversations(&self) -> Vec<ConversationSummary> {

@@ -147,6 +147,26 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
     views
 }
 
+/// The exact bytes of a message's `SignedContent`, out of history records (name, value): what
+/// a [`super::io::Command::Report`] shows to guardians. `None` when it is not there any more.
+pub fn signed(
+    history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    content: ContentId,
+) -> Option<Bytes> {
+    history
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(records::MESSAGE))
+        .filter_map(|(_, value)| wire::StoredMessageRecord::decode(value.as_slice()).ok())
+        .find(|record| !record.deleted && record.content_id.as_ref() == content.as_bytes())
+        .map(|record| {
+            let signed = wire::SignedContent {
+                content: record.content,
+                signature: record.signature,
+            };
+            signed.encode_to_vec().into()
+        })
+}
+
 fn target_of<'a>(name: &'a [u8], prefix: &[u8]) -> Option<(ConversationId, ContentId, &'a [u8])> {
     let rest = name.strip_prefix(prefix)?;
     let (conversation, rest) = rest.split_at_checked(ConversationId::LEN)?;

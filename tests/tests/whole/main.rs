@@ -20,5 +20,6 @@ mod mailbox;
 mod photo_killed;
 mod relay_killed;
 mod shell;
+mod shell_families;
 mod surroundings;
 mod theft;

@@ -37,7 +37,7 @@ async fn a_family_talks_from_the_shell() {
     assert!(code.contains("pair"), "{code}");
     let _ = shell.pair("Mum", "Dad", "--guardian");
     // A code is good once.
-    let sentence = shell.refused("Else", &["pair", &code]);
+    let sentence = shell.denied("Else", &["pair", &code]);
     assert!(!sentence.is_empty());
 
     // What a device writes goes to those it knows of: Mila's must hear of Dad first.
@@ -128,7 +128,7 @@ async fn a_family_talks_from_the_shell() {
     );
 }
 
-fn shell_ok(shell: &Shell, device: &str, words: &[&str]) {
+pub(crate) fn shell_ok(shell: &Shell, device: &str, words: &[&str]) {
     succeeds(&mut shell.command(device, words));
 }
 

@@ -1,0 +1,187 @@
+//! What guardians decide, and what waits for them.
+
+use kinline_protocol::engine::Engine;
+use kinline_protocol::engine::io::Command;
+use kinline_protocol::identity::{FamilyLog, Settings};
+use serde_json::json;
+
+use super::args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
+use super::failure::Failure;
+use super::session::Session;
+use super::{family_log, find, policies};
+use crate::device::{Notice, notices, short, unseen};
+
+/// Does one of these.
+pub(super) async fn run(session: &Session, verb: FamilyVerb) -> Result<(), Failure> {
+    match verb {
+        FamilyVerb::Family { json } => family_log::show(session, json).await,
+        FamilyVerb::Notices { all, json } => show_notices(session, all, json).await,
+        FamilyVerb::Remove(what) => remove(session, what).await,
+        FamilyVerb::Settings {
+            signatures,
+            lease_days,
+        } => settings(session, signatures, lease_days).await,
+        FamilyVerb::Proposals { json } => proposals(session, json).await,
+        FamilyVerb::AnswerProposal { id, answer } => {
+            answer_proposal(session, &id, answer == "yes").await
+        }
+        FamilyVerb::Object => object(session).await,
+        FamilyVerb::CarryObjection { text } => {
+            let device = session.open_current().await?;
+            session
+                .carry_out(device, Command::CarryObjection { text })
+                .await
+        }
+        FamilyVerb::Withdraw { removal } => {
+            let device = session.open_current().await?;
+            session
+                .carry_out(device, Command::Withdraw { removal })
+                .await
+        }
+        FamilyVerb::Policy(PolicyVerb::Show { child, json }) => {
+            policies::show(session, child, json).await
+        }
+        FamilyVerb::Policy(set) => policies::set(session, set).await,
+        FamilyVerb::CloseMailbox { device, undo } => close_mailbox(session, &device, undo).await,
+        FamilyVerb::CorrectTime { day } => {
+            let device = session.open_current().await?;
+            session
+                .carry_out(device, Command::CorrectTime { day })
+                .await
+        }
+        FamilyVerb::Reform { title } => {
+            let device = session.open_current().await?;
+            let conversation = find::conversation(&device, Some(&title)).await?;
+            session
+                .carry_out(device, Command::Reform { conversation })
+                .await
+        }
+    }
+}
+
+async fn remove(session: &Session, what: RemoveVerb) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let book = session.book(&device).await?;
+    let command = match what {
+        RemoveVerb::Member { name } => Command::RemoveMember {
+            member: find::relative(&book, None, &name)?,
+        },
+        RemoveVerb::Device { device } => Command::RemoveDevice {
+            device: find::device(&book, &device)?,
+        },
+    };
+    session.carry_out(device, command).await
+}
+
+async fn settings(
+    session: &Session,
+    signatures: Option<u32>,
+    lease_days: Option<u32>,
+) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let now = device
+        .with(|engine| engine.family_log().map(FamilyLog::settings))
+        .await?
+        .ok_or_else(|| Failure::refused("this device belongs to no family yet"))?;
+    let settings = Settings {
+        signatures: signatures.unwrap_or(now.signatures),
+        lease_days: lease_days.unwrap_or(now.lease_days),
+    };
+    session
+        .carry_out(device, Command::ChangeSettings { settings })
+        .await
+}
+
+async fn proposals(session: &Session, as_json: bool) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let book = session.book(&device).await?;
+    let waiting = device.with(Engine::proposals).await?;
+    device.shutdown().await;
+    if waiting.is_empty() && !as_json {
+        println!("Nothing waits for this guardian's yes.");
+    }
+    for it in waiting {
+        if as_json {
+            println!(
+                "{}",
+                json!({
+                    "id": hex::encode(it.proposal),
+                    "by": book.name(&it.by),
+                    "what": book.decision(&it.decision),
+                })
+            );
+        } else {
+            println!(
+                "{}  {} asks: {}",
+                short(&it.proposal),
+                book.name(&it.by),
+                book.decision(&it.decision)
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn answer_proposal(session: &Session, id: &str, accept: bool) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let waiting = device.with(Engine::proposals).await?;
+    let ids = waiting
+        .into_iter()
+        .map(|it| (it.proposal.to_vec(), it.proposal));
+    let proposal = find::by_id("proposal", id, ids)?;
+    session
+        .carry_out(device, Command::AnswerProposal { proposal, accept })
+        .await
+}
+
+/// Prints the text of a removed guardian's objection.
+async fn object(session: &Session) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let now = device.clock().now();
+    let text = device
+        .with(move |engine| {
+            let today = engine.day(now);
+            engine.objection(today).map_err(|error| error.to_string())
+        })
+        .await?;
+    device.shutdown().await;
+    println!("{}", text.map_err(Failure::refused)?);
+    eprintln!("Give this text to anybody in the family: carry-objection TEXT");
+    Ok(())
+}
+
+async fn close_mailbox(session: &Session, wanted: &str, undo: bool) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let book = session.book(&device).await?;
+    let closed = find::device(&book, wanted)?;
+    let command = Command::CloseMailbox {
+        device: closed,
+        undo,
+    };
+    session.carry_out(device, command).await
+}
+
+/// `notices`
+async fn show_notices(session: &Session, all: bool, as_json: bool) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let kept = if all { notices(&device).await? } else { vec![] };
+    let fresh = unseen(&device).await?;
+    device.shutdown().await;
+    let shown = if all { kept } else { fresh };
+    for notice in &shown {
+        print(notice, as_json);
+    }
+    if shown.is_empty() && !as_json {
+        println!("Nothing new.");
+    }
+    Ok(())
+}
+
+/// One notice on the screen.
+pub(super) fn print(notice: &Notice, as_json: bool) {
+    if as_json {
+        println!("{}", json!(notice));
+    } else {
+        println!("* {}", super::message::harmless(&notice.sentence));
+    }
+}

@@ -1,0 +1,437 @@
+//! What a person should hear even when no screen is open as it happens: a child's request, a
+//! report, a removal, a fork. Each is kept beside the messages, in the same transaction that
+//! makes it true, until somebody has read it.
+
+use std::cell::LazyCell;
+
+use kinline_protocol::content::{Body, Content, ContentIn, Control, Report};
+use kinline_protocol::conversation::ConversationKind;
+use kinline_protocol::day::Timestamp;
+use kinline_protocol::engine::Engine;
+use kinline_protocol::engine::io::{Changes, Event};
+use kinline_protocol::ids::ConversationId;
+use kinline_protocol::primitives::sign::PublicKey;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::Device;
+use super::book::{Book, short};
+use crate::shell::{DeviceError, notes};
+
+/// Notices that are kept once they were read; older ones go.
+const READ_MAX: usize = 1_000;
+
+/// What happened, told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What kind of thing, for a program: `friend-request`, `report`, `decided`, …
+    pub kind: String,
+    /// When, in milliseconds since 1970, by this device's clock.
+    pub at_ms: u64,
+    /// For a human.
+    pub sentence: String,
+    /// Was shown.
+    pub seen: bool,
+    /// More, by kind.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+}
+
+impl Notice {
+    fn new(kind: &str, sentence: String, details: Value) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            at_ms: 0,
+            sentence,
+            seen: false,
+            details: match details {
+                Value::Object(details) => details,
+                _ => Map::new(),
+            },
+        }
+    }
+}
+
+/// The notice of an event, as it is kept; `None` for what other screens show.
+#[must_use]
+pub fn note(engine: &Engine, event: &Event, now: Timestamp) -> Option<Vec<u8>> {
+    let mut notice = notice(engine, event)?;
+    notice.at_ms = now.0;
+    serde_json::to_vec(&notice).ok()
+}
+
+/// What an event says to a human; `None` when it is not one of these.
+#[must_use]
+pub fn sentence(engine: &Engine, event: &Event) -> Option<String> {
+    Some(notice(engine, event)?.sentence)
+}
+
+/// Every notice that is kept, oldest first.
+///
+/// # Errors
+/// [`DeviceError::Stopped`], [`DeviceError::Store`].
+pub async fn notices(device: &Device) -> Result<Vec<Notice>, DeviceError> {
+    let all = notes::of(device.history().await?);
+    Ok(all
+        .into_iter()
+        .filter_map(|(_, value)| read(&value))
+        .collect())
+}
+
+/// What nobody has seen yet, oldest first; from now on it counts as seen.
+///
+/// # Errors
+/// As [`notices`].
+pub async fn unseen(device: &Device) -> Result<Vec<Notice>, DeviceError> {
+    let kept = notes::of(device.history().await?);
+    let mut changes = Changes::default();
+    let mut fresh = Vec::new();
+    let old = kept.len().saturating_sub(READ_MAX);
+    for (at, (key, value)) in kept.into_iter().enumerate() {
+        let Some(mut notice) = read(&value) else {
+            continue;
+        };
+        if !notice.seen {
+            notice.seen = true;
+            changes
+                .records
+                .insert(key, serde_json::to_vec(&notice).ok());
+            fresh.push(notice);
+        } else if at < old {
+            changes.records.insert(key, None);
+        }
+    }
+    device.keep(changes).await?;
+    Ok(fresh)
+}
+
+fn read(value: &[u8]) -> Option<Notice> {
+    serde_json::from_slice(value).ok()
+}
+
+fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
+    // Most events are none, and the book is long.
+    let book = LazyCell::new(|| Book::of(engine));
+    let said = |kind: &str, sentence: String| Some(Notice::new(kind, sentence, Value::Null));
+    match event {
+        Event::Control {
+            sender, control, ..
+        } => told(&book, &book.device(sender), control),
+        Event::Refused {
+            conversation,
+            sentence,
+        } => said(
+            "refused",
+            format!(
+                "A change in {} was refused: {sentence}.",
+                book.title(conversation)
+            ),
+        ),
+        Event::Reformed { new, .. } => said(
+            "reformed",
+            format!("{} was formed again and goes on.", book.title(new)),
+        ),
+        Event::Left {
+            conversation,
+            member,
+        } => said(
+            "left",
+            format!(
+                "{} has left {}.",
+                book.name(member),
+                book.title(conversation)
+            ),
+        ),
+        // Without a freeze the decision itself says all.
+        Event::MemberRemoved {
+            name, frozen: true, ..
+        } => said(
+            "frozen",
+            format!(
+                "{name}, a guardian, was removed: nothing more can be allowed for three days, in which an objection is heard."
+            ),
+        ),
+        Event::Joined {
+            conversation,
+            title,
+        } if kind(engine, conversation) != Some(ConversationKind::Family) => {
+            said("joined", format!("This device is in {title} now."))
+        }
+        Event::DeviceRemoved {
+            conversation,
+            device,
+        } if kind(engine, conversation) == Some(ConversationKind::Contact) => said(
+            "device-removed",
+            format!(
+                "{} is not in {} any more.",
+                capital(&book.device(device)),
+                book.title(conversation)
+            ),
+        ),
+        Event::Decided {
+            index,
+            decision,
+            by,
+        } => {
+            let by: Vec<String> = by.iter().map(|member| book.name(member)).collect();
+            let who = if by.is_empty() {
+                String::new()
+            } else {
+                format!(" (decided by {})", by.join(" and "))
+            };
+            Some(Notice::new(
+                "decided",
+                format!("Decision {index}: {}{who}.", book.decision(decision)),
+                json!({"index": index, "by": by}),
+            ))
+        }
+        Event::Proposal {
+            proposal,
+            by,
+            decision,
+        } => Some(Notice::new(
+            "proposal",
+            format!(
+                "{} asks for your yes to this: {}. Answer with: answer-proposal {} yes",
+                book.name(by),
+                book.decision(decision),
+                short(proposal)
+            ),
+            json!({"proposal": hex::encode(proposal)}),
+        )),
+        Event::Met {
+            family_name, child, ..
+        } => said(
+            "met",
+            format!(
+                "You know the family {family_name} now, and {} in it.",
+                book.name(child)
+            ),
+        ),
+        Event::PassOffered { pass, .. } => Some(Notice::new(
+            "pass-offered",
+            format!(
+                "The other family offers a contact pass: {}. Answer with: pass accept {}, or pass refuse",
+                book.pass(pass),
+                short(pass.id().as_bytes())
+            ),
+            json!({"pass": hex::encode(pass.id().as_bytes())}),
+        )),
+        Event::PassRefused { pass, sentence } => Some(Notice::new(
+            "pass-refused",
+            format!(
+                "{} does not come about: {sentence}.",
+                capital(&book.pass_of(pass))
+            ),
+            json!({"pass": hex::encode(pass.as_bytes())}),
+        )),
+        Event::LogForked { conversation } => said(
+            "log-forked",
+            format!(
+                "Somebody in {} was shown another past of a family's decisions than this device. The relay may be lying: compare what `family` shows on two devices.",
+                book.title(conversation)
+            ),
+        ),
+        Event::TimeAhead { told, own } => said(
+            "time-ahead",
+            format!(
+                "A guardian's phone says that it is {told}, this device's clock says {own}: one of the two is wrong. A guardian can settle it with correct-time."
+            ),
+        ),
+        Event::TimeCorrected { day } => said(
+            "time-corrected",
+            format!("A guardian has set the day: it is {day}."),
+        ),
+        Event::Forked { conversation } => said(
+            "forked",
+            format!(
+                "In {} this device was shown another past than the others, or none of what followed. It writes nothing there and asks to come back.",
+                book.title(conversation)
+            ),
+        ),
+        Event::BackIn { conversation } => said(
+            "back-in",
+            format!(
+                "This device is back in {}. What was said meanwhile and is not sent again is missing here.",
+                book.title(conversation)
+            ),
+        ),
+        Event::CameBack {
+            conversation,
+            device,
+        } => said(
+            "came-back",
+            format!(
+                "{} is back in {}.",
+                book.device(device),
+                book.title(conversation)
+            ),
+        ),
+        Event::MailboxClosed { device, undone } => said(
+            "mailbox-closed",
+            if *undone {
+                format!("The mailbox of {} is open again.", book.device(device))
+            } else {
+                format!(
+                    "The mailbox of {} is closed: nothing goes in or out, and in 72 hours it is deleted.",
+                    book.device(device)
+                )
+            },
+        ),
+        Event::Withheld {
+            conversation,
+            sender,
+            sentence,
+            ..
+        } => said(
+            "withheld",
+            format!(
+                "A message of {} in {} is not shown: {sentence}",
+                book.name(sender),
+                book.title(conversation)
+            ),
+        ),
+        Event::Silent {
+            conversation,
+            why: Some(why),
+        } => said(
+            "silent",
+            format!("Nothing is sent into {}: {why}.", book.title(conversation)),
+        ),
+        Event::Gap {
+            conversation,
+            device,
+            from,
+            through,
+        } => said(
+            "gap",
+            format!(
+                "Some messages are missing in {}: {} of {}.",
+                book.title(conversation),
+                through.saturating_sub(*from).saturating_add(1),
+                book.device(device)
+            ),
+        ),
+        Event::Undelivered {
+            device, sentence, ..
+        } => said(
+            "undelivered",
+            format!(
+                "A message did not reach {}: {sentence}.",
+                book.device(device)
+            ),
+        ),
+        Event::StaleStore => said(
+            "stale-store",
+            "This state folder is a copy of an older state: the relay has seen a newer one."
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// What another device of the family says, for a guardian to read.
+fn told(book: &Book, who: &str, control: &Control) -> Option<Notice> {
+    match control {
+        Control::FriendRequest(request) => Some(Notice::new(
+            "friend-request",
+            format!(
+                "{who} asks for a friend{}. To meet that family: meet join {} --child NAME",
+                quoted(&request.words),
+                request.code
+            ),
+            json!({"code": request.code, "words": request.words}),
+        )),
+        Control::Report(report) => Some(reported(book, who, report)),
+        Control::Refusal(refusal) => Some(Notice::new(
+            "device-refused",
+            format!(
+                "{who} refused a change in {}: {}.",
+                book.title(&refusal.conversation),
+                refusal.sentence
+            ),
+            Value::Null,
+        )),
+        Control::Copy(copied) => {
+            let what = Content::decode(&copied.content)
+                .map_or_else(|_| "what can't be read".to_owned(), |it| words(&it.body));
+            Some(Notice::new(
+                "copy",
+                format!(
+                    "{who} got from {} in {}: {what}",
+                    copied.sender_name,
+                    book.title(&copied.conversation)
+                ),
+                json!({"original": hex::encode(copied.original.as_bytes())}),
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn reported(book: &Book, who: &str, report: &Report) -> Notice {
+    let said = PublicKey::from_slice(&report.sender_key).and_then(|key| {
+        ContentIn::parse(&report.signed_content)
+            .ok()?
+            .verify(&key)
+            .ok()
+    });
+    let what = said.as_ref().map_or_else(
+        || "a message whose signature does NOT hold".to_owned(),
+        |content| {
+            format!(
+                "\u{201c}{}\u{201d} (its signature holds)",
+                words(&content.body)
+            )
+        },
+    );
+    let device = said.as_ref().map(|content| book.device(&content.sender));
+    Notice::new(
+        "report",
+        format!(
+            "{who} reports a message of {}: {what}{}",
+            report.sender_name,
+            quoted(&report.words)
+        ),
+        json!({
+            "sender": report.sender_name,
+            "device": device,
+            "sender_key": hex::encode(report.sender_key),
+            "signed_content": hex::encode(&report.signed_content),
+            "signature_holds": said.is_some(),
+            "words": report.words,
+        }),
+    )
+}
+
+fn words(body: &Body) -> String {
+    match body {
+        Body::Text { text } | Body::Edit { text, .. } => text.clone(),
+        Body::Sticker { name, .. } => format!("[sticker {name}]"),
+        Body::Photo(photo) => format!("[photo] {}", photo.caption).trim().to_owned(),
+        Body::Voice(_) => "[voice message]".to_owned(),
+        _ => "[message]".to_owned(),
+    }
+}
+
+fn quoted(words: &str) -> String {
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(", saying \u{201c}{words}\u{201d}")
+    }
+}
+
+fn kind(engine: &Engine, conversation: &ConversationId) -> Option<ConversationKind> {
+    let all = engine.conversations().into_iter();
+    all.filter(|it| it.id == *conversation)
+        .map(|it| it.kind)
+        .next()
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
