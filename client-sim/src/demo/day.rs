@@ -35,6 +35,8 @@ pub(super) struct Day {
     pub(super) files: Files,
     pub(super) thefts: Vec<Theft>,
     pub(super) book: Book,
+    /// Mailboxes that nobody opens any more: what lies in them stays.
+    pub(super) abandoned: u64,
 }
 
 /// The family, once it is whole.
@@ -105,6 +107,7 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
         files,
         thefts: vec![],
         book: Book::default(),
+        abandoned: 0,
     };
     let sentence = format!("The relay listens on {}", day.relay.address.authority());
     day.note(&sentence, began, Ok(()));
@@ -126,9 +129,9 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
     day.files.secrets(&mut day.secrets)?;
 
     // What follows needs what came before: the first broken step ends the story.
-    if let Some(cast) = day.found_a_family().await {
+    if let Some(mut cast) = day.found_a_family().await {
         day.spend(&cast).await?;
-        let guests = day.second_day(&cast).await?;
+        let guests = day.second_day(&mut cast).await?;
         let mut people = cast.people().to_vec();
         people.extend(guests.iter().flat_map(Guests::people));
         day.count(&people).await;
@@ -231,7 +234,11 @@ impl Day {
             self.texts(cast)
         );
         step!(self, "A text of 5,000 characters", self.long_text(cast));
-        step!(self, "A sticker, a reaction and a reply", self.small_things(cast));
+        step!(
+            self,
+            "A sticker, a reaction and a reply",
+            self.small_things(cast)
+        );
         step!(
             self,
             "A text is changed, another is taken back for everyone",
@@ -291,7 +298,7 @@ impl Day {
         step!(
             self,
             "Everything is delivered and confirmed; the relay holds nothing any more",
-            self.evening(&cast.people(), 0)
+            self.evening(&cast.people())
         );
         self.rob("after all are delivered").await
     }

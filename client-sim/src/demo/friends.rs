@@ -53,12 +53,12 @@ pub(super) struct Bond {
 
 impl Day {
     /// What needs the one before ends with it: without a pass there is no room.
-    pub(super) async fn second_day(&mut self, cast: &Cast) -> Result<Option<Guests>, Obstacle> {
+    pub(super) async fn second_day(&mut self, cast: &mut Cast) -> Result<Option<Guests>, Obstacle> {
         self.chapter("The next day Mila has a friend, in another family.");
         let began = Instant::now();
         let found = self.second_family().await;
         let name = "Priyanka founds a second family and pairs Linnea's tablet";
-        let Some(mut guests) = self.keep(name, began, found) else {
+        let Some(guests) = self.keep(name, began, found) else {
             return Ok(None);
         };
         let Some(bond) = self.befriend(cast, &guests).await else {
@@ -96,8 +96,8 @@ impl Day {
         );
         step!(
             self,
-            "Linnea's tablet is set back to an old copy, notices, and comes back",
-            self.old_copy(cast, &mut guests, &bond)
+            "Mila's tablet is set back to an old copy, notices, and comes back",
+            self.old_copy(cast, &guests, &bond)
         );
         step!(
             self,
@@ -117,7 +117,7 @@ impl Day {
         step!(
             self,
             "Linnea's tablet is lost: Priyanka takes it out and closes its mailbox",
-            self.lose(&mut guests)
+            self.lose(&guests)
         );
         step!(
             self,
@@ -178,7 +178,7 @@ impl Day {
     }
 
     async fn meet(&mut self, cast: &Cast, guests: &Guests) -> Result<ConversationId, Broken> {
-        self.rest(&all(cast, guests), 0).await?;
+        self.rest(&all(cast, guests)).await?;
         let (host, guest) = (&cast.mother, &guests.mother);
         let (mut asked, mut heard) = (host.device.events(), guest.device.events());
         let start = Command::StartMeeting {
@@ -230,7 +230,7 @@ impl Day {
                 .until("all three guardians in the link", full)
                 .await?;
         }
-        self.rest(&all(cast, guests), 0).await?;
+        self.rest(&all(cast, guests)).await?;
         for tablet in [&cast.child, &guests.child] {
             if tablet.device.with(link_of).await?.is_some() {
                 return Err(broken("a tablet is among the guardians"));
@@ -277,11 +277,7 @@ impl Day {
         Ok(pass)
     }
 
-    async fn room_forms(
-        &mut self,
-        cast: &Cast,
-        guests: &Guests,
-    ) -> Result<ConversationId, Broken> {
+    async fn room_forms(&mut self, cast: &Cast, guests: &Guests) -> Result<ConversationId, Broken> {
         let room = cast
             .child
             .until("the room of the two children", |engine| {
@@ -306,7 +302,7 @@ impl Day {
                 )));
             }
         }
-        self.rest(&all(cast, guests), 0).await?;
+        self.rest(&all(cast, guests)).await?;
         for person in [&cast.father, &guests.mother] {
             if person.conversation(room).await.is_ok() {
                 return Err(broken(format!("{} is in the room", person.name)));
@@ -317,8 +313,14 @@ impl Day {
 
     async fn chat(&mut self, cast: &Cast, guests: &Guests, bond: &Bond) -> Result<(), Broken> {
         let lines = [
-            (&cast.child, "Linnea, baust du am Staudamm am Mühlenbach mit?"),
-            (&guests.child, "Jaaa 🦫 aber nur mit Gummistiefeln und Kakao!"),
+            (
+                &cast.child,
+                "Linnea, baust du am Staudamm am Mühlenbach mit?",
+            ),
+            (
+                &guests.child,
+                "Jaaa 🦫 aber nur mit Gummistiefeln und Kakao!",
+            ),
         ];
         for (person, words) in lines {
             self.secrets.add(words);
@@ -350,8 +352,7 @@ impl Day {
     ) -> Result<(), Broken> {
         let file = self.files.photo.clone();
         let readers = [&cast.child, &cast.mother];
-        self.report.photo_friend =
-            media::photo(&guests.child, &readers, bond.room, &file).await?;
+        self.report.photo_friend = media::photo(&guests.child, &readers, bond.room, &file).await?;
         Ok(())
     }
 

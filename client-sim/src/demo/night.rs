@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 impl Day {
     pub(super) async fn miss(&mut self, cast: &Cast) -> Result<(), Broken> {
         // A receipt that is still under way to the tablet would wait with the fifty.
-        self.rest(&cast.people(), 0).await?;
+        self.rest(&cast.people()).await?;
         cast.child.device.go_offline().await?;
         for number in 1..=MISSED {
             let (person, words) = if number % 2 == 0 {
@@ -125,32 +125,36 @@ impl Day {
         Ok(())
     }
 
-    /// Waits until nobody has anything left to say and nothing is under way any more, but for
-    /// so many envelopes that nobody will fetch.
-    pub(super) async fn rest(&self, people: &[&Person], left: u64) -> Result<(), Broken> {
+    /// Waits until nobody has anything left to say and nothing is under way any more, but to
+    /// mailboxes that nobody opens again.
+    pub(super) async fn rest(&self, people: &[&Person]) -> Result<(), Broken> {
         let began = Instant::now();
         loop {
             for person in people {
                 person.settled().await?;
             }
-            let stored = self.relay.stored_envelopes()?;
+            let stored = self.relay.mailboxes_with_envelopes()?;
             let quiet = people.iter().all(|person| person.device.status().settled);
-            if quiet && stored.is_none_or(|stored| stored <= left) {
+            if quiet && stored.is_none_or(|stored| stored <= self.abandoned) {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {
                 return Err(broken(format!(
-                    "the relay still holds {stored:?} envelopes"
+                    "the relay still holds envelopes for {} mailboxes, {} of them abandoned",
+                    stored.unwrap_or_default(),
+                    self.abandoned
                 )));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    pub(super) async fn evening(&mut self, people: &[&Person], left: u64) -> Result<(), Broken> {
+    pub(super) async fn evening(&mut self, people: &[&Person]) -> Result<(), Broken> {
         for person in people {
             let confirmed = |engine: &Engine| (engine.counters().unconfirmed == 0).then_some(());
-            person.until("everything being confirmed", confirmed).await?;
+            person
+                .until("everything being confirmed", confirmed)
+                .await?;
             let counters = person.device.with(Engine::counters).await?;
             if counters.unreadable + counters.refused + counters.gaps > 0 {
                 return Err(broken(format!(
@@ -159,6 +163,6 @@ impl Day {
                 )));
             }
         }
-        self.rest(people, left).await
+        self.rest(people).await
     }
 }

@@ -10,47 +10,49 @@ use super::cast::{Broken, Person, broken, known};
 use super::day::{Cast, Day};
 use super::friends::{Bond, Guests, all};
 use super::loot;
-
-/// What waits for the lost tablet, and nobody fetches.
-const NEVER_FETCHED: u64 = 1;
+use super::watch::MESSAGES_A_DAY;
 
 impl Day {
     pub(super) async fn old_copy(
         &mut self,
-        cast: &Cast,
-        guests: &mut Guests,
+        cast: &mut Cast,
+        guests: &Guests,
         bond: &Bond,
     ) -> Result<(), Broken> {
         let copy = self.home.join("old-copy");
-        let folder = guests.child.folder();
-        self.rest(&all(cast, guests), 0).await?;
-        guests.child.switch_off().await?;
+        let folder = cast.child.folder();
+        self.rest(&all(cast, guests)).await?;
+        cast.child.switch_off().await?;
         loot::copy(&folder, &copy).map_err(|error| broken(error.to_string()))?;
-        guests.child.switch_on()?;
+        cast.child.switch_on()?;
         let words = "Der Damm hält schon bis zum Knie";
         self.talk_both_ways(cast, guests, bond, words).await?;
-        self.rest(&all(cast, guests), 0).await?;
+        self.rest(&all(cast, guests)).await?;
 
-        guests.child.switch_off().await?;
+        cast.child.switch_off().await?;
         std::fs::remove_dir_all(&folder)?;
         loot::copy(&copy, &folder).map_err(|error| broken(error.to_string()))?;
         let words = "Wo steckst du denn? Das Wasser läuft weg!";
         self.secrets.add(words);
-        let missed = cast.child.text(bond.room, words).await?;
-        guests.child.switch_on()?;
+        let missed = guests.child.text(bond.room, words).await?;
+        cast.child.switch_on()?;
+        // It draws a new mailbox: what waited in the old one is sent again or named as missing.
+        self.abandoned += 1;
         let stale = |event: &Event| (*event == Event::StaleStore).then_some(());
-        guests.child.notices("that it is a copy", stale).await?;
-        for conversation in [guests.family, bond.room] {
+        cast.child.notices("that it is a copy", stale).await?;
+        let rooms = cast.child.device.with(Engine::conversations).await?;
+        for room in rooms {
             let back = |event: &Event| {
-                matches!(event, Event::BackIn { conversation: id } if *id == conversation)
+                matches!(event, Event::BackIn { conversation } if *conversation == room.id)
                     .then_some(())
             };
-            guests.child.notices("coming back", back).await?;
+            let what = format!("coming back into {}", room.title);
+            cast.child.notices(&what, back).await?;
         }
-        guests.child.sees(missed).await?;
+        cast.child.sees(missed).await?;
         let words = "Ich war ein altes Ich, aber jetzt bin ich wieder da";
         self.talk_both_ways(cast, guests, bond, words).await?;
-        self.rest(&all(cast, guests), 0).await
+        self.rest(&all(cast, guests)).await
     }
 
     async fn talk_both_ways(
@@ -61,16 +63,18 @@ impl Day {
         words: &str,
     ) -> Result<(), Broken> {
         let answer = format!("Verstanden: {words}");
-        self.secrets.add(words);
-        self.secrets.add(&answer);
-        let text = guests.child.text(bond.room, words).await?;
-        cast.child.sees(text).await?;
-        let text = cast.child.text(bond.room, &answer).await?;
+        let home = format!("An alle daheim: {words}");
+        for secret in [words, &answer, &home] {
+            self.secrets.add(secret);
+        }
+        let text = cast.child.text(bond.room, words).await?;
         guests.child.sees(text).await?;
-        let home = format!("Mama, {words}");
-        self.secrets.add(&home);
-        let text = guests.child.text(guests.family, &home).await?;
-        guests.mother.sees(text).await.map(drop)
+        let text = guests.child.text(bond.room, &answer).await?;
+        cast.child.sees(text).await?;
+        let text = cast.child.text(cast.family, &home).await?;
+        cast.mother.sees(text).await?;
+        let text = cast.father.text(cast.family, &answer).await?;
+        cast.child.sees(text).await.map(drop)
     }
 
     pub(super) async fn end_contact(
@@ -79,7 +83,7 @@ impl Day {
         guests: &Guests,
         bond: &Bond,
     ) -> Result<(), Broken> {
-        self.rest(&all(cast, guests), 0).await?;
+        self.rest(&all(cast, guests)).await?;
         for tablet in [&cast.child, &guests.child] {
             tablet.device.go_offline().await?;
         }
@@ -94,6 +98,12 @@ impl Day {
         self.book.not_for(late, &never);
         guests.child.device.go_online().await?;
         self.over_for(&guests.child, bond.room).await?;
+        let tablet = cast.child.id().await?;
+        let told = |event: &Event| {
+            matches!(event, Event::Undelivered { content, device, .. } if *content == late && *device == tablet)
+                .then_some(())
+        };
+        guests.child.notices("that it did not arrive", told).await?;
         guests.child.settled().await?;
         cast.child.device.go_online().await?;
         self.over_for(&cast.child, bond.room).await?;
@@ -111,9 +121,8 @@ impl Day {
             .until("the end of the contact", move |engine: &Engine| {
                 let members = known(engine, room)?.members;
                 let own = members.iter().find(|who| who.member == member);
-                let alone = own.is_none_or(|own| {
-                    members.iter().all(|other| other.family == own.family)
-                });
+                let alone =
+                    own.is_none_or(|own| members.iter().all(|other| other.family == own.family));
                 alone.then_some(())
             })
             .await?;
@@ -129,7 +138,7 @@ impl Day {
         guests: &Guests,
         bond: &Bond,
     ) -> Result<(), Broken> {
-        self.rest(&all(cast, guests), 0).await?;
+        self.rest(&all(cast, guests)).await?;
         let (member, device) = (cast.father.member().await?, cast.father.id().await?);
         let remove = Command::RemoveMember { member };
         cast.mother.device.command(remove).await?;
@@ -176,6 +185,7 @@ impl Day {
         // What protects needs no waiting.
         let paused = Policy {
             paused: true,
+            messages_per_day: MESSAGES_A_DAY,
             ..open
         };
         cast.mother.device.command(set(paused)).await?;
@@ -186,11 +196,12 @@ impl Day {
             .await
     }
 
-    pub(super) async fn lose(&mut self, guests: &mut Guests) -> Result<(), Broken> {
-        self.rest(&guests.people(), 0).await?;
+    pub(super) async fn lose(&mut self, guests: &Guests) -> Result<(), Broken> {
+        self.rest(&guests.people()).await?;
         let (mother, tablet) = (&guests.mother, &guests.child);
         let device = tablet.id().await?;
         tablet.device.go_offline().await?;
+        self.abandoned += 1;
         let words = "Liebling, liegt dein Tablet noch in der Straßenbahn?";
         self.secrets.add(words);
         let lost = mother.text(guests.family, words).await?;
@@ -224,7 +235,7 @@ impl Day {
         guests: &Guests,
     ) -> Result<(), Broken> {
         let people = [&cast.mother, &cast.child, &guests.mother];
-        self.evening(&people, NEVER_FETCHED).await
+        self.evening(&people).await
     }
 }
 

@@ -139,7 +139,9 @@ impl DemoReport {
                 "\nEvery promise that was tried held; what the relay stored was not looked at."
             );
         } else if self.ok {
-            println!("\nEvery promise held. What the relay stored shows nothing of these families.");
+            println!(
+                "\nEvery promise held. What the relay stored shows nothing of these families."
+            );
         } else {
             println!("\nA PROMISE DID NOT HOLD:");
             for step in self.steps.iter().filter(|step| step.ok == Some(false)) {

@@ -59,7 +59,12 @@ impl Day {
         });
     }
 
-    pub(super) fn keep<T>(&mut self, name: &str, began: Instant, result: Result<T, Broken>) -> Option<T> {
+    pub(super) fn keep<T>(
+        &mut self,
+        name: &str,
+        began: Instant,
+        result: Result<T, Broken>,
+    ) -> Option<T> {
         match result {
             Ok(value) => {
                 self.note(name, began, Ok(()));

@@ -2,15 +2,15 @@
 //! set bedtimes, and are told what the child learns.
 
 use kinline_protocol::content::{Body, Progress};
-use kinline_protocol::policy::{Policy, QuietHours};
 use kinline_protocol::engine::io::Command;
+use kinline_protocol::policy::{Policy, QuietHours};
 
 use super::cast::{Broken, Person, broken};
 use super::day::{Cast, Day};
 use super::friends::{Bond, Guests};
 
 /// Messages a day, once Mila may write again.
-const MESSAGES_A_DAY: u32 = 120;
+pub(super) const MESSAGES_A_DAY: u32 = 120;
 
 impl Day {
     pub(super) async fn read_along(&mut self, cast: &Cast, bond: &Bond) -> Result<(), Broken> {
