@@ -109,6 +109,8 @@ pub const LEASES_MAX: usize = 1_024;
 pub const OVERFLOW_BYTES_MAX: u64 = 2 * 1_024 * 1_024;
 /// Days a sender keeps content that some device has not confirmed; then it visibly expires.
 pub const CONTENT_KEEP_DAYS: u32 = 30;
+/// Days that a child's device keeps, unseen, what people outside its family took back.
+pub const VEILED_DAYS: u32 = 30;
 /// Milliseconds a gap holds back what follows while attached.
 pub const GAP_HOLD_MS: u64 = 3_600_000;
 /// Messages after which a device renews its keys in a conversation.

@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 
 #[path = "codes.rs"]
 mod codes;
+#[path = "context.rs"]
+mod context;
 #[path = "family.rs"]
 mod family;
 
@@ -41,6 +43,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("family_log", family::logs()),
         ("contact_pass", family::passes()),
         ("family_head", family::heads()),
+        ("context", context::contexts()),
         ("meet_code", codes::meet_codes()),
         ("short_code", codes::short_codes()),
         ("short_handshake", codes::short_handshake()),

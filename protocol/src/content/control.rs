@@ -51,8 +51,6 @@ pub enum Control {
     Refusal(Refusal),
     /// One device of a child is to form the conversation that a pass is for.
     Setup(ContactSetup),
-    /// The sender's member leaves the conversation.
-    Leave,
 }
 
 /// One device of a child is to form the conversation that a pass is for.
@@ -248,7 +246,6 @@ impl Control {
                 bounded("the title", &setup.title, limits::NAME_BYTES_MAX)?;
                 check_key_packages(&setup.key_packages)?;
             }
-            Self::Leave => {}
         }
         // Its parts may be in their bounds and too much together.
         if self.to_wire().encoded_len() > CONTROL_BYTES_MAX {
@@ -275,7 +272,6 @@ impl Control {
                 title: setup.title,
                 key_packages: setup.key_packages,
             }),
-            Self::Leave => WireBody::Leave(wire::Leave {}),
             Self::Proposal(proposal) => WireBody::Proposal(wire::Proposal {
                 decision: proposal.decision,
                 salt: proposal.salt.to_vec().into(),
@@ -330,7 +326,6 @@ impl Control {
                 title: setup.title,
                 key_packages: setup.key_packages,
             }),
-            WireBody::Leave(_) => Self::Leave,
             WireBody::Proposal(proposal) => Self::Proposal(Proposal {
                 decision: proposal.decision,
                 salt: array("a salt", &proposal.salt)?,

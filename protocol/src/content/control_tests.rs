@@ -121,7 +121,6 @@ fn all() -> Vec<Control> {
         copy(bytes(300)),
         refusal("a stranger's device"),
         setup("Mia & Leo", vec![bytes(9)]),
-        Control::Leave,
     ]
 }
 
@@ -227,7 +226,7 @@ fn damage_is_refused() {
         WireBody::Copy(copy) => copy.original = bytes(1),
         WireBody::Refusal(refusal) => refusal.conversation = Bytes::new(),
         WireBody::Setup(setup) => setup.device = bytes(15),
-        WireBody::Head(_) | WireBody::FriendRequest(_) | WireBody::Leave(_) => {}
+        WireBody::Head(_) | WireBody::FriendRequest(_) => {}
     });
     let nothing = Control::from_wire(wire::Control { body: None });
     assert_eq!(nothing, Err(BodyError::Unknown));

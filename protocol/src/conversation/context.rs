@@ -2,8 +2,9 @@
 
 use prost::Message;
 
+use super::rights::Person;
 use crate::day::Day;
-use crate::ids::FamilyId;
+use crate::ids::{FamilyId, MemberId};
 use crate::limits;
 use crate::wire;
 
@@ -80,6 +81,8 @@ pub struct ConversationContext {
     pub parties: Vec<Party>,
     /// The day of its last change, by the one who made it; never decreases.
     pub day: Day,
+    /// Who left it by themselves, ascending: nobody brings them back but a guardian of theirs.
+    pub left: Vec<Person>,
 }
 
 impl ConversationContext {
@@ -94,6 +97,14 @@ impl ConversationContext {
             title: self.title.clone(),
             parties: self.parties.iter().map(party).collect(),
             day: self.day.0,
+            left: self
+                .left
+                .iter()
+                .map(|person| wire::Person {
+                    family: person.family.to_bytes(),
+                    member: person.member.to_bytes(),
+                })
+                .collect(),
         }
     }
 
@@ -123,7 +134,26 @@ impl ConversationContext {
             }
             parties.push(party);
         }
+        let mut left: Vec<Person> = Vec::new();
+        for person in context
+            .left
+            .iter()
+            .take(limits::CONVERSATION_LEAVES_MAX + 1)
+        {
+            let person = Person {
+                family: FamilyId::try_from(&person.family).ok()?,
+                member: MemberId::try_from(&person.member).ok()?,
+            };
+            if left.last().is_some_and(|last| *last >= person) {
+                return None;
+            }
+            left.push(person);
+        }
+        if left.len() > limits::CONVERSATION_LEAVES_MAX {
+            return None;
+        }
         Some(Self {
+            left,
             kind,
             title: context.title,
             parties,

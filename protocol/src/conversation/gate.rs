@@ -1,5 +1,5 @@
 //! The gate: one pure function that decides whether a change of a conversation is allowed
-//! (PROTOCOL §6.5).
+//! (PROTOCOL §6.9).
 //!
 //! It judges the change and not the past: who comes in, who goes out, who asked, and
 //! whether the entries that ride on the commit move the logs to the heads it names. All it
@@ -103,6 +103,9 @@ pub enum Refusal {
     /// Somebody comes in while somebody is there who may not be.
     #[error("the change brings somebody together with a device that has to go first")]
     Company,
+    /// Somebody is said to have left, or brought back, by who may not say so.
+    #[error("the change brings in, or puts out, somebody who left by themselves")]
+    Left,
     /// Too many leaves.
     #[error("the conversation would become too large")]
     Size,
@@ -122,6 +125,7 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
     let after = judge_context(change, before)?;
     let devices = judge_size(change)?;
     judge_updated(change, &committer)?;
+    judge_left(change, &committer)?;
     let people = after.certificates_of(&devices);
     for leaf in &change.added {
         let certificate = match certified(leaf, &after) {
@@ -130,6 +134,9 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
         };
         let kind = change.after.kind;
         after.may_be_in(kind, &certificate, &people, change.after.day)?;
+        if change.after.left.contains(&Person::from(&certificate)) {
+            return Err(Refusal::Left);
+        }
         judge_adder(change, &committer, &certificate)?;
     }
     judge_families(change, &after)?;
@@ -137,8 +144,8 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
     for device in &change.removed {
         let removed = Removed {
             device: *device,
-            // Who stays with whom is asked of everybody who was there.
-            people: &before.certificates_of(change.devices),
+            // Who stays with whom is asked of everybody who was there and is in a family still.
+            people: &after.certificates_of(change.devices),
         };
         judge_removal(change, &committer, &removed, before, &after)?;
     }
@@ -161,14 +168,16 @@ fn judge_context(change: &Change<'_>, before: &Parties) -> Result<Parties, Refus
     let stay = old_families
         .iter()
         .all(|family| new_families.contains(family));
-    let grows = new_families.len() > old_families.len();
-    let may_grow = old.kind == ConversationKind::Contact || is_forming(change);
-    if !stay || (grows && !may_grow) || new_families.len() > new.kind.parties_max() {
+    if !stay || new_families.len() > new.kind.parties_max() {
         return Err(Refusal::Context);
     }
     let after = before.after(change.news)?;
     if after.heads() != new.parties {
         return Err(Refusal::Head);
+    }
+    // A day before what the logs say by now would let a pass hold that is over.
+    if after.logs().any(|log| log.day() > new.day) {
+        return Err(Refusal::Day);
     }
     let within = !new.kind.crosses_families();
     if within && after.logs().any(|log| !log.is_whole()) {
@@ -177,8 +186,8 @@ fn judge_context(change: &Change<'_>, before: &Parties) -> Result<Parties, Refus
     Ok(after)
 }
 
-/// A family more comes with the first child of it: one without a child there could do nothing
-/// but take the place of another, or claim what belongs to others.
+/// A family more comes with the first child of it, so into contacts alone: without a child there
+/// it could do nothing but take the place of another, or claim what belongs to others.
 fn judge_families(change: &Change<'_>, after: &Parties) -> Result<(), Refusal> {
     let was_there = |family| change.before.parties.iter().any(|old| old.family == family);
     let child_comes = |family| {
@@ -255,6 +264,25 @@ fn judge_updated(change: &Change<'_>, committer: &Certificate) -> Result<(), Ref
     Ok(())
 }
 
+/// Who leaves says so for itself, or a guardian for a member of its family; who is back again
+/// is so by a guardian of its family.
+fn judge_left(change: &Change<'_>, committer: &Certificate) -> Result<(), Refusal> {
+    let (old, new) = (&change.before.left, &change.after.left);
+    if change.after.kind == ConversationKind::Family && !new.is_empty() {
+        return Err(Refusal::Context);
+    }
+    let guarded =
+        |person: &Person| committer.role == Role::Guardian && committer.family == person.family;
+    let mut gone = new.iter().filter(|person| !old.contains(person));
+    let mut back = old.iter().filter(|person| !new.contains(person));
+    let itself = Person::from(committer);
+    if gone.all(|person| *person == itself || guarded(person)) && back.all(guarded) {
+        Ok(())
+    } else {
+        Err(Refusal::Left)
+    }
+}
+
 /// The certificate of a leaf that comes in.
 ///
 /// # Errors
@@ -281,12 +309,19 @@ fn judge_adder(
     committer: &Certificate,
     added: &Certificate,
 ) -> Result<(), Refusal> {
-    let within = !change.after.kind.crosses_families();
-    let own = committer.family == added.family;
-    if within || own || committer.role == Role::Guardian || is_forming(change) {
+    let own = committer.family == added.family || comes_back(change, added.device);
+    if own || committer.role == Role::Guardian || is_forming(change) {
         return Ok(());
     }
     Err(Refusal::Adder)
+}
+
+/// Whether a device that is in comes in again as a new leaf.
+fn comes_back(change: &Change<'_>, device: DeviceId) -> bool {
+    let added = |leaf: &NewLeaf| leaf.device == Some(device);
+    change.removed.contains(&device)
+        && change.devices.contains(&device)
+        && change.added.iter().any(added)
 }
 
 struct Removed<'a> {
@@ -310,13 +345,9 @@ fn judge_removal(
     let guarded = committer.role == Role::Guardian && committer.family == who.family;
     let (kind, day) = (change.after.kind, change.after.day);
     let out_of_place = after.may_be_in(kind, &who, removed.people, day).is_err();
-    // It comes back as a new leaf.
-    let renewed = committer.family == who.family
-        && change
-            .added
-            .iter()
-            .any(|leaf| leaf.device == Some(removed.device));
-    if own || guarded || renewed || out_of_place || planted(Fault::Removal) {
+    let renewed = comes_back(change, removed.device);
+    let left = change.after.left.contains(&Person::from(&who));
+    if left || own || guarded || renewed || out_of_place || planted(Fault::Removal) {
         return Ok(());
     }
     Err(Refusal::Removal)

@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::gate::Refusal;
 use super::mls::{self, Crypto, DeviceSigner, Provider};
 use super::storage::{StorageEntries, load_group, provider_of, values};
-use super::{Address, CheckedKeyPackage, ConversationContext, Parties};
+use super::{Address, CheckedKeyPackage, ConversationContext, Parties, Person};
 use crate::day::Day;
 use crate::ids::{ConversationId, DeviceId, SlotToken};
 use crate::labels;
@@ -55,6 +55,9 @@ pub enum ConversationError {
     /// The commit says that it was made on a day that has not come yet.
     #[error("the change was made on a day that has not come here yet; it waits")]
     Early(Day),
+    /// The commit puts a new leaf of this device in the place of this one, which ends here.
+    #[error("this device comes back into the conversation as a new leaf")]
+    Renewed,
 }
 
 fn mls_error<E: std::error::Error + Send + Sync + 'static>(
@@ -108,6 +111,8 @@ pub struct Incoming {
     pub parties: Parties,
     /// The context after it.
     pub context: ConversationContext,
+    /// Who had left before it.
+    pub left_before: Vec<Person>,
     /// Devices added.
     pub added: Vec<DeviceId>,
     /// Devices removed.
@@ -508,7 +513,7 @@ impl Conversation {
     ///
     /// # Errors
     /// [`ConversationError`]: the state is byte for byte as it was, and the commit can be
-    /// offered again.
+    /// offered again. [`ConversationError::Renewed`] when a welcome leads on in its place.
     pub fn merge_other(
         &mut self,
         commit: &[u8],
@@ -541,6 +546,13 @@ impl Conversation {
             let incoming = conversation.judge_staged(&staged, offerer, &data.news)?;
             if incoming.context.day > latest {
                 return Err(ConversationError::Early(incoming.context.day));
+            }
+            if incoming.self_removed {
+                let own = conversation.group.own_leaf_node();
+                let own = own.and_then(mls::leaf_device);
+                if own.is_some_and(|own| incoming.added.contains(&own)) {
+                    return Err(ConversationError::Renewed);
+                }
             }
             conversation
                 .group

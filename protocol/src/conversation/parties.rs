@@ -74,6 +74,12 @@ impl Parties {
         Self::default().after(news)
     }
 
+    /// Whether nobody and no device belongs to two of the families.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.disjoint().is_ok()
+    }
+
     /// Nobody may bear the name of somebody in another family, nor may a device: who claimed
     /// another's would take its certificate away.
     fn disjoint(&self) -> Result<(), LogError> {

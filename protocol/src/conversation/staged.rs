@@ -62,6 +62,7 @@ impl Conversation {
         Ok(Incoming {
             parties,
             context: after.clone(),
+            left_before: before.left.clone(),
             added: change.added.iter().filter_map(|leaf| leaf.device).collect(),
             self_removed: staged.self_removed(),
             removed: change.removed,
@@ -139,6 +140,7 @@ mod tests {
             title: "F".into(),
             parties: parties.heads(),
             day: Day(1),
+            left: vec![],
         };
         let id = ConversationId::new([6; 16]);
         let (_, address) = OwnAddress::draw(

@@ -13,7 +13,9 @@ use crate::conversation::{
     CheckedKeyPackage, ConversationContext, ConversationError, ConversationKind, Parties,
     ProposedChange, ProposedCommit, check_key_package, seal_commit,
 };
+use crate::day::Day;
 use crate::envelope::Kind;
+use crate::identity::FamilyLog;
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -28,7 +30,7 @@ impl Engine {
         self.operations.insert(number, operation);
     }
 
-    fn forget_operation(&mut self, number: u64, cx: &mut Cx<'_>) {
+    pub(super) fn forget_operation(&mut self, number: u64, cx: &mut Cx<'_>) {
         cx.erase(records::number(records::OPERATION, number));
         self.operations.remove(&number);
     }
@@ -214,17 +216,25 @@ impl Engine {
             .get_mut(&id)
             .ok_or(CommandError::NoConversation)?;
         let news = room.conversation.parties().news(&plan.parties);
-        let nothing = news.is_empty() && joiners.is_empty() && plan.remove.is_empty();
+        let before = room.conversation.context()?;
+        let nothing = news.is_empty()
+            && joiners.is_empty()
+            && plan.remove.is_empty()
+            && plan.left == before.left;
         if nothing && address.is_none() {
             return Err(CommandError::Nothing);
         }
-        let before = room.conversation.context()?;
         room.dirty = true;
         // Opens from now on: others may use it before the relay has answered us.
         room.addresses.extend(own);
         let context = ConversationContext {
             parties: plan.parties.heads(),
-            day: before.day.max(plan.day),
+            day: plan
+                .parties
+                .logs()
+                .map(FamilyLog::day)
+                .fold(before.day.max(plan.day), Day::max),
+            left: plan.left,
             ..before.clone()
         };
         let change = ProposedChange {

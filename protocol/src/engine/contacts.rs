@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::device::Engine;
 use super::errors::CommandError;
 use super::io::{Event, PassWish};
+use super::reconcile::shown_to;
 use super::records;
 use super::state::Cx;
 use crate::content::{ContactSetup, Control, LogNews, PassOffer, PassStage};
@@ -447,19 +448,20 @@ impl Engine {
             if room.kind != ConversationKind::Link || !room.can_talk() {
                 continue;
             }
-            let there = room.conversation.parties().log(&own.family());
-            let Some(head) = self.heads.get(&own.family()) else {
+            let Some(head) = self.vouching_head(&own) else {
                 continue;
             };
-            // The entries go first, with the link's own change.
-            if there.is_some_and(|log| log.head() == own.head())
-                && !self.is_told(*id, &own.family())
-            {
-                words.push((*id, own.family(), vec![Control::Head(head.clone())]));
+            if !self.is_told(*id, &own.family()) {
+                let news = LogNews {
+                    family: own.family(),
+                    entries: own.extract(&shown_to(&own, room.conversation.parties())),
+                    head: head.clone(),
+                };
+                words.push((*id, own.family(), Control::News(news)));
             }
         }
         for (family, log) in &self.friends {
-            let Some(head) = self.heads.get(family) else {
+            let Some(head) = self.vouching_head(log) else {
                 continue;
             };
             if self.is_told(home, family) {
@@ -468,20 +470,22 @@ impl Engine {
             let news = LogNews {
                 family: *family,
                 entries: log.entries(),
-                head: head.clone(),
+                head,
             };
-            words.push((
-                home,
-                *family,
-                vec![Control::News(news), Control::Head(head.clone())],
-            ));
+            words.push((home, *family, Control::News(news)));
         }
-        for (id, family, controls) in words {
-            for control in controls {
-                self.say(id, control, cx);
-            }
+        for (id, family, control) in words {
+            self.say(id, control, cx);
             self.note_told(id, family, cx);
         }
+    }
+
+    /// The newest head that this device has of a log, when it vouches for all of it.
+    fn vouching_head(&self, log: &FamilyLog) -> Option<Bytes> {
+        let head = self.heads.get(&log.family())?;
+        let signed = wire::SignedHead::decode(head.clone()).ok()?;
+        let vouched = SignedHead::from_wire(&signed).ok()?.vouch(log).is_ok();
+        vouched.then(|| head.clone())
     }
 
     fn told_digest(&self, family: &FamilyId) -> Option<[u8; 32]> {
@@ -508,7 +512,8 @@ impl Engine {
         }
     }
 
-    /// A guardian of ours tells what another family's log says.
+    /// A guardian tells what a log says: of ours, what another family's says; of another
+    /// family, what its own says.
     pub(super) fn news_told(
         &mut self,
         id: ConversationId,
@@ -517,7 +522,17 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) {
         let home = self.family_conversation() == Some(id);
-        if !home || self.guardian_of(sender).is_none() || self.is_own(&news.family) {
+        let may_tell = if home {
+            self.guardian_of(sender).is_some()
+        } else {
+            self.certificate_in(id, sender)
+                .is_some_and(|it| it.role == Role::Guardian && it.family == news.family)
+        };
+        if self.is_own(&news.family) {
+            // Said to the others, by our own other guardian.
+            return;
+        }
+        if !may_tell {
             return self.unreadable("what it tells of another family is not for it to tell", cx);
         }
         let log = match self.friends.get(&news.family) {
@@ -531,7 +546,9 @@ impl Engine {
             (Ok(log), Some(head)) if head.vouch(&log).is_ok() => {
                 self.hear_log(id, &log, cx);
                 self.hear_head(id, &news.head, cx);
-                self.note_told(id, news.family, cx);
+                if home {
+                    self.note_told(id, news.family, cx);
+                }
             }
             (Err(error), _) => self.unreadable(&error.to_string(), cx),
             _ => self.unreadable("nobody vouches for what it tells of another family", cx),

@@ -4,7 +4,7 @@
 use super::device::Engine;
 use super::io::Event;
 use super::state::Cx;
-use crate::content::{Body, Content, Control};
+use crate::content::{Body, Content, Control, Refusal};
 use crate::conversation::ConversationKind;
 use crate::ids::ConversationId;
 
@@ -21,6 +21,20 @@ impl Engine {
         }
     }
 
+    /// Tells the guardians what was refused, where that can still be said.
+    pub(super) fn tell_refusal(&mut self, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
+        let home = self
+            .family_conversation()
+            .filter(|home| *home != id && self.rooms.contains_key(home));
+        if let Some(home) = home {
+            let refusal = Refusal {
+                conversation: id,
+                sentence: sentence.chars().take(200).collect(),
+            };
+            self.say(home, Control::Refusal(refusal), cx);
+        }
+    }
+
     /// Another device's control content: in its sender's order, and once.
     pub(super) fn controlled(
         &mut self,
@@ -34,10 +48,10 @@ impl Engine {
         };
         let home = kind == ConversationKind::Family;
         match (control, kind) {
-            (Control::Head(head), ConversationKind::Family | ConversationKind::Link) => {
+            (Control::Head(head), ConversationKind::Family) => {
                 return self.hear_head(id, head, cx);
             }
-            (Control::News(news), ConversationKind::Family) => {
+            (Control::News(news), ConversationKind::Family | ConversationKind::Link) => {
                 return self.news_told(id, content.sender, news, cx);
             }
             (Control::Proposal(proposal), ConversationKind::Family) => {
@@ -49,16 +63,12 @@ impl Engine {
             (Control::Setup(setup), ConversationKind::Family) => {
                 return self.set_up(content.sender, setup, cx);
             }
-            (
-                Control::FriendRequest(_)
-                | Control::Report(_)
-                | Control::Copy(_)
-                | Control::Refusal(_),
-                _,
-            ) if home => {}
-            (Control::Leave, ConversationKind::Room | ConversationKind::Contact) => {
-                return self.somebody_leaves(id, content.sender, cx);
+            (Control::Copy(copy), ConversationKind::Family) => {
+                if !self.copy_arrived(copy, cx) {
+                    return;
+                }
             }
+            (Control::FriendRequest(_) | Control::Report(_) | Control::Refusal(_), _) if home => {}
             _ => {
                 return self.unreadable("it says something that has no place there", cx);
             }

@@ -86,6 +86,8 @@ pub struct Engine {
     pub(super) heads: BTreeMap<FamilyId, bytes::Bytes>,
     /// While loading: until the family is known.
     pub(super) clock_record: Option<wire::ClockRecord>,
+    /// Pictures of which the family gets copies.
+    pub(super) copies: BTreeMap<ContentId, wire::CopyRecord>,
     pub(super) policing: Policing,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
@@ -230,6 +232,7 @@ impl Engine {
             Command::RequestFriend { code, words } => {
                 self.request_friend(&code, &words, &mut cx)?;
             }
+            Command::SendCopy { original, copied } => self.send_copy(original, copied, &mut cx)?,
             Command::Reform { conversation } => self.reform(conversation, &mut cx)?,
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,

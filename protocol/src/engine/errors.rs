@@ -113,8 +113,8 @@ pub enum CommandError {
     /// Nobody of another family is in it any more.
     #[error("this contact has ended: nobody of another family is in this conversation any more")]
     Over,
-    /// Nobody blocks their own family.
-    #[error("members of your own family can't be blocked")]
+    /// Nobody blocks their own guardians.
+    #[error("your own guardians can't be blocked")]
     OwnFamily,
     /// Nothing is wrong with it.
     #[error("that conversation can still be changed: there is no need to form it again")]

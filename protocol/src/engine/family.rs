@@ -8,6 +8,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{
     Address, Conversation, ConversationContext, ConversationKind, OwnAddress, Parties,
 };
+use crate::day::Day;
 use crate::identity::{AddedDevice, AddedMember, FamilyLog, Role, Settings};
 use crate::ids::{ConversationId, MemberId};
 use crate::primitives::sign::SecretKey;
@@ -91,7 +92,11 @@ impl Engine {
             kind,
             title: title.to_owned(),
             parties: parties.heads(),
-            day: self.today(cx.now),
+            day: parties
+                .logs()
+                .map(FamilyLog::day)
+                .fold(self.today(cx.now), Day::max),
+            left: vec![],
         };
         let (own, address) = self.draw_address(id, cx);
         let conversation =

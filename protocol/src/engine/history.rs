@@ -7,7 +7,9 @@ use super::records;
 use super::state::Cx;
 use crate::content::{Body, Content};
 use crate::day::Timestamp;
-use crate::ids::{ContentId, ConversationId, MemberId};
+use crate::identity::Role;
+use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
+use crate::limits;
 use crate::wire;
 use prost::Message as _;
 
@@ -46,6 +48,7 @@ impl Engine {
             | Body::Voice(_)
             | Body::Progress(_) => {
                 self.remember(id, content, member, signed, mine, cx);
+                self.want_copy(id, content, cx);
             }
             Body::Reaction { target, emoji } => {
                 // Its target may still be on its way: it is of another sender.
@@ -76,7 +79,7 @@ impl Engine {
                     self.unreadable("it takes somebody else's message back", cx);
                     return;
                 }
-                self.strip(id, *target, cx);
+                self.take_away(id, *target, cx);
             }
         }
         cx.event(Event::Message {
@@ -90,6 +93,7 @@ impl Engine {
 
     fn target(&self, id: ConversationId, target: ContentId) -> Target {
         match self.index.get(&target) {
+            Some(entry) if entry.veiled_until_day > 0 => Target::Gone,
             Some(entry) if entry.conversation.as_ref() == id.as_bytes() => Target::Here,
             Some(_) => Target::Gone,
             None => Target::Unknown,
@@ -157,6 +161,7 @@ impl Engine {
             sender_device: content.sender.to_bytes(),
             sequence: content.sequence,
             mine,
+            veiled_until_day: 0,
         };
         self.save_entry(content.id, entry, cx);
     }
@@ -172,6 +177,66 @@ impl Engine {
             &entry,
         );
         self.index.insert(content, entry);
+    }
+
+    /// Takes a content off the screen. What people outside its family took back or let
+    /// disappear stays on a child's device, unseen, so that it can still be reported.
+    fn take_away(&mut self, id: ConversationId, target: ContentId, cx: &mut Cx<'_>) {
+        let Some(entry) = self.index.get(&target).cloned() else {
+            return;
+        };
+        let child = self
+            .log
+            .as_ref()
+            .and_then(|log| log.certificate(&self.device()))
+            .is_some_and(|own| own.role == Role::Child);
+        let outsider = DeviceId::try_from(&entry.sender_device)
+            .ok()
+            .and_then(|device| {
+                self.rooms
+                    .get(&id)?
+                    .conversation
+                    .parties()
+                    .certificate(&device)
+            })
+            .is_some_and(|holder| !self.is_own(&holder.family));
+        if !child || !outsider {
+            return self.strip(id, target, cx);
+        }
+        self.disappearing
+            .remove(&(Timestamp(entry.disappears_at_ms), target));
+        cx.put(
+            records::history(records::VEIL, &[id.as_bytes(), target.as_bytes()]),
+            vec![1],
+        );
+        let until = self.today(cx.now).plus(limits::VEILED_DAYS);
+        let entry = wire::IndexRecord {
+            disappears_at_ms: 0,
+            veiled_until_day: until.0.max(1),
+            ..entry
+        };
+        self.save_entry(target, entry, cx);
+    }
+
+    /// What was kept unseen for long enough is erased.
+    pub(super) fn erase_veiled(&mut self, cx: &mut Cx<'_>) {
+        let today = self.today(cx.now).0;
+        let over = |entry: &wire::IndexRecord| (1..today).contains(&entry.veiled_until_day);
+        let over: Vec<(ContentId, ConversationId)> = self
+            .index
+            .iter()
+            .filter(|(_, entry)| over(entry))
+            .filter_map(|(target, entry)| {
+                Some((*target, ConversationId::try_from(&entry.conversation).ok()?))
+            })
+            .collect();
+        for (target, id) in over {
+            cx.erase(records::history(
+                records::VEIL,
+                &[id.as_bytes(), target.as_bytes()],
+            ));
+            self.strip(id, target, cx);
+        }
     }
 
     /// Erases what was said, and leaves that something was. Its index entry stays, of no
@@ -205,6 +270,7 @@ impl Engine {
         let entry = wire::IndexRecord {
             conversation: bytes::Bytes::new(),
             disappears_at_ms: 0,
+            veiled_until_day: 0,
             ..entry
         };
         self.save_entry(target, entry, cx);
@@ -222,7 +288,7 @@ impl Engine {
             let Ok(id) = ConversationId::try_from(&entry.conversation) else {
                 continue;
             };
-            self.strip(id, content, cx);
+            self.take_away(id, content, cx);
             cx.event(Event::Disappeared {
                 conversation: id,
                 content,

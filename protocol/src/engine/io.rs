@@ -348,7 +348,7 @@ pub enum Command {
     Block {
         /// Where.
         conversation: ConversationId,
-        /// Whose; not of the own family.
+        /// Whose; not a guardian of the own family.
         member: MemberId,
         /// Block, or show again.
         blocked: bool,
@@ -368,6 +368,14 @@ pub enum Command {
         code: String,
         /// What the child says to it; may be empty.
         words: String,
+    },
+    /// Sends the family a copy of a picture ([`Event::CopyWanted`]).
+    SendCopy {
+        /// Of which content.
+        original: ContentId,
+        /// The photo or voice message with its new pointer, and its encrypted bytes; `None`
+        /// when the original can't be had any more.
+        copied: Option<(crate::content::Body, OutgoingBlob)>,
     },
     /// A guardian forms a conversation again that can't be changed any more.
     Reform {
@@ -604,6 +612,14 @@ pub enum Event {
         old: ConversationId,
         /// The one that goes on.
         new: ConversationId,
+    },
+    /// The family gets a copy of this photo or voice message: fetch it, encrypt it anew, and
+    /// say [`Command::SendCopy`].
+    CopyWanted {
+        /// Where it was said.
+        conversation: ConversationId,
+        /// Which.
+        content: ContentId,
     },
     /// Somebody leaves a conversation by themselves.
     Left {

@@ -31,6 +31,8 @@ enum WelcomeError {
     Family,
     #[error("the welcome's family log does not continue the one this device knows")]
     Fork,
+    #[error("the welcome is into a conversation with people whom this family does not know")]
+    Strangers,
     #[error("the key package it was made for is damaged")]
     KeyPackage,
     #[error("this device is in that conversation already")]
@@ -146,6 +148,9 @@ impl Engine {
                 return Err(WelcomeError::Fork);
             }
             self.check_friends(&parties)?;
+            if kind.crosses_families() {
+                self.check_strangers(kind, &conversation, &parties, cx)?;
+            }
         }
         if let Some(member) = self.member() {
             self.record.member = member.to_bytes();
@@ -164,6 +169,8 @@ impl Engine {
             self.supersede(old, id, cx);
         }
         self.learn(id, cx);
+        // Others of our family may have to come in too.
+        self.reconcile_due = true;
         cx.event(Event::Joined {
             conversation: id,
             title,
@@ -184,6 +191,37 @@ impl Engine {
         } else {
             Err(WelcomeError::Family)
         }
+    }
+
+    /// Nobody comes into a conversation with people whom its family does not know, or knows
+    /// no more: a welcome may speak of a past in which a pass was not revoked yet.
+    fn check_strangers(
+        &self,
+        kind: ConversationKind,
+        conversation: &Conversation,
+        parties: &Parties,
+        cx: &Cx<'_>,
+    ) -> Result<(), WelcomeError> {
+        let mut newest = Vec::new();
+        for log in parties.logs() {
+            match self.latest(&log.family()) {
+                Some(latest) => newest.push(latest.merged(&log.entries())?),
+                // Guardians meet first; of a contact, the pass in our own log speaks.
+                None if kind == ConversationKind::Link => return Err(WelcomeError::Strangers),
+                None => newest.push(log.clone()),
+            }
+        }
+        let newest = Parties::from_iter(newest);
+        let today = self.today(cx.now);
+        let devices = conversation.devices();
+        let people = newest.certificates_of(&devices);
+        for device in &devices {
+            let holder = newest.certificate(device).ok_or(WelcomeError::Strangers)?;
+            newest
+                .may_be_in(kind, &holder, &people, today)
+                .map_err(ConversationError::from)?;
+        }
+        Ok(())
     }
 
     /// What is known of other families and what a welcome says of them is one past.

@@ -57,6 +57,15 @@ impl Engine {
         !own.is_some_and(|own| self.is_fresh(&own, now)) || !self.is_fresh(&holder.family, now)
     }
 
+    /// Looks at this device's own clock: when it was set back, days are counted from there,
+    /// and a lease runs out all the same.
+    pub(super) fn observe_clock(&mut self, cx: &mut Cx<'_>) {
+        let own = cx.now.day();
+        if self.clock.as_mut().is_some_and(|clock| clock.observe(own)) {
+            self.save_clock(cx);
+        }
+    }
+
     fn save_clock(&self, cx: &mut Cx<'_>) {
         if let Some(clock) = &self.clock {
             let record = clock_record(clock, &self.lease);

@@ -118,6 +118,7 @@ impl Engine {
             session: Session::default(),
             inbox: Inbox::default(),
             proposals: BTreeMap::new(),
+            copies: BTreeMap::new(),
             passes: BTreeMap::new(),
             told: BTreeMap::new(),
             meeting: None,
@@ -241,6 +242,9 @@ impl Engine {
         } else if let Some(family) = split(records::HEAD) {
             let family = FamilyId::try_from(family.as_slice()).map_err(|_| damaged)?;
             self.heads.insert(family, value.to_vec().into());
+        } else if let Some(content) = split(records::COPY) {
+            let content = ContentId::try_from(content.as_slice()).map_err(|_| damaged)?;
+            self.copies.insert(content, read(value)?);
         } else if let Some(salt) = split(records::PROPOSAL) {
             let salt = salt.as_slice().try_into().map_err(|_| damaged)?;
             self.proposals.insert(salt, read(value)?);

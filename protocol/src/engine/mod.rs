@@ -22,6 +22,7 @@ mod commits;
 mod contacts;
 mod contents;
 mod control;
+mod copies;
 mod device;
 mod direct;
 mod errors;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::contents::ContentKey;
+use super::copies::pointer_of;
 use super::device::{Engine, keep_until};
 use super::errors::CommandError;
 use super::inbox::application_payload;
@@ -38,8 +39,9 @@ impl Engine {
             return Err(CommandError::OutboxFull(self.outbox.len()));
         }
         // What the pointer in the content names is what goes up.
-        let named = body
-            .attachment()
+        let pointer = pointer_of(&body);
+        let named = pointer
+            .as_ref()
             .map(|pointer| (&pointer.read_secret, pointer.size));
         if named != blob.as_ref().map(|blob| (&blob.read_secret, blob.size)) {
             return Err(CommandError::Blob);

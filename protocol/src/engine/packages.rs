@@ -129,13 +129,22 @@ impl Engine {
         self.make_key_package(record, cx)
     }
 
-    /// One with which this device comes back into a conversation; those before it are void.
-    pub(super) fn new_key_package_for(
+    /// One with which this device comes back into a conversation. Those before it still open
+    /// a welcome that is late.
+    pub(super) fn return_key_package(
         &mut self,
         id: ConversationId,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, CommandError> {
-        self.forget_return_key_packages(id, cx);
+        let before = self
+            .key_packages
+            .iter()
+            .filter(|(_, record)| record.for_conversation.as_ref() == id.as_bytes());
+        let before: Vec<Vec<u8>> = before.map(|(id, _)| id.clone()).collect();
+        let old = (before.len() + 1).saturating_sub(OWN_KEY_PACKAGES_MAX);
+        for id in before.into_iter().take(old) {
+            self.forget_key_package(&id, cx);
+        }
         let record = wire::KeyPackageRecord {
             for_conversation: id.to_bytes(),
             ..wire::KeyPackageRecord::default()

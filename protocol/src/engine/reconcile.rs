@@ -1,5 +1,5 @@
-//! Bringing conversations to what the logs say: who has to go, who has to come, which heads
-//! have moved. What is to be done is worked out when it is done, so that whichever device
+//! Bringing conversations to what the logs say (PROTOCOL §6.11): who has to go, who has to
+//! come, which heads have moved. What is to be done is worked out when it is done, so that whichever device
 //! comes first does it and the others find nothing left.
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub(super) struct Plan {
     /// Records of those key packages.
     pub(super) used: Vec<Vec<u8>>,
     pub(super) day: Day,
+    /// Who has left by themselves.
+    pub(super) left: Vec<Person>,
 }
 
 impl Engine {
@@ -41,7 +43,16 @@ impl Engine {
             key_packages: vec![],
             used: vec![],
             day,
+            left: room.conversation.context()?.left,
         };
+        if operation.leave {
+            let own = self
+                .certificate_in(id, self.device())
+                .ok_or(CommandError::Removed)?;
+            plan.left.push(Person::from(&own));
+            plan.left.sort_unstable();
+            plan.left.dedup();
+        }
         if !operation.decisions.is_empty() {
             let log = self.decided(operation, day, cx)?;
             plan.parties = Parties::from(log);
@@ -65,7 +76,8 @@ impl Engine {
                 plan.remove.push(device);
             }
         }
-        if operation.reconcile || !operation.decisions.is_empty() {
+        let changes = !operation.decisions.is_empty() || !operation.statements.is_empty();
+        if operation.reconcile || changes || !operation.remove.is_empty() {
             self.plan_leaves(room, &mut plan);
         }
         Ok(plan)
@@ -116,12 +128,16 @@ impl Engine {
         };
         let devices = room.conversation.devices();
         let people = newest.certificates_of(&devices);
+        let mut own_stays = true;
         for device in &devices {
             let stays = newest.certificate(device).is_some_and(|certificate| {
                 newest
                     .may_be_in(kind, &certificate, &people, plan.day)
                     .is_ok()
+                    && !plan.left.contains(&Person::from(&certificate))
             });
+            // Who has to go brings nobody: the gate would refuse it all.
+            own_stays &= stays || *device != self.signer.device;
             // Nobody can take out itself: another does it.
             if !stays && *device != self.signer.device && !plan.remove.contains(device) {
                 plan.remove.push(*device);
@@ -132,7 +148,9 @@ impl Engine {
             .filter(|device| !plan.remove.contains(device))
             .copied()
             .collect();
-        self.plan_joiners(room, &stay, &newest, plan);
+        if own_stays {
+            self.plan_joiners(room, &stay, &newest, plan);
+        }
         let moves = kind == ConversationKind::Link
             || !plan.remove.is_empty()
             || !plan.key_packages.is_empty();
@@ -163,7 +181,9 @@ impl Engine {
             if stay.contains(&certificate.device) || !known || !wanted(&certificate) {
                 continue;
             }
-            if room.has_left(certificate.member) {
+            // Who comes back does so with a key package of its own choice.
+            let goes = plan.remove.contains(&certificate.device);
+            if goes || plan.left.contains(&Person::from(&certificate)) {
                 continue;
             }
             let full =
@@ -180,26 +200,36 @@ impl Engine {
     /// The logs of a conversation's families with everything that this device knows more, and
     /// no more of it shown than these families have to do with each other.
     pub(super) fn newest_parties(&self, room: &Room) -> Parties {
-        let parties = room.conversation.parties();
-        let newest = parties.logs().map(|log| {
-            let family = log.family();
-            let Some(latest) = self.latest(&family) else {
-                return log.clone();
+        let mut newest = room.conversation.parties().clone();
+        let mut families: Vec<_> = newest.logs().map(FamilyLog::family).collect();
+        // Ours first: what another family claims must not keep our decisions out.
+        families.sort_by_key(|family| !self.is_own(family));
+        for family in families {
+            let (Some(latest), Some(seen)) = (self.latest(&family), newest.log(&family)) else {
+                continue;
             };
-            if latest.head() == log.head() && room.kind != ConversationKind::Contact {
-                return log.clone();
+            if latest.head() == seen.head() && room.kind != ConversationKind::Contact {
+                continue;
             }
             let entries = if room.kind.crosses_families() {
-                latest.extract(&shown_to(latest, parties))
+                latest.extract(&shown_to(latest, &newest))
             } else {
                 latest.entries()
             };
-            log.merged(&entries).unwrap_or_else(|_| log.clone())
-        });
-        newest.collect()
+            let Ok(merged) = seen.merged(&entries) else {
+                continue;
+            };
+            let others = newest.logs().filter(|log| log.family() != family).cloned();
+            let together: Parties = others.chain([merged]).collect();
+            if together.is_sound() {
+                newest = together;
+            }
+        }
+        newest
     }
 
-    /// Leaves a conversation.
+    /// Leaves a conversation: says so in its context, and whoever is in it takes this member's
+    /// devices out.
     ///
     /// # Errors
     /// [`CommandError::NoConversation`]; nobody leaves the family's.
@@ -212,45 +242,44 @@ impl Engine {
         if room.kind == ConversationKind::Family {
             return Err(CommandError::NotAllowed);
         }
-        self.say(id, crate::content::Control::Leave, cx);
-        Ok(())
-    }
-
-    /// Somebody leaves a conversation by themselves: their devices go out, and nobody brings
-    /// them back.
-    pub(super) fn somebody_leaves(
-        &mut self,
-        id: ConversationId,
-        sender: DeviceId,
-        cx: &mut Cx<'_>,
-    ) {
-        let Some(member) = self.member_in(id, sender) else {
-            return;
-        };
-        let leaving: Vec<Bytes> = self
-            .people_in(id)
-            .iter()
-            .filter(|person| person.member == member && person.device != self.device())
-            .map(|person| person.device.to_bytes())
-            .collect();
-        let Some(room) = self.rooms.get_mut(&id) else {
-            return;
-        };
-        room.left.insert(member);
-        room.dirty = true;
-        if self.member() == Some(member) {
-            return;
+        if !room.can_talk() {
+            return Err(CommandError::Removed);
         }
         let operation = wire::OperationRecord {
             conversation: id.to_bytes(),
-            remove: leaving,
+            leave: true,
             ..wire::OperationRecord::default()
         };
         self.queue_operation(operation, cx);
-        cx.event(super::io::Event::Left {
-            conversation: id,
-            member,
-        });
+        Ok(())
+    }
+
+    /// Whether this device's member has left a conversation.
+    pub(super) fn has_left(&self, room: &Room) -> bool {
+        let own = self
+            .log
+            .as_ref()
+            .and_then(|log| log.certificate(&self.device()));
+        let context = room.conversation.context();
+        own.zip(context.ok())
+            .is_some_and(|(own, context)| context.left.contains(&Person::from(&own)))
+    }
+
+    /// Tells who has left with a change.
+    pub(super) fn tell_left(&self, id: ConversationId, before: &[Person], cx: &mut Cx<'_>) {
+        let Some(Ok(context)) = self.rooms.get(&id).map(|room| room.conversation.context()) else {
+            return;
+        };
+        for person in context
+            .left
+            .iter()
+            .filter(|person| !before.contains(person))
+        {
+            cx.event(super::io::Event::Left {
+                conversation: id,
+                member: person.member,
+            });
+        }
     }
 
     /// Queues decisions for the family's log, with the devices that they bring in.

@@ -35,6 +35,8 @@ pub(super) const PROPOSAL: &[u8] = b"j/";
 pub(super) const PASS: &[u8] = b"pass/";
 /// What was last told about a family, by conversation and family.
 pub(super) const TOLD: &[u8] = b"u/";
+/// A picture of which the family gets a copy, by content.
+pub(super) const COPY: &[u8] = b"copy/";
 /// By mailbox.
 pub(super) const CLOSING: &[u8] = b"z/";
 pub(super) const INDEX: &[u8] = b"i/";
@@ -52,6 +54,8 @@ pub(super) const MESSAGE: &[u8] = b"m/";
 pub(super) const REACTION: &[u8] = b"r/";
 /// History: new words, by conversation and target.
 pub(super) const EDIT: &[u8] = b"e/";
+/// History: a content that nobody sees any more although it is kept, by conversation and target.
+pub(super) const VEIL: &[u8] = b"v/";
 /// History: how far a content of ours got, by conversation, content and device: 1 delivered, 2 read, 3 fetched.
 pub(super) const RECEIPT: &[u8] = b"t/";
 

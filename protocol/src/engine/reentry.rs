@@ -1,6 +1,6 @@
 //! Coming back: a device that was restored from an old copy, or shown another past than its
 //! peers, can't follow a conversation any more. It says so before it encrypts anything there,
-//! and asks a peer to bring it back as a new leaf (PROTOCOL §6.7).
+//! and asks a peer to bring it back as a new leaf (PROTOCOL §6.12).
 //!
 //! Each side names the hashes of the last commits that led it to its epoch. Where the two
 //! lists part, the lower hash wins: the other side is the one that comes back.
@@ -26,6 +26,8 @@ const SUSPECT_MS: u64 = 60_000;
 /// Messages of one device in one epoch that don't open, with none that does, before a fork
 /// is suspected.
 const STRANGE_MAX: u32 = 3;
+/// Whoever is asked to bring a device back has so long; meanwhile it writes nothing there.
+const ANSWER_MS: u64 = 600_000;
 /// Times a day that a conversation is suspected: a member who lies gets no further.
 const SUSPICIONS_MAX: u32 = 3;
 
@@ -36,6 +38,8 @@ pub(super) struct Suspicion {
     look_at: Timestamp,
     /// It was looked at again.
     looked: bool,
+    /// Others were asked to bring this device back.
+    asked: bool,
     /// Nothing is encrypted there meanwhile.
     pub(super) silences: bool,
 }
@@ -114,6 +118,7 @@ impl Engine {
         room.suspicion = Some(Suspicion {
             look_at: cx.now.plus_ms(SUSPECT_MS),
             looked: false,
+            asked: false,
             silences,
         });
     }
@@ -142,7 +147,12 @@ impl Engine {
             if suspicion.look_at > cx.now {
                 continue;
             }
-            if suspicion.looked {
+            if suspicion.asked {
+                // Nobody has brought us back: this is as good as it gets for now.
+                room.suspicion = None;
+            } else if suspicion.looked {
+                suspicion.asked = true;
+                suspicion.look_at = cx.now.plus_ms(ANSWER_MS);
                 gone.push(*id);
             } else {
                 suspicion.looked = true;
@@ -156,11 +166,6 @@ impl Engine {
             }
         }
         for id in gone {
-            // Whoever is asked answers by bringing us back; until then, or until the next
-            // occasion, this is as good as it gets.
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.suspicion = None;
-            }
             cx.event(Event::Forked { conversation: id });
             self.ask_back(id, cx);
         }
@@ -188,7 +193,6 @@ impl Engine {
         self.record.mailbox = self.mailbox.to_bytes();
         self.record.mailbox_open = false;
         self.record.admission_code = self.record.invitation.clone();
-        self.record.stale_generation = 0;
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
         for id in ids {
@@ -234,7 +238,7 @@ impl Engine {
         let own = self.device();
         let mut devices = room.conversation.devices();
         devices.retain(|device| *device != own);
-        let Ok(key_package) = self.new_key_package_for(id, cx) else {
+        let Ok(key_package) = self.return_key_package(id, cx) else {
             return;
         };
         let asked = wire::ReentryRoom {
@@ -328,8 +332,10 @@ impl Engine {
                     .iter()
                     .any(|removed| removed.as_ref() == device.as_bytes())
         };
-        if self.operations.values().any(waits) {
-            return;
+        let queued = self.operations.iter().find(|(_, op)| waits(op));
+        if let Some(number) = queued.map(|(number, _)| *number) {
+            // Its newest word counts: what it asked with before may be gone.
+            self.forget_operation(number, cx);
         }
         let operation = wire::OperationRecord {
             conversation: id.to_bytes(),
@@ -383,7 +389,7 @@ impl Engine {
         let id = room.id();
         if let Some(old) = self.rooms.remove(&id) {
             room.next_order = old.next_order;
-            room.left = old.left;
+            room.blocked = old.blocked;
             // Names of MLS records that the new state does not have.
             for name in old.conversation.record_names() {
                 cx.erase(records::state(records::MLS, &[id.as_bytes(), &name]));

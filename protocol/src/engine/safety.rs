@@ -9,6 +9,7 @@ use super::io::Event;
 use super::state::Cx;
 use crate::content::{Control, FriendRequest, Report};
 use crate::conversation::{ConversationKind, Parties};
+use crate::identity::Role;
 use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
 use crate::pairing::MeetingCode;
 use crate::wire;
@@ -21,10 +22,9 @@ impl Engine {
         member: MemberId,
         blocked: bool,
     ) -> Result<(), CommandError> {
-        let guardian = self
-            .people_in(id)
-            .iter()
-            .any(|person| person.member == member && self.is_own(&person.family));
+        let guardian = self.people_in(id).iter().any(|person| {
+            person.member == member && person.role == Role::Guardian && self.is_own(&person.family)
+        });
         if guardian {
             return Err(CommandError::OwnFamily);
         }

@@ -229,15 +229,6 @@ impl Engine {
         self.request(Request::OpenMailbox, ClientBody::OpenMailbox(open), cx);
     }
 
-    /// A store that was found to be a copy must not outgrow the one it was copied from by
-    /// what is written on it offline: it goes on presenting what it was refused with.
-    const fn presented_generation(&self) -> u64 {
-        match self.record.stale_generation {
-            0 => self.generation,
-            refused => refused,
-        }
-    }
-
     fn attach(&mut self, cx: &mut Cx<'_>) {
         self.session.phase = Phase::Attaching;
         let name = self.relay.server_name();
@@ -247,7 +238,7 @@ impl Engine {
         };
         let window = WINDOW.min(limits::DELIVERY_WINDOW_MAX);
         let key = Self::secret_key(&self.record.authentication_seed);
-        let generation = self.presented_generation();
+        let generation = self.generation;
         let signature = attach::sign_attach(&key, &challenge, &self.mailbox, generation, window);
         let attach = wire::Attach {
             mailbox: self.mailbox.to_bytes(),
@@ -312,10 +303,6 @@ impl Engine {
             }
             (ServerBody::Attached(attached), Some(Request::Attach)) => {
                 self.session.phase = Phase::Attached;
-                if self.record.stale_generation != 0 {
-                    self.record.stale_generation = 0;
-                    self.save_device(cx);
-                }
                 self.session.waiting = attached.waiting;
                 self.session.drain_by = (attached.waiting > 0).then(|| cx.now.plus_ms(DRAIN_MS));
                 self.resume_confirmations();
@@ -441,6 +428,8 @@ impl Engine {
         self.expire_outbox(cx);
         self.renew_addresses(cx);
         self.retry_void_slots();
+        self.observe_clock(cx);
+        self.erase_veiled(cx);
         self.ask_all_back(cx);
     }
 

@@ -176,6 +176,13 @@ impl Engine {
                 self.merged(id, incoming, cx);
                 Taken::Merged
             }
+            Err(ConversationError::Renewed) => {
+                // What this device has to say is said by its new leaf. Should the welcome be
+                // lost, it is asked for again: nobody else counts this device as gone.
+                room.lost = true;
+                self.forget_offers(id, cx);
+                Taken::Refused
+            }
             Err(error @ ConversationError::Early(_)) => {
                 // Its day comes, or a guardian says what day it is.
                 self.stick(id, Stuck::Void, &error, cx);
@@ -210,6 +217,9 @@ impl Engine {
                 conversation: id,
                 sentence: sentence(error),
             });
+        }
+        if why == Stuck::Refused && !known {
+            self.tell_refusal(id, &sentence(error), cx);
         }
         if why == Stuck::Refused {
             // The slot is taken for good: nothing that waits to change this conversation ever can.
@@ -311,6 +321,8 @@ impl Engine {
         let kind = room.kind;
         let epoch = room.conversation.epoch();
         self.learn(id, cx);
+        self.tell_left(id, &incoming.left_before, cx);
+        self.reconcile_due |= incoming.left_before != incoming.context.left;
         self.reconcile_due |= !incoming.added.is_empty() || !incoming.removed.is_empty();
         cx.event(Event::Epoch {
             conversation: id,

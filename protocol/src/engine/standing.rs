@@ -48,6 +48,9 @@ impl Engine {
         cx: &Cx<'_>,
     ) -> Result<(), CommandError> {
         let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
+        if self.has_left(room) {
+            return Err(CommandError::Removed);
+        }
         if room.kind != ConversationKind::Contact {
             let people = room.kind != ConversationKind::Link || matches!(body, Body::Control(_));
             return if people {

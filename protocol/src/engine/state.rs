@@ -81,8 +81,6 @@ pub(super) struct Room {
     pub(super) suspicions: (u32, u32),
     /// Volatile: messages of this epoch that did not open, with none that did since.
     pub(super) strange: BTreeMap<DeviceId, u32>,
-    /// Who has left it by themselves.
-    pub(super) left: BTreeSet<MemberId>,
     /// Members whose messages are not shown.
     pub(super) blocked: BTreeSet<MemberId>,
     /// Formed again under another id.
@@ -119,7 +117,6 @@ impl Room {
             suspicions: (0, 0),
             silence: None,
             strange: BTreeMap::new(),
-            left: BTreeSet::new(),
             blocked: BTreeSet::new(),
             superseded: false,
             dirty: true,
@@ -164,11 +161,6 @@ impl Room {
         self.stuck
             .filter(|(epoch, _)| *epoch == self.conversation.epoch())
             .map(|(_, why)| why)
-    }
-
-    /// Whether somebody has left this conversation by themselves: nobody brings them back.
-    pub(super) fn has_left(&self, member: MemberId) -> bool {
-        self.left.contains(&member)
     }
 
     pub(super) fn set_stuck(&mut self, why: Stuck) {
@@ -220,7 +212,6 @@ impl Room {
                 .map(|member| member.to_bytes())
                 .collect(),
             superseded: self.superseded,
-            left: self.left.iter().map(|member| member.to_bytes()).collect(),
         };
         changes.records.insert(
             records::state(records::CONVERSATION, &[id.as_bytes()]),
@@ -278,11 +269,6 @@ impl Room {
                 .filter_map(|member| MemberId::try_from(member).ok())
                 .collect(),
             superseded: record.superseded,
-            left: record
-                .left
-                .iter()
-                .filter_map(|member| MemberId::try_from(member).ok())
-                .collect(),
             dirty: false,
             parties_dirty: false,
             synced: false,

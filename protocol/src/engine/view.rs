@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::records;
@@ -54,6 +55,23 @@ pub struct MessageView {
     pub disappears_at: Option<Timestamp>,
 }
 
+/// The exact bytes of a message's `SignedContent`, for a report: also of one that its sender
+/// took back, as long as this device keeps it. `None` for any other record.
+#[must_use]
+pub fn signed(name: &[u8], value: &[u8]) -> Option<(ContentId, Bytes)> {
+    name.strip_prefix(records::MESSAGE)?;
+    let record = wire::StoredMessageRecord::decode(value).ok()?;
+    if record.deleted || record.content.is_empty() {
+        return None;
+    }
+    let content = ContentId::try_from(&record.content_id).ok()?;
+    let signed = wire::SignedContent {
+        content: record.content,
+        signature: record.signature,
+    };
+    Some((content, signed.encode_to_vec().into()))
+}
+
 /// Folds history records (name, value) into messages, by conversation and order of showing.
 /// Records that can't be read are left out.
 pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<MessageView> {
@@ -61,6 +79,7 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
     let mut edits = BTreeMap::new();
     let mut reactions = Vec::new();
     let mut receipts = Vec::new();
+    let mut veiled = Vec::new();
     for (name, value) in history {
         if name.starts_with(records::MESSAGE) {
             if let Some(view) = wire::StoredMessageRecord::decode(value.as_slice())
@@ -71,6 +90,8 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
             }
         } else if let Some((of, target, _)) = target_of(&name, records::EDIT) {
             edits.insert((of, target), String::from_utf8_lossy(&value).into_owned());
+        } else if let Some((of, target, _)) = target_of(&name, records::VEIL) {
+            veiled.push((of, target));
         } else if let Some((of, target, rest)) = target_of(&name, records::REACTION) {
             if let Ok(member) = MemberId::try_from(rest) {
                 reactions.push((
@@ -89,6 +110,15 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
                 _ => Receipt::Fetched,
             };
             receipts.push((target, device, receipt));
+        }
+    }
+    for (of, target) in veiled {
+        if let Some(view) = views
+            .get_mut(&target)
+            .filter(|view| view.conversation == of)
+        {
+            (view.body, view.device, view.sent_at, view.reply_to) = (None, None, None, None);
+            view.disappears_at = None;
         }
     }
     for ((of, target), text) in edits {

@@ -91,6 +91,50 @@ fn a_device_whose_slots_are_withheld_says_so_and_comes_back() {
 }
 
 #[test]
+fn a_device_whose_way_back_was_lost_asks_for_it_again() {
+    let mut world = World::new();
+    let family = world.family();
+    world.disconnect("kid");
+    let update = |conversation| Command::SelfUpdate { conversation };
+    world.command("mum", update(family));
+    world.settle();
+    world.relay.withholds_slots_from = Some("kid");
+    world.connect("kid");
+    world.text("mum", family, "after it");
+    world.text("kid", family, "can you hear me?");
+    world.pass(3_000);
+    // The welcome never arrives, and the tablet sees the change that takes its old leaf out.
+    let mailbox = world.mailbox("kid");
+    world.relay.drop_for = Some(mailbox);
+    for _ in 0..4 {
+        world.pass(61_000);
+        world.settle();
+    }
+    world.relay.withholds_slots_from = None;
+    world.disconnect("kid");
+    world.connect("kid");
+    world.settle();
+    let back = |event: &Event| matches!(event, Event::BackIn { .. });
+    assert_eq!(world.count("kid", back), 0);
+    world.relay.drop_for = None;
+    for _ in 0..3 {
+        world.pass(3_600_000);
+        world.settle();
+    }
+    assert_eq!(world.count("kid", back), 1);
+    assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
+    for name in ["mum", "dad"] {
+        let texts = world.texts(name);
+        assert!(
+            texts.contains(&"can you hear me?".to_owned()),
+            "{name} reads {texts:?}"
+        );
+    }
+    let unsaid = |event: &Event| matches!(event, Event::Undelivered { .. });
+    assert_eq!(world.count("kid", unsaid), 0);
+}
+
+#[test]
 fn of_two_pasts_one_wins_and_everybody_comes_into_it() {
     for seed in 1..6 {
         let mut world = World::seeded(seed);

@@ -14,6 +14,7 @@ mod chaos;
 mod control;
 mod crash;
 mod fuzz;
+mod governing;
 mod healing;
 mod life;
 mod members;

@@ -168,8 +168,6 @@ fn a_replayed_key_package_is_not_used_again() {
 struct Outlaw {
     conversation: Conversation,
     signer: DeviceSigner,
-    identity: SecretKey,
-    log: FamilyLog,
 }
 
 fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
@@ -208,10 +206,6 @@ fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
             device: DeviceId::try_from(&device.device).unwrap(),
             key: SecretKey::from_seed(&device.signature_seed.as_ref().try_into().unwrap()),
         },
-        identity: SecretKey::from_seed(
-            &device.identity_seed.as_ref().try_into().unwrap_or([1; 32]),
-        ),
-        log,
     }
 }
 
@@ -346,6 +340,13 @@ fn what_was_sealed_for_a_device_stays_when_it_is_removed() {
     );
     assert_eq!(sealed(&world), Vec::<bytes::Bytes>::new());
     assert!(world.device("mum").engine.is_settled());
+}
+
+/// Fills the slot of a conversation's epoch with something that leads nowhere.
+pub(crate) fn spoil(world: &mut World, name: Name, id: ConversationId) {
+    let token = outlaw(world, name, id).conversation.slot_token().unwrap();
+    let void = vec![1; 1_024].into();
+    world.relay.slots.insert(token.to_bytes().to_vec(), void);
 }
 
 #[test]

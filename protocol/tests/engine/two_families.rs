@@ -1,6 +1,9 @@
 //! Children of two families, and the guardians who decide.
 
-use kinline_protocol::engine::io::{Command, Event};
+use kinline_protocol::content::Control;
+use kinline_protocol::engine::io::{Command, Event, PassWish, Silence};
+use kinline_protocol::engine::{CommandError, view};
+use kinline_protocol::identity::Supervision;
 
 use super::vocabulary::wish;
 use super::world::World;
@@ -50,7 +53,19 @@ fn a_revoked_pass_ends_it_even_while_that_tablet_is_off() {
     world.disconnect("kid");
     world.command("mum", Command::RevokePass { pass });
     world.settle();
-    world.text("leo", room, "after");
+    let late = world.try_command(
+        "leo",
+        Command::Send {
+            conversation: room,
+            body: kinline_protocol::content::Body::Text {
+                text: "after".into(),
+            },
+            reply_to: None,
+            disappear_seconds: 0,
+            blob: None,
+        },
+    );
+    assert!(matches!(late, Err(CommandError::Over)));
     world.settle();
     world.connect("kid");
     world.settle();
@@ -71,4 +86,336 @@ fn a_revoked_pass_ends_it_even_while_that_tablet_is_off() {
     assert!(!world.texts("leo").contains(&"psst".to_owned()));
     let gone = |event: &Event| matches!(event, Event::DeviceRemoved { .. });
     assert!(world.count("kid", gone) + world.count("leo", gone) >= 1);
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+fn days(world: &mut World, count: u64) {
+    for _ in 0..count * 4 {
+        world.pass(DAY_MS / 4);
+        world.settle();
+    }
+}
+
+fn talkers() -> (World, kinline_protocol::ids::ConversationId) {
+    let mut world = two_families();
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    let room = world.contact("kid");
+    (world, room)
+}
+
+#[test]
+fn leases_are_renewed_every_day_without_anyone_tapping() {
+    let (mut world, room) = talkers();
+    days(&mut world, 20);
+    world.text("kid", room, "still friends");
+    world.text("leo", room, "sure");
+    world.settle();
+    assert_eq!(world.texts("leo"), ["still friends", "sure"]);
+    assert_eq!(world.texts("kid"), ["still friends", "sure"]);
+}
+
+#[test]
+fn without_its_guardians_a_tablet_talks_to_its_family_only() {
+    let (mut world, room) = talkers();
+    let family = world.device("kid").engine.family_conversation().unwrap();
+    for name in ["mum", "dad"] {
+        world.disconnect(name);
+    }
+    days(&mut world, 9);
+    world.text("kid", room, "anyone?");
+    world.text("kid", family, "mum?");
+    world.text("leo", room, "hello?");
+    world.settle();
+    assert!(!world.texts("leo").contains(&"anyone?".to_owned()));
+    assert!(!world.texts("kid").contains(&"hello?".to_owned()));
+    let silent = |event: &Event| {
+        matches!(
+            event,
+            Event::Silent {
+                why: Some(Silence::Lease),
+                ..
+            }
+        )
+    };
+    assert_eq!(world.count("kid", silent), 1, "and it says why");
+    world.restart("kid");
+    world.connect("kid");
+    world.connect("mum");
+    days(&mut world, 1);
+    assert!(world.texts("mum").contains(&"mum?".to_owned()));
+    assert!(world.texts("leo").contains(&"anyone?".to_owned()));
+    assert!(
+        world.texts("kid").contains(&"hello?".to_owned()),
+        "nothing is lost"
+    );
+}
+
+#[test]
+fn a_family_whose_guardians_are_silent_is_not_shown() {
+    let (mut world, room) = talkers();
+    world.disconnect("ana");
+    days(&mut world, 9);
+    world.text("leo", room, "my mum is away");
+    world.text("kid", room, "hm");
+    world.settle();
+    assert!(world.texts("kid").is_empty() || world.texts("kid") == ["hm"]);
+    world.connect("ana");
+    days(&mut world, 1);
+    assert!(world.texts("kid").contains(&"my mum is away".to_owned()));
+    assert!(world.texts("leo").contains(&"hm".to_owned()));
+}
+
+#[test]
+fn a_guardian_who_watches_is_in_the_room_and_silent() {
+    let mut world = two_families();
+    let ada = world.device("ana").engine.member().unwrap();
+    let watching = PassWish {
+        supervision: Supervision::Everything,
+        guardians: vec![(ada, false)],
+        ..wish()
+    };
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), watching]);
+    let room = world.contact("leo");
+    assert_eq!(world.contact("ana"), room, "her leaf is visible in it");
+    world.text("leo", room, "hi Mia");
+    world.settle();
+    assert_eq!(world.texts("kid"), ["hi Mia"]);
+    assert_eq!(world.texts("ana"), ["hi Mia"]);
+    let says = world.try_command(
+        "ana",
+        Command::Send {
+            conversation: room,
+            body: kinline_protocol::content::Body::Text { text: "boo".into() },
+            reply_to: None,
+            disappear_seconds: 0,
+            blob: None,
+        },
+    );
+    assert!(matches!(says, Err(CommandError::NotAllowed)));
+}
+
+#[test]
+fn a_child_that_blocks_or_leaves_is_left_alone() {
+    let (mut world, room) = talkers();
+    let (leo, mum) = (
+        world.device("leo").engine.member().unwrap(),
+        world.device("mum").engine.member().unwrap(),
+    );
+    let family = world.device("kid").engine.family_conversation().unwrap();
+    let own = world.try_command(
+        "kid",
+        Command::Block {
+            conversation: family,
+            member: mum,
+            blocked: true,
+        },
+    );
+    assert!(matches!(own, Err(CommandError::OwnFamily)));
+    world.command(
+        "kid",
+        Command::Block {
+            conversation: room,
+            member: leo,
+            blocked: true,
+        },
+    );
+    world.text("leo", room, "ignored");
+    world.settle();
+    assert!(world.texts("kid").is_empty());
+    world.restart("kid");
+    world.connect("kid");
+    world.text("leo", room, "still ignored");
+    world.settle();
+    assert!(world.texts("kid").is_empty());
+    world.command("kid", Command::Leave { conversation: room });
+    world.settle();
+    let left = |event: &Event| matches!(event, Event::Left { .. });
+    assert_eq!(world.count("leo", left), 1);
+    let all = world.device("leo").engine.conversations();
+    let it = all.iter().find(|c| c.id == room).unwrap();
+    assert_eq!(it.members.len(), 1, "her tablet is out");
+    for name in ["kid", "leo"] {
+        world.restart(name);
+        world.connect(name);
+    }
+    days(&mut world, 2);
+    let all = world.device("leo").engine.conversations();
+    let it = all.iter().find(|c| c.id == room).unwrap();
+    assert_eq!(it.members.len(), 1, "and nobody brings her back");
+}
+
+#[test]
+fn a_tablet_that_nobody_else_of_its_family_is_beside_comes_back_all_the_same() {
+    let (mut world, room) = talkers();
+    world.text("leo", room, "before");
+    world.settle();
+    let copy = world.device("kid").store.clone();
+    world.text("kid", room, "soon forgotten here");
+    world.settle();
+    world.disconnect("kid");
+    world.device("kid").store = copy;
+    world.relay.knows_copies = true;
+    world.restart("kid");
+    world.connect("kid");
+    world.connect("kid");
+    world.settle();
+    let back =
+        |event: &Event| matches!(event, Event::BackIn { conversation } if *conversation == room);
+    assert_eq!(world.count("kid", back), 1);
+    world.text("kid", room, "here again");
+    world.text("leo", room, "good");
+    world.settle();
+    assert!(world.texts("leo").contains(&"here again".to_owned()));
+    assert!(world.texts("kid").contains(&"good".to_owned()));
+}
+
+#[test]
+fn what_outsiders_take_back_can_still_be_reported_for_a_month() {
+    let (mut world, room) = talkers();
+    world.text("leo", room, "you are stupid");
+    world.text("kid", room, "I was wrong");
+    world.settle();
+    let screen = world.screen("kid");
+    let (theirs, ours) = (screen[0].content, screen[1].content);
+    for (name, target) in [("leo", theirs), ("kid", ours)] {
+        world.say(
+            name,
+            room,
+            kinline_protocol::content::Body::Delete { target },
+        );
+    }
+    world.settle();
+    for name in ["kid", "leo"] {
+        assert!(world.screen(name).iter().all(|view| view.body.is_none()));
+    }
+    let kept = |world: &mut World| {
+        let store = &world.device("kid").store;
+        let mut found = store
+            .iter()
+            .filter_map(|(key, value)| view::signed(&key.name, value));
+        found.find(|(content, _)| *content == theirs)
+    };
+    let (content, signed) = kept(&mut world).expect("kept unseen");
+    world.command(
+        "kid",
+        Command::Report {
+            content,
+            signed,
+            words: "this hurt".into(),
+        },
+    );
+    world.settle();
+    let reported = |event: &Event| matches!(event, Event::Control { control: Control::Report(report), .. } if report.words == "this hurt" && report.sender_name == "Leo");
+    assert_eq!(world.count("mum", reported), 1);
+    assert_eq!(world.count("dad", reported), 1);
+    assert_eq!(world.count("ana", reported), 0);
+    days(&mut world, 32);
+    assert!(kept(&mut world).is_none(), "and then it is gone");
+    world.restart("kid");
+}
+
+#[test]
+fn a_child_asks_for_a_friend_and_nothing_more_happens() {
+    let mut world = World::new();
+    world.family();
+    world.second_family();
+    let leo = world.device("leo").engine.member().unwrap();
+    world.command(
+        "ana",
+        Command::StartMeeting {
+            child: leo,
+            by: kinline_protocol::pairing::CodeKind::Qr,
+        },
+    );
+    let code = world
+        .device("ana")
+        .events
+        .iter()
+        .find_map(|event| match event {
+            Event::MeetingCode { code } => Some(code.clone()),
+            _ => None,
+        })
+        .unwrap();
+    world.command(
+        "kid",
+        Command::RequestFriend {
+            code: code.clone(),
+            words: "Leo from school".into(),
+        },
+    );
+    world.settle();
+    let asked = |event: &Event| matches!(event, Event::Control { control: Control::FriendRequest(request), .. } if request.code == code);
+    assert_eq!(world.count("mum", asked), 1);
+    assert_eq!(world.device("kid").engine.conversations().len(), 1);
+    let pairing = world.try_command(
+        "kid",
+        Command::RequestFriend {
+            code: "kinline:pair:1:AAAA".into(),
+            words: String::new(),
+        },
+    );
+    assert!(pairing.is_err());
+    // A child meets nobody by itself.
+    let meets = world.try_command("kid", Command::JoinMeeting { code, child: leo });
+    assert!(meets.is_err());
+}
+
+#[test]
+fn pictures_are_copied_once_for_the_family_that_wants_them() {
+    let mut world = two_families();
+    world.add("sis");
+    world.pair(
+        "mum",
+        "sis",
+        kinline_protocol::engine::io::MemberRole::Child,
+        "Mia",
+    );
+    world.settle();
+    let pictures = PassWish {
+        supervision: Supervision::Pictures,
+        ..wish()
+    };
+    world.agree(("mum", "kid"), ("ana", "leo"), [pictures, wish()]);
+    let room = world.contact("kid");
+    assert_eq!(world.contact("sis"), room, "both tablets of Mia are in it");
+    let (body, blob) = super::waiting::photo(&mut world, "leo");
+    world.command(
+        "leo",
+        Command::Send {
+            conversation: room,
+            body,
+            reply_to: None,
+            disappear_seconds: 0,
+            blob: Some(blob),
+        },
+    );
+    world.settle();
+    let wanted = world.device("kid").engine.copies_wanted();
+    assert_eq!(wanted.len(), 1);
+    assert_eq!(world.device("sis").engine.copies_wanted(), wanted);
+    assert!(world.device("leo").engine.copies_wanted().is_empty());
+    world.restart("kid");
+    world.connect("kid");
+    let (conversation, original) = world.device("kid").engine.copies_wanted()[0];
+    assert_eq!(conversation, room);
+    let (body, blob) = super::waiting::photo(&mut world, "kid");
+    let copied = Some((body, blob));
+    world.command("kid", Command::SendCopy { original, copied });
+    world.settle();
+    let copies = |event: &Event| matches!(event, Event::Control { control: Control::Copy(copy), .. } if copy.sender_name == "Leo" && copy.original == original);
+    assert_eq!(world.count("mum", copies), 1);
+    assert_eq!(world.count("dad", copies), 1);
+    assert!(
+        world.device("sis").engine.copies_wanted().is_empty(),
+        "once"
+    );
+    let again = world.try_command(
+        "sis",
+        Command::SendCopy {
+            original,
+            copied: None,
+        },
+    );
+    assert!(again.is_err());
 }

@@ -23,7 +23,7 @@ fn gap(event: &Event) -> bool {
 }
 
 /// A photo whose encrypted bytes lie in the device's file.
-fn photo(world: &mut World, name: Name, conversation: ConversationId) -> Command {
+pub(crate) fn photo(world: &mut World, name: Name) -> (Body, OutgoingBlob) {
     let (blob, stored) = encrypt_bytes(&[7; 5_000], &mut world.rng).unwrap();
     let handle = [world.devices[name].files.len() as u8 + 1; 16];
     world.device(name).files.insert(handle, stored);
@@ -40,12 +40,17 @@ fn photo(world: &mut World, name: Name, conversation: ConversationId) -> Command
         blurhash: String::new(),
         caption: String::new(),
     };
+    (Body::Photo(photo), outgoing)
+}
+
+fn photo_to(world: &mut World, name: Name, conversation: ConversationId) -> Command {
+    let (body, blob) = photo(world, name);
     Command::Send {
         conversation,
-        body: Body::Photo(photo),
+        body,
         reply_to: None,
         disappear_seconds: 0,
-        blob: Some(outgoing),
+        blob: Some(blob),
     }
 }
 
@@ -232,7 +237,7 @@ fn an_attachment_that_is_gone_holds_nothing_back() {
     let family = world.family();
     world.text("mum", family, "before");
     world.upload_outcome = Some(UploadOutcome::Lost);
-    let send = photo(&mut world, "mum", family);
+    let send = photo_to(&mut world, "mum", family);
     world.command("mum", send);
     world.upload_outcome = None;
     world.text("mum", family, "after");
@@ -259,7 +264,7 @@ fn room_for_an_attachment_is_asked_for_again_but_not_at_once() {
     let mut world = World::new();
     let family = world.family();
     world.relay.refuse_blobs = 3;
-    let send = photo(&mut world, "mum", family);
+    let send = photo_to(&mut world, "mum", family);
     let served = world.relay.requests_served;
     world.command("mum", send);
     assert!(world.relay.requests_served - served <= 2);
@@ -272,7 +277,7 @@ fn having_fetched_an_attachment_outlives_the_process() {
     let mut world = World::new();
     let family = world.family();
     let before: Vec<Vec<u8>> = world.relay.blobs.keys().cloned().collect();
-    let send = photo(&mut world, "mum", family);
+    let send = photo_to(&mut world, "mum", family);
     world.command("mum", send);
     world.settle();
     assert!(world.relay.blobs.keys().any(|blob| !before.contains(blob)));

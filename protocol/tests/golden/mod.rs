@@ -1,5 +1,7 @@
 //! The committed vectors: made again they are the same, and our code reads them as they say.
 
+mod context;
+
 use std::path::PathBuf;
 
 use kinline_protocol::attachment::{DecryptError, Pointer, PointerError, decrypt_bytes};

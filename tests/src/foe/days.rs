@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use kinline_protocol::content::Body;
-use kinline_protocol::conversation::{ConversationContext, ProposedChange};
+use kinline_protocol::conversation::ProposedChange;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::ids::ConversationId;
 use kinline_protocol::limits;
+use kinline_protocol::pairing::CodeKind;
 use rand::RngExt;
 
 use super::device::Name;
 use super::family::{Life, WAITING_MS};
 use super::outlaw::Outlaw;
 
+/// Days in which devices that were left behind come back after the lying.
+const HEALING_DAYS: usize = 3;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
@@ -37,7 +40,14 @@ impl Life {
             }
         }
         if self
-            .try_command(guardian, Command::StartPairing { role, name })
+            .try_command(
+                guardian,
+                Command::StartPairing {
+                    role,
+                    name,
+                    by: CodeKind::Qr,
+                },
+            )
             .is_err()
         {
             return false;
@@ -176,9 +186,7 @@ impl Life {
         let family = self.family();
         let mut outlaw = Outlaw::of(&self.devices[by], family);
         let device = self.id(whom);
-        let known = outlaw.log.certificate(&device).is_some();
-        let current = outlaw.conversation.context();
-        if !known || current.is_ok_and(|context| context.head != *outlaw.log.head()) {
+        if outlaw.log.certificate(&device).is_none() {
             return false;
         }
         let decision = kinline_protocol::identity::Decision::RemoveDevice(device);
@@ -186,17 +194,9 @@ impl Life {
         let statements = outlaw
             .log
             .propose(vec![decision], identity, today, &mut self.rng);
-        let mut next = outlaw.log.clone();
-        let head = match next.append(&statements[0]) {
-            Ok(()) => *next.head(),
-            Err(_) => return false,
-        };
-        let context = outlaw.conversation.context().ok();
         let change = ProposedChange {
             remove: vec![device],
-            context: context.map(|context| ConversationContext { head, ..context }),
-            statements,
-            ..ProposedChange::default()
+            ..outlaw.change(&statements, today)
         };
         if outlaw.conversation.has_pending_commit()
             || !outlaw.offer(&mut self.liar.honest, change, &mut self.rng)
@@ -239,6 +239,20 @@ impl Life {
             self.pass(WAITING_MS);
             self.reconnect();
             self.settle();
+        }
+        // A device is brought back, and suspects that it was left behind, a few times a day.
+        for _ in 0..HEALING_DAYS {
+            for name in self.devices.keys().copied().collect::<Vec<_>>() {
+                self.disconnect(name);
+            }
+            self.pass(DAY_MS);
+            self.reconnect();
+            self.settle();
+            for _ in 0..4 {
+                self.pass(60_000);
+                self.reconnect();
+                self.settle();
+            }
         }
         self.go_on();
         let mut looks = Vec::new();

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kinline_protocol::conversation::{
-    Conversation, ConversationContext, Crypto, Leaf, StorageEntries,
+    Conversation, ConversationContext, Crypto, Leaf, Parties, StorageEntries,
 };
 use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
 use kinline_protocol::engine::{Engine, view};
-use kinline_protocol::ids::ConversationId;
+use kinline_protocol::identity::FamilyLog;
+use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
 use kinline_protocol::wire;
 use openmls_libcrux_crypto::CryptoProvider;
+use prost::Message as _;
 
 use super::honest::Line;
 
@@ -95,7 +97,36 @@ impl Device {
     pub fn conversation(&self, id: ConversationId) -> Option<Conversation> {
         let prefix = [b"g/".as_slice(), id.as_bytes()].concat();
         let entries: StorageEntries = self.state(&prefix).into_iter().collect();
-        Conversation::load(&crypto(), id, entries).ok()
+        Conversation::load(&crypto(), id, entries, self.parties(id)?).ok()
+    }
+
+    /// The families' logs as a conversation sees them, taken out of the store.
+    #[must_use]
+    pub fn parties(&self, id: ConversationId) -> Option<Parties> {
+        let name = [b"c/".as_slice(), id.as_bytes()].concat();
+        let (_, record) = self.state(&name).pop()?;
+        let record = wire::ConversationRecord::decode(record.as_slice()).ok()?;
+        if record.kind() == wire::ConversationKind::Family {
+            return Some(Parties::from(self.log()?));
+        }
+        let prefix = [b"a/".as_slice(), id.as_bytes()].concat();
+        let news: Option<Vec<wire::PartyNews>> = self
+            .state(&prefix)
+            .iter()
+            .map(|(_, value)| wire::PartyNews::decode(value.as_slice()).ok())
+            .collect();
+        Parties::from_wire(&news?).ok()
+    }
+
+    /// The log of its family, taken out of the store.
+    #[must_use]
+    pub fn log(&self) -> Option<FamilyLog> {
+        let entries: Option<Vec<wire::LogEntry>> = self
+            .state(b"l/")
+            .iter()
+            .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).ok())
+            .collect();
+        FamilyLog::from_entries(&entries?).ok()
     }
 
     /// Looks into a conversation from outside.
@@ -109,6 +140,40 @@ impl Device {
             leaves: conversation.leaves(),
             token: token.map_or(vec![], |token| token.as_bytes().to_vec()),
         })
+    }
+
+    /// The place of a content of its own among what it said there.
+    #[must_use]
+    pub fn number_of(&self, content: ContentId) -> Option<u64> {
+        let name = [b"i/".as_slice(), content.as_bytes()].concat();
+        let (_, record) = self.state(&name).pop()?;
+        let record = wire::IndexRecord::decode(record.as_slice()).ok()?;
+        Some(record.sequence)
+    }
+
+    /// Contents of its own that somebody has still to confirm, and their places.
+    #[must_use]
+    pub fn open_contents(&self, id: ConversationId) -> Vec<(ContentId, u64)> {
+        let prefix = [b"o/".as_slice(), id.as_bytes()].concat();
+        let open = self.state(&prefix).into_iter();
+        open.filter_map(|(_, value)| {
+            let record = wire::OutgoingRecord::decode(value.as_slice()).ok()?;
+            let content = ContentId::try_from(&record.content_id).ok()?;
+            Some((content, record.sequence))
+        })
+        .collect()
+    }
+
+    /// What comes next of a device in a conversation, by what was shown.
+    #[must_use]
+    pub fn next_of(&self, of: DeviceId, id: ConversationId) -> u64 {
+        let record = [b"c/".as_slice(), id.as_bytes()].concat();
+        let record: wire::ConversationRecord = self.record(&record);
+        let peer = record
+            .peers
+            .iter()
+            .find(|peer| peer.device.as_ref() == of.as_bytes());
+        peer.map_or(1, |peer| peer.delivered_through + 1)
     }
 
     /// What is on its screen.

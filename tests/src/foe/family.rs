@@ -45,6 +45,8 @@ pub struct Life {
     pub oracle: Oracle,
     /// The clock of all devices.
     pub now: Timestamp,
+    /// Events are printed (`KINLINE_FOE_TRACE`).
+    pub trace: bool,
     /// What people and keys are drawn from.
     pub rng: ChaCha20Rng,
     /// What else happened in the newest command or input: only its events.
@@ -63,6 +65,7 @@ impl Life {
             liar: Liar::new(seed, manners),
             oracle: Oracle::default(),
             now: Timestamp(1_800_000_000_000),
+            trace: std::env::var("KINLINE_FOE_TRACE").is_ok(),
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x5eed),
             events: BTreeMap::new(),
         };
@@ -182,6 +185,9 @@ impl Life {
 
     /// The process dies and comes back from its store; offline.
     pub fn restart(&mut self, name: Name) {
+        if self.trace {
+            println!("{} {name} restarts", self.now.0);
+        }
         self.hang_up(name);
         self.device(name).restart();
     }
@@ -203,6 +209,9 @@ impl Life {
     /// What the engine says.
     pub fn try_command(&mut self, name: Name, command: Command) -> Result<(), String> {
         let now = self.now;
+        if self.trace {
+            println!("{} {name} wants {command:?}", now.0);
+        }
         let engine = &mut self.devices.get_mut(name).ok_or("no such device")?.engine;
         let output = engine
             .command(command, now, &mut self.rng)
@@ -240,8 +249,9 @@ impl Life {
             } => Some(*content),
             _ => None,
         })?;
-        self.oracle.wrote(device, id, content, body, to);
         self.carry_out(name, output);
+        let number = self.devices[name].number_of(content);
+        self.oracle.wrote(device, id, content, body, to, number);
         self.pump();
         Some(content)
     }
@@ -257,6 +267,7 @@ impl Life {
     /// When a device wants its tick again and again.
     pub fn pass(&mut self, ms: u64) {
         self.now = self.now.plus_ms(ms);
+        self.liar.honest.day = self.now.day().0;
         let now = self.now;
         for device in self.devices.values_mut().filter(|device| !device.retired) {
             if device.engine.deadline().is_some_and(|at| at <= now) {
@@ -394,7 +405,13 @@ impl Life {
 
     /// The oracle hears of an event, and looks into the store where that may have changed.
     fn witness(&mut self, name: Name, id: DeviceId, event: &Event) {
+        if self.trace {
+            println!("{} {name}: {event:?}", self.now.0);
+        }
         let device = &self.devices[name];
+        if let Event::BackIn { conversation } = event {
+            self.oracle.recounted(&device.open_contents(*conversation));
+        }
         self.oracle.event(id, event, device.engine.family_log());
         if let Event::Joined { conversation, .. } | Event::Epoch { conversation, .. } = event
             && let Some(look) = device.look(*conversation)

@@ -3,6 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
+use kinline_protocol::attach::{
+    Challenge, MailboxKeys, verify_close, verify_open, verify_renew_close_key,
+};
+use kinline_protocol::day::Day;
+use kinline_protocol::grant::{GrantIn, revocation_hash};
+use kinline_protocol::ids::MailboxId;
+use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::wire::{
     self, ClientFrame, ErrorCode, RecipientStatus, ServerFrame, client_frame::Body as C,
     server_frame::Body as S,
@@ -16,9 +23,27 @@ const WINDOW: usize = 64;
 
 #[derive(Debug, Default)]
 struct Connection {
+    server_name: String,
+    nonce: Bytes,
     mailbox: Option<Vec<u8>>,
     in_flight: VecDeque<(u64, Bytes)>,
     next_number: u64,
+}
+
+impl Connection {
+    fn challenge(&self) -> Challenge<'_> {
+        Challenge {
+            server_name: &self.server_name,
+            nonce: &self.nonce,
+        }
+    }
+
+    /// It is nobody's any more.
+    fn detach(&mut self) {
+        self.mailbox = None;
+        self.in_flight.clear();
+        self.next_number = 0;
+    }
 }
 
 /// A blob.
@@ -35,12 +60,20 @@ pub struct Blob {
 /// The relay.
 #[derive(Debug, Default)]
 pub struct Honest {
+    /// Today, as days are counted on the wire.
+    pub day: u32,
     /// Message id and envelope, by mailbox.
     pub mailboxes: BTreeMap<Vec<u8>, VecDeque<(Bytes, Bytes)>>,
     /// Sealed commits by token.
     pub slots: BTreeMap<Vec<u8>, Bytes>,
     /// Blobs by the hash of their read secret.
     pub blobs: HashMap<Vec<u8>, Blob>,
+    /// Hashes of grants that were revoked.
+    pub revoked: HashSet<[u8; 32]>,
+    /// Mailboxes that are closed.
+    pub closed: HashSet<Vec<u8>>,
+    keys: BTreeMap<Vec<u8>, MailboxKeys>,
+    generations: BTreeMap<Vec<u8>, u64>,
     meetings: BTreeMap<Vec<u8>, (Line, Option<Line>)>,
     lines: BTreeMap<Line, Connection>,
     /// What it has to say.
@@ -48,9 +81,14 @@ pub struct Honest {
 }
 
 impl Honest {
-    /// A connection stands.
-    pub fn connected(&mut self, line: Line) {
-        self.lines.insert(line, Connection::default());
+    /// A connection stands; what its hello said.
+    pub fn connected(&mut self, line: Line, server_name: &str, nonce: &Bytes) {
+        let connection = Connection {
+            server_name: server_name.to_owned(),
+            nonce: nonce.clone(),
+            ..Connection::default()
+        };
+        self.lines.insert(line, connection);
     }
 
     /// A connection is gone.
@@ -64,18 +102,23 @@ impl Honest {
             .map(|(id, _)| id.clone())
             .collect();
         for id in ended {
-            let Some((opener, joiner)) = self.meetings.remove(&id) else {
-                continue;
+            self.end_meeting(line, &id);
+        }
+    }
+
+    /// One side of a meeting leaves it.
+    fn end_meeting(&mut self, line: Line, id: &[u8]) {
+        let Some((opener, joiner)) = self.meetings.remove(id) else {
+            return;
+        };
+        let other = if opener == line { joiner } else { Some(opener) };
+        if let Some(other) = other.filter(|other| self.lines.contains_key(other)) {
+            let got = wire::RendezvousGot {
+                rendezvous: id.to_vec().into(),
+                closed: true,
+                ..wire::RendezvousGot::default()
             };
-            let other = if opener == line { joiner } else { Some(opener) };
-            if let Some(other) = other.filter(|other| self.lines.contains_key(other)) {
-                let got = wire::RendezvousGot {
-                    rendezvous: id.into(),
-                    closed: true,
-                    ..wire::RendezvousGot::default()
-                };
-                self.say(other, 0, S::RendezvousGot(got));
-            }
+            self.say(other, 0, S::RendezvousGot(got));
         }
     }
 
@@ -109,13 +152,16 @@ impl Honest {
         let id = frame.request_id;
         let Some(body) = frame.body else { return };
         match body {
-            C::OpenMailbox(open) => {
-                self.mailboxes.entry(open.mailbox.to_vec()).or_default();
-                self.say(line, id, S::MailboxOpened(wire::MailboxOpened {}));
-            }
+            C::OpenMailbox(open) => self.open(line, id, &open),
             C::Attach(attach) => self.attach(line, id, &attach),
-            C::Acknowledge(acknowledge) => self.acknowledge(line, acknowledge.through),
-            C::Send(send) => self.send(line, id, send),
+            C::Acknowledge(acknowledge) => {
+                self.saw_generation(line, acknowledge.generation);
+                self.acknowledge(line, acknowledge.through);
+            }
+            C::Send(send) => {
+                self.saw_generation(line, send.generation);
+                self.send(line, id, send);
+            }
             C::FetchCommit(fetch) => {
                 let sealed = self.slots.get(fetch.token.as_ref()).cloned();
                 let slot = wire::CommitSlot {
@@ -148,12 +194,113 @@ impl Honest {
                 };
                 self.say(line, id, S::BlobCreated(created));
             }
-            C::RevokeGrant(_) => self.say(line, id, S::GrantRevoked(wire::GrantRevoked {})),
-            C::CloseMailbox(_) => self.say(line, id, S::MailboxClosed(wire::MailboxClosed {})),
+            C::RevokeGrant(revoke) => {
+                self.revoked.insert(revocation_hash(&revoke.secret));
+                self.say(line, id, S::GrantRevoked(wire::GrantRevoked {}));
+            }
+            C::CloseMailbox(close) => self.close(line, id, &close),
+            C::RenewCloseKey(renew) => self.renew(line, id, &renew),
             C::Ping(_) => self.say(line, id, S::Pong(wire::Pong {})),
-            C::RendezvousOpen(_) | C::RendezvousJoin(_) | C::RendezvousPut(_) => {
+            C::RendezvousOpen(_)
+            | C::RendezvousJoin(_)
+            | C::RendezvousPut(_)
+            | C::RendezvousLeave(_) => {
                 self.meet(line, id, body);
             }
+        }
+    }
+
+    fn open(&mut self, line: Line, id: u64, open: &wire::OpenMailbox) {
+        let key = |bytes: &Bytes| PublicKey::from_slice(bytes);
+        let keys = key(&open.authentication_key)
+            .zip(key(&open.grant_key))
+            .zip(key(&open.close_key))
+            .map(|((authentication, grant), close)| MailboxKeys {
+                authentication,
+                grant,
+                close,
+            });
+        let mailbox = MailboxId::try_from(&open.mailbox).ok();
+        let connection = self.lines.get(&line);
+        let held = self.keys.get(open.mailbox.as_ref());
+        let Some((keys, _)) = keys.zip(mailbox).filter(|(keys, mailbox)| {
+            held.is_none_or(|held| held.authentication == keys.authentication)
+                && connection.is_some_and(|connection| {
+                    let challenge = connection.challenge();
+                    let (generation, signature) = (open.generation, &open.signature);
+                    verify_open(&challenge, mailbox, keys, generation, signature).is_ok()
+                })
+        }) else {
+            return self.refuse(line, id, ErrorCode::Denied);
+        };
+        let mailbox = open.mailbox.to_vec();
+        self.keys.entry(mailbox.clone()).or_insert(keys);
+        self.mailboxes.entry(mailbox).or_default();
+        self.say(line, id, S::MailboxOpened(wire::MailboxOpened {}));
+    }
+
+    fn close(&mut self, line: Line, id: u64, close: &wire::CloseMailbox) {
+        let mailbox = close.mailbox.to_vec();
+        let signed = self
+            .keys
+            .get(&mailbox)
+            .zip(self.lines.get(&line))
+            .zip(MailboxId::try_from(&close.mailbox).ok());
+        let signed = signed.is_some_and(|((keys, connection), mailbox)| {
+            let challenge = connection.challenge();
+            verify_close(
+                &keys.close,
+                &challenge,
+                &mailbox,
+                close.undo,
+                &close.signature,
+            )
+            .is_ok()
+        });
+        if !signed {
+            return self.refuse(line, id, ErrorCode::Denied);
+        }
+        if close.undo {
+            self.closed.remove(&mailbox);
+        } else {
+            if let Some(attached) = self.attached(&mailbox)
+                && let Some(connection) = self.lines.get_mut(&attached)
+            {
+                connection.detach();
+            }
+            self.closed.insert(mailbox);
+        }
+        self.say(line, id, S::MailboxClosed(wire::MailboxClosed {}));
+    }
+
+    fn renew(&mut self, line: Line, id: u64, renew: &wire::RenewCloseKey) {
+        let new = PublicKey::from_slice(&renew.close_key);
+        let Some(connection) = self.lines.get(&line) else {
+            return;
+        };
+        let keys = connection
+            .mailbox
+            .as_ref()
+            .and_then(|mailbox| Some((mailbox, self.keys.get_mut(mailbox)?)));
+        let Some(((mailbox, keys), new)) = keys.zip(new) else {
+            return self.refuse(line, id, ErrorCode::Denied);
+        };
+        let named = MailboxId::try_from(mailbox.as_slice());
+        let signed = named.is_ok_and(|mailbox| {
+            let (key, challenge) = (keys.authentication, connection.challenge());
+            verify_renew_close_key(&key, &challenge, &mailbox, &new, &renew.signature).is_ok()
+        });
+        if !signed {
+            return self.refuse(line, id, ErrorCode::Denied);
+        }
+        keys.close = new;
+        self.say(line, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
+    }
+
+    fn saw_generation(&mut self, line: Line, generation: u64) {
+        if let Some(mailbox) = self.mailbox_of(line).cloned() {
+            let seen = self.generations.entry(mailbox).or_default();
+            *seen = (*seen).max(generation);
         }
     }
 
@@ -179,6 +326,13 @@ impl Honest {
                 };
                 self.say(opener, 0, S::RendezvousReady(ready.clone()));
                 self.say(line, id, S::RendezvousReady(ready));
+            }
+            C::RendezvousLeave(leave) => {
+                let meeting = self.meetings.get(leave.rendezvous.as_ref());
+                if meeting.is_some_and(|(opener, joiner)| *opener == line || *joiner == Some(line))
+                {
+                    self.end_meeting(line, &leave.rendezvous);
+                }
             }
             C::RendezvousPut(put) => {
                 let Some((opener, joiner)) = self.meetings.get(put.rendezvous.as_ref()).copied()
@@ -211,16 +365,26 @@ impl Honest {
         let Some(waiting) = self.mailboxes.get(&mailbox).map(VecDeque::len) else {
             return self.refuse(line, id, ErrorCode::Denied);
         };
-        // A second connection of the same mailbox ends the first.
-        if let Some(before) = self.attached(&mailbox) {
-            self.lines.insert(before, Connection::default());
+        if self.closed.contains(&mailbox) {
+            return self.refuse(line, id, ErrorCode::Denied);
         }
-        let connection = Connection {
-            mailbox: Some(mailbox),
-            in_flight: VecDeque::new(),
-            next_number: 1,
+        let seen = self.generations.entry(mailbox.clone()).or_default();
+        if attach.generation < *seen {
+            return self.refuse(line, id, ErrorCode::StaleGeneration);
+        }
+        *seen = attach.generation;
+        // A second connection of the same mailbox ends the first.
+        if let Some(before) = self.attached(&mailbox)
+            && let Some(before) = self.lines.get_mut(&before)
+        {
+            before.detach();
+        }
+        let Some(connection) = self.lines.get_mut(&line) else {
+            return;
         };
-        self.lines.insert(line, connection);
+        connection.detach();
+        connection.mailbox = Some(mailbox);
+        connection.next_number = 1;
         let attached = wire::Attached {
             waiting: waiting as u64,
             window: 64,
@@ -270,11 +434,12 @@ impl Honest {
         }
         let mut recipients = Vec::new();
         for delivery in send.deliveries {
-            let known = self.put(&delivery.mailbox, delivery.message_id, delivery.envelope);
-            let status = if known {
-                RecipientStatus::Ok
-            } else {
-                RecipientStatus::Gone
+            let status = match self.refusal(&delivery) {
+                Some(status) => status,
+                None if self.put(&delivery.mailbox, delivery.message_id, delivery.envelope) => {
+                    RecipientStatus::Ok
+                }
+                None => RecipientStatus::Gone,
             };
             recipients.push(wire::RecipientAnswer {
                 status: status.into(),
@@ -283,6 +448,21 @@ impl Honest {
         }
         let result = wire::SendResult { recipients, commit };
         self.say(line, id, S::SendResult(result));
+    }
+
+    /// Why a delivery is not taken.
+    fn refusal(&self, delivery: &wire::Delivery) -> Option<RecipientStatus> {
+        if self.closed.contains(delivery.mailbox.as_ref()) {
+            return Some(RecipientStatus::Gone);
+        }
+        // Where envelopes go that get lost nobody has keys.
+        let keys = self.keys.get(delivery.mailbox.as_ref())?;
+        let mailbox = MailboxId::try_from(&delivery.mailbox).ok()?;
+        let good = GrantIn::parse(&delivery.grant).is_ok_and(|grant| {
+            !self.revoked.contains(&grant.revocation_hash())
+                && grant.verify(&keys.grant, &mailbox, Day(self.day)).is_ok()
+        });
+        (!good).then_some(RecipientStatus::Revoked)
     }
 
     /// Puts an envelope into a mailbox, unless it is there; false when there is no such mailbox.

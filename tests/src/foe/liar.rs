@@ -12,6 +12,8 @@ use rand_chacha::ChaCha20Rng;
 use super::forge;
 use super::honest::{Honest, Line};
 
+/// What day it is at first, as in [`super::Life::found`].
+const FIRST_DAY: u32 = 20_833;
 /// Envelopes that it remembers, to say them again.
 const ENVELOPES_MAX: usize = 400;
 /// Frames that it remembers.
@@ -121,8 +123,10 @@ impl Liar {
     /// An enemy that does the same again with the same seed and the same frames.
     #[must_use]
     pub fn new(seed: u64, manners: Manners) -> Self {
+        let mut honest = Honest::default();
+        honest.day = FIRST_DAY;
         Self {
-            honest: Honest::default(),
+            honest,
             complaints: vec![],
             steps: 0,
             heard: 0,
@@ -204,11 +208,10 @@ impl Liar {
     pub fn connected(&mut self, server_name: &str) -> Line {
         let line = self.next_line;
         self.next_line += 1;
-        self.honest.connected(line);
         let mut hello = wire::Hello {
             nonce: forge::random(&mut self.rng, 32),
             server_name: server_name.to_owned(),
-            day: 20_833,
+            day: self.honest.day,
             ..wire::Hello::default()
         };
         let mut stranger = false;
@@ -226,6 +229,8 @@ impl Liar {
                 _ => hello = forge::odd_hello(&mut self.rng, hello),
             }
         }
+        self.honest
+            .connected(line, &hello.server_name, &hello.nonce);
         let wire = Wire {
             stranger,
             ..Wire::default()

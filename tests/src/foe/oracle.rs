@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kinline_protocol::content::Body;
-use kinline_protocol::conversation::ConversationContext;
+use kinline_protocol::conversation::{ConversationContext, ConversationKind};
 use kinline_protocol::engine::io::Event;
 use kinline_protocol::identity::FamilyLog;
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
@@ -30,10 +30,17 @@ struct Admitted {
 struct Written {
     conversation: ConversationId,
     by: DeviceId,
-    /// Counts this device's contents there, from 1.
-    number: u64,
+    /// Its places among what this device said there: a device that comes back as a new leaf
+    /// counts anew what is still open.
+    numbers: Vec<u64>,
     body: Body,
     to: Vec<DeviceId>,
+}
+
+impl Written {
+    fn number(&self) -> u64 {
+        self.numbers.last().copied().unwrap_or(0)
+    }
 }
 
 /// What one device showed of another in a conversation.
@@ -58,15 +65,16 @@ pub struct Oracle {
     shown: BTreeMap<DeviceId, BTreeSet<ContentId>>,
     heard: BTreeMap<(DeviceId, ConversationId, DeviceId), Heard>,
     joined: BTreeSet<(DeviceId, ConversationId)>,
+    /// Devices that came back into a conversation as new leaves.
+    back: BTreeSet<(DeviceId, ConversationId)>,
     contexts: BTreeMap<ConversationId, ConversationContext>,
     houses: BTreeMap<ConversationId, BTreeSet<&'static str>>,
     pasts: BTreeMap<(ConversationId, u64), Vec<u8>>,
     grants: BTreeMap<Vec<u8>, (ConversationId, DeviceId)>,
     removals: BTreeSet<(ConversationId, DeviceId)>,
     expelled: BTreeSet<DeviceId>,
-    /// Whoever was seen in a conversation.
-    leaves: BTreeMap<ConversationId, BTreeSet<DeviceId>>,
     told: BTreeSet<(DeviceId, ConversationId, DeviceId)>,
+    withheld: BTreeSet<(DeviceId, ContentId)>,
     given_up: BTreeSet<(ContentId, DeviceId)>,
     refused: BTreeSet<(DeviceId, DeviceId)>,
 }
@@ -125,7 +133,8 @@ impl Oracle {
         self.expelled.insert(device);
     }
 
-    /// A content was written and is durable; `to` were there to read it.
+    /// A content was written and is durable; `to` were there to read it. `number`: its place
+    /// among what its device said there, with what is not shown; counted here when not given.
     pub fn wrote(
         &mut self,
         by: DeviceId,
@@ -133,18 +142,28 @@ impl Oracle {
         content: ContentId,
         body: Body,
         to: Vec<DeviceId>,
+        number: Option<u64>,
     ) {
-        let number = self.counts.entry((by, conversation)).or_default();
-        *number += 1;
+        let count = self.counts.entry((by, conversation)).or_default();
+        *count = number.unwrap_or(*count + 1);
         let written = Written {
             conversation,
             by,
-            number: *number,
+            numbers: vec![*count],
             body,
             to,
         };
         if self.written.insert(content, written).is_some() {
             self.fault("two contents have one id".into());
+        }
+    }
+
+    /// A device is back as a new leaf, and counts anew what is still open.
+    pub fn recounted(&mut self, numbers: &[(ContentId, u64)]) {
+        for (content, number) in numbers {
+            if let Some(written) = self.written.get_mut(content) {
+                written.numbers.push(*number);
+            }
         }
     }
 
@@ -176,6 +195,25 @@ impl Oracle {
                 let heard = self.heard.entry((viewer, *conversation, *device));
                 heard.or_default().gaps.push((*from, *through));
             }
+            Event::CameBack {
+                conversation,
+                device,
+            } => {
+                let heard = self.heard.entry((viewer, *conversation, *device));
+                heard.or_default().last = 0;
+            }
+            // What was given up may come again.
+            Event::BackIn { conversation } => {
+                self.back.insert((viewer, *conversation));
+                for ((by, at, _), heard) in &mut self.heard {
+                    if (*by, *at) == (viewer, *conversation) {
+                        heard.last = 0;
+                    }
+                }
+            }
+            Event::Withheld { content, .. } => {
+                self.withheld.insert((viewer, *content));
+            }
             Event::Delivered { content, device }
             | Event::Read { content, device }
             | Event::Fetched { content, device } => self.confirmed(viewer, *content, *device),
@@ -192,8 +230,7 @@ impl Oracle {
                 conversation,
                 sentence,
             } if sentence.contains("can't be changed any more")
-                && !self.spoilt.contains(conversation)
-                && !self.is_haunted(*conversation) =>
+                && !self.spoilt.contains(conversation) =>
             {
                 let who = self.name(viewer);
                 self.fault(format!(
@@ -204,7 +241,9 @@ impl Oracle {
                 conversation,
                 device,
             } => {
-                if !self.removals.contains(&(*conversation, *device)) {
+                let may = self.removals.contains(&(*conversation, *device))
+                    || self.expelled.contains(device);
+                if !may {
                     let (viewer, device) = (self.name(viewer), self.name(*device));
                     self.fault(format!(
                         "{viewer} device follows a removal of {device} that nobody may make"
@@ -225,8 +264,18 @@ impl Oracle {
         body: &Body,
     ) {
         let who = self.name(viewer);
-        if !self.shown.entry(viewer).or_default().insert(content) {
-            return self.fault(format!("{who} device shows a content twice"));
+        // What is no message may be acted on again when one of the two came back as a new leaf:
+        // that changes nothing.
+        let acts = matches!(
+            body,
+            Body::Reaction { .. } | Body::Edit { .. } | Body::Delete { .. }
+        );
+        let recounted = |written: &Written| written.numbers.len() > 1;
+        let again = acts
+            && (self.written.get(&content).is_some_and(recounted)
+                || self.back.contains(&(viewer, conversation)));
+        if !self.shown.entry(viewer).or_default().insert(content) && !again {
+            return self.fault(format!("{who} device shows a content twice: {body:?}"));
         }
         let Some(written) = self.written.get(&content).cloned() else {
             return self.fault(format!("{who} device shows what nobody wrote: {body:?}"));
@@ -247,11 +296,17 @@ impl Oracle {
         }
         let heard = self.heard.entry((viewer, conversation, written.by));
         let heard = heard.or_default();
-        if written.number <= heard.last {
-            let (number, last) = (written.number, heard.last);
+        let last = heard.last;
+        let next = written
+            .numbers
+            .iter()
+            .filter(|number| **number > last)
+            .min();
+        let Some(next) = next else {
+            let number = written.number();
             return self.fault(format!("{who} device shows {number} after {last}"));
-        }
-        heard.last = written.number;
+        };
+        heard.last = *next;
     }
 
     fn has(&self, device: DeviceId, content: ContentId) -> bool {
@@ -259,22 +314,15 @@ impl Oracle {
         shown.is_some_and(|shown| shown.contains(&content))
     }
 
-    /// Whether a device that was taken out of its house is still in a conversation: what it
-    /// does there is refused by those who know, and they can't go on.
-    fn is_haunted(&self, id: ConversationId) -> bool {
-        let leaves = self.leaves.get(&id);
-        leaves.is_some_and(|leaves| {
-            let mut out = leaves.intersection(&self.expelled);
-            out.any(|device| !self.removals.contains(&(id, *device)))
-        })
-    }
-
     /// Whether a device said visibly that it does without.
     fn does_without(&self, device: DeviceId, written: &Written) -> bool {
         let heard = self.heard.get(&(device, written.conversation, written.by));
         heard.is_some_and(|heard| {
             let mut gaps = heard.gaps.iter();
-            gaps.any(|(from, through)| (*from..=*through).contains(&written.number))
+            gaps.any(|(from, through)| {
+                let mut numbers = written.numbers.iter();
+                numbers.any(|number| (*from..=*through).contains(number))
+            })
         })
     }
 
@@ -286,7 +334,7 @@ impl Oracle {
         let out = self.expelled.contains(&writer) || self.expelled.contains(&device);
         if !out && !self.has(device, content) && !self.does_without(device, written) {
             let (writer, device) = (self.name(writer), self.name(device));
-            let number = written.number;
+            let number = written.number();
             self.fault(format!(
                 "{writer} device believes that {device} has its content {number}, and it has not"
             ));
@@ -305,7 +353,6 @@ impl Oracle {
             .or_insert_with(|| house.into_iter().collect());
         let mut wrong = Vec::new();
         for leaf in &look.leaves {
-            self.leaves.entry(id).or_default().insert(leaf.device);
             let known = self.admitted.get(&leaf.device);
             let Some(known) = known.filter(|known| houses.contains(known.house)) else {
                 wrong.push(format!("{who} device has a leaf that no guardian let in"));
@@ -324,7 +371,14 @@ impl Oracle {
             .contexts
             .entry(id)
             .or_insert_with(|| look.context.clone());
-        let same = first.family == look.context.family
+        let families = |context: &ConversationContext| {
+            let parties = context.parties.iter();
+            parties.map(|party| party.family).collect::<BTreeSet<_>>()
+        };
+        // A contact conversation may grow by a family, and no other.
+        let same = families(first).is_subset(&families(&look.context))
+            && (families(first) == families(&look.context)
+                || first.kind == ConversationKind::Contact)
             && first.kind == look.context.kind
             && first.title == look.context.title;
         if !same {
@@ -383,7 +437,6 @@ impl Oracle {
             && !self.removals.contains(&(id, device))
             && !self.forked.contains(&id)
             && !self.spoilt.contains(&id)
-            && !self.is_haunted(id)
     }
 
     /// After all is quiet: everyone who came in is in the same epoch with the same leaves.
@@ -422,13 +475,14 @@ impl Oracle {
                 let settled = !self.waits_for(written.conversation, *device)
                     || self.has(*device, *content)
                     || self.does_without(*device, written)
+                    || self.withheld.contains(&(*device, *content))
                     || self.given_up.contains(&(*content, *device))
                     || self.refused.contains(&(written.by, *device));
                 if !settled {
                     wrong.push(format!(
                         "{} content {} never reached {} device, and nobody was told",
                         self.name(written.by),
-                        written.number,
+                        written.number(),
                         self.name(*device)
                     ));
                 }

@@ -1,13 +1,15 @@
 //! What a device could do that follows no rules: its MLS state and keys, taken out of its store.
 
-use kinline_protocol::conversation::{Conversation, DeviceSigner, ProposedChange, seal_commit};
+use kinline_protocol::conversation::{
+    Conversation, ConversationContext, DeviceSigner, Parties, ProposedChange, seal_commit,
+};
+use kinline_protocol::day::Day;
 use kinline_protocol::envelope::{self, Kind, Payload};
 use kinline_protocol::identity::FamilyLog;
 use kinline_protocol::ids::{ConversationId, DeviceId, MailboxId, MessageId};
 use kinline_protocol::primitives::sign::SecretKey;
 use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire;
-use prost::Message as _;
 use rand_chacha::ChaCha20Rng;
 
 use super::device::Device;
@@ -33,11 +35,6 @@ impl Outlaw {
     #[must_use]
     pub fn of(device: &Device, id: ConversationId) -> Self {
         let keys = device.keys();
-        let statements: Vec<wire::SignedStatement> = device
-            .state(b"l/")
-            .iter()
-            .map(|(_, value)| wire::SignedStatement::decode(value.as_slice()).unwrap())
-            .collect();
         let identity = keys.identity_seed.as_ref().try_into().unwrap_or([1; 32]);
         Self {
             conversation: device.conversation(id).unwrap(),
@@ -46,7 +43,7 @@ impl Outlaw {
                 key: SecretKey::from_seed(&keys.signature_seed.as_ref().try_into().unwrap()),
             },
             identity: SecretKey::from_seed(&identity),
-            log: FamilyLog::from_statements(&statements).unwrap(),
+            log: device.log().unwrap(),
         }
     }
 
@@ -63,11 +60,35 @@ impl Outlaw {
     ) -> (Vec<u8>, Vec<u8>, Option<Vec<u8>>) {
         let token = self.conversation.slot_token().unwrap();
         let key = self.conversation.commit_key().unwrap();
-        let proposed = self.conversation.propose(&self.signer, change, &self.log);
+        let proposed = self.conversation.propose(&self.signer, change);
         let proposed = proposed.unwrap();
         let signer = &self.signer.key;
         let sealed = seal_commit(&proposed.commit, &token, &key, offerer, signer, rng).unwrap();
         (token.as_bytes().to_vec(), sealed, proposed.welcome)
+    }
+
+    /// The change of a conversation of this family that follows these statements.
+    ///
+    /// # Panics
+    /// When they don't extend the log.
+    #[must_use]
+    pub fn change(&self, statements: &[wire::SignedStatement], day: Day) -> ProposedChange {
+        let context = self.conversation.context().unwrap();
+        let before = self.conversation.parties();
+        let mut next = self.log.clone();
+        for statement in statements {
+            next.append(statement).unwrap();
+        }
+        let after = Parties::from(next);
+        ProposedChange {
+            context: Some(ConversationContext {
+                parties: after.heads(),
+                day: day.max(context.day),
+                ..context
+            }),
+            news: before.news(&after),
+            ..ProposedChange::default()
+        }
     }
 
     /// Puts a commit into its slot, if that is empty; whether it was.

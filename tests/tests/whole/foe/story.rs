@@ -53,7 +53,7 @@ impl Watched {
         let devices = members.iter().flat_map(|member| member.devices.clone());
         let to = devices.filter(|device| *device != own).collect();
         let content = self.person.say(&text).await;
-        oracle.wrote(own, family, content, Body::Text { text }, to);
+        oracle.wrote(own, family, content, Body::Text { text }, to, None);
     }
 }
 

@@ -286,6 +286,9 @@ fn nobody_is_of_two_families() {
     two("a device", &device)
         .removes(&[115])
         .is_refused(&claimed("a device belongs to two families"));
+    // Who has heard of both claims believes neither.
+    let heard = device.parties(&[1, 2]);
+    assert_eq!(heard.certificate(&super::world::device(115)), None);
     let member = world.and(2, Decision::AddMember(child(15)));
     two("a member", &member).is_refused(&claimed("somebody belongs to two families"));
     let revoked = world.and(2, Decision::RevokePass(pass_id(1)));

@@ -8,6 +8,7 @@
 )]
 
 mod leaves;
+mod leaving;
 mod news;
 mod one_family;
 mod passes;

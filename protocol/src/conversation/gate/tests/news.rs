@@ -115,6 +115,9 @@ fn news_continue_the_log() {
         to("the hole denied")
             .with_news(news(&all, 1, len, entries(&two, len + 1)))
             .is_refused(&hole(len, len + 1));
+        to("another place named")
+            .with_news(news(&all, 1, len + 9, entries(&two, len)))
+            .is_refused(&hole(len, len + 9));
         to("again")
             .with_news(news(&all, 1, len - 1, entries(&two, len - 1)))
             .is_refused(&hole(len, len - 1));

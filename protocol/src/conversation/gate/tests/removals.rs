@@ -190,6 +190,7 @@ fn a_family_renews_its_leaves() {
             .adds(&[whom])
             .is_good();
     }
+    // A tablet may be alone there with its friend's.
     row(
         "another family's, by a child",
         Contact,
@@ -199,7 +200,7 @@ fn a_family_renews_its_leaves() {
     )
     .removes(&[125])
     .adds(&[125])
-    .is_refused(&Refusal::Adder);
+    .is_good();
     row(
         "another family's, by a guardian",
         Contact,
@@ -209,7 +210,7 @@ fn a_family_renews_its_leaves() {
     )
     .removes(&[125])
     .adds(&[125])
-    .is_refused(&Refusal::Removal);
+    .is_good();
     row("another one in its place", Family, &all, &[1], &[115, 111])
         .removes(&[111])
         .adds(&[112])
@@ -220,4 +221,20 @@ fn a_family_renews_its_leaves() {
         .removes(&[111])
         .adds(&[111])
         .is_refused(&Refusal::Stranger);
+}
+
+#[test]
+fn a_guardian_goes_with_the_last_tablet_it_was_there_for() {
+    let all = World::new();
+    let lost = all.and(2, Decision::RemoveDevice(device(125)));
+    let there = &[115, 111, 125, 121];
+    row("in one change", Contact, &all, &[1, 2], there)
+        .to(&lost, &[1, 2])
+        .removes(&[125, 111, 121])
+        .is_good();
+    let there = &[115, 111, 125, 225];
+    row("there is another one", Contact, &all, &[1, 2], there)
+        .to(&lost, &[1, 2])
+        .removes(&[125, 111])
+        .is_refused(&Refusal::Removal);
 }

@@ -5,7 +5,9 @@
 
 use crate::content::kinds;
 use crate::conversation::gate::{Change, NewLeaf, Refusal, judge};
-use crate::conversation::{ConversationContext, ConversationKind, OwnAddress, Parties, Party};
+use crate::conversation::{
+    ConversationContext, ConversationKind, OwnAddress, Parties, Party, Person,
+};
 use crate::day::Day;
 use crate::identity::{
     AddedDevice, AddedMember, ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms,
@@ -232,6 +234,7 @@ pub(super) struct Row {
     news: Option<Vec<wire::PartyNews>>,
     heads: Option<(Vec<Party>, Vec<Party>)>,
     becomes: Option<ConversationContext>,
+    left: (Vec<Person>, Vec<Person>),
 }
 
 /// In a conversation of these families with these devices, the first of them changes something.
@@ -258,6 +261,7 @@ pub(super) fn row(
         news: None,
         heads: None,
         becomes: None,
+        left: (vec![], vec![]),
     }
 }
 
@@ -298,6 +302,12 @@ impl Row {
         self
     }
 
+    /// The days of the context before and of the change.
+    pub(super) fn between(mut self, before: u32, after: u32) -> Self {
+        self.days = (before, after);
+        self
+    }
+
     /// To what these families' logs say in another world.
     pub(super) fn to(mut self, world: &World, families: &[u8]) -> Self {
         self.after = world.parties(families);
@@ -316,6 +326,21 @@ impl Row {
         self
     }
 
+    /// These had left before, and these after: as (family, member).
+    pub(super) fn left(mut self, before: &[u8], after: &[u8]) -> Self {
+        let people = |devices: &[u8]| {
+            let parties = self.before.logs().cloned().collect::<Parties>();
+            let mut people: Vec<Person> = devices
+                .iter()
+                .map(|n| Person::from(&parties.certificate(&device(*n)).unwrap()))
+                .collect();
+            people.sort_unstable();
+            people
+        };
+        self.left = (people(before), people(after));
+        self
+    }
+
     /// With this in place of the context after.
     pub(super) fn becomes(mut self, change: impl FnOnce(&mut ConversationContext)) -> Self {
         let mut context = self.context(self.after.heads(), self.days.1);
@@ -330,6 +355,7 @@ impl Row {
             title: "T".into(),
             parties,
             day: Day(day),
+            left: vec![],
         }
     }
 
@@ -337,8 +363,9 @@ impl Row {
         let heads = self.heads.clone();
         let (heads_before, heads_after) =
             heads.unwrap_or_else(|| (self.before.heads(), self.after.heads()));
-        let before = self.context(heads_before, self.days.0);
-        let after = self.context(heads_after, self.days.1);
+        let mut before = self.context(heads_before, self.days.0);
+        let mut after = self.context(heads_after, self.days.1);
+        (before.left, after.left) = self.left.clone();
         let after = self.becomes.clone().unwrap_or(after);
         let news = self.news.clone();
         let news = news.unwrap_or_else(|| self.before.news(&self.after));
@@ -361,12 +388,12 @@ impl Row {
     }
 
     #[track_caller]
-    pub(super) fn is_refused(self, refusal: &Refusal) {
+    pub(super) fn is_refused(&self, refusal: &Refusal) {
         assert_eq!(self.judged().err().as_ref(), Some(refusal), "{}", self.name);
     }
 
     #[track_caller]
-    pub(super) fn is_good(self) {
+    pub(super) fn is_good(&self) {
         assert_eq!(self.judged().as_ref(), Ok(&self.after), "{}", self.name);
     }
 }
