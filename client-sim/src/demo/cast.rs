@@ -1,23 +1,27 @@
 //! The people of the story and what they can do.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use kinline_protocol::content::Body;
-use kinline_protocol::engine::Setup;
 use kinline_protocol::engine::io::{Command, Event, MemberRole, OutgoingBlob};
 use kinline_protocol::engine::view::{self, MessageView};
+use kinline_protocol::engine::{ConversationSummary, Engine, Setup};
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, MemberId};
 use kinline_protocol::pairing::CodeKind;
 use kinline_protocol::server_name::RelayAddress;
 
-use super::ledger::Witness;
-use crate::device::{Device, create};
+use super::ledger::{Book, Witness};
+use crate::device::{Device, create, open};
 use crate::shell::{DeviceError, ShellOptions};
 use crate::store::StoreOptions;
 
 /// How long anything may take before it counts as broken.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a device is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why a step failed.
 pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -27,27 +31,38 @@ pub(super) fn broken(sentence: impl Into<String>) -> Broken {
     sentence.into().into()
 }
 
+/// Where people live, and what is written down about them.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// Folder of everything.
+    pub(super) home: PathBuf,
+    pub(super) relay: RelayAddress,
+    pub(super) book: Book,
+}
+
 /// A person with one device.
 pub(super) struct Person {
     pub(super) name: String,
     pub(super) device: Device,
+    book: Book,
+    /// What happened before the device was last switched on.
+    past: Vec<Event>,
 }
 
 impl Person {
     /// Unpacks a new device.
     pub(super) fn new(
-        home: &Path,
+        place: &Place,
         folder: &str,
         name: &str,
         device_name: &str,
-        relay: &RelayAddress,
     ) -> Result<Self, Broken> {
         let setup = Setup {
-            relay: relay.clone(),
+            relay: place.relay.clone(),
             device_name: device_name.to_owned(),
             admission_code: String::new(),
         };
-        let folder = home.join("devices").join(folder);
+        let folder = place.home.join("devices").join(folder);
         std::fs::create_dir_all(&folder)?;
         let device = create(
             &folder,
@@ -58,7 +73,46 @@ impl Person {
         Ok(Self {
             name: name.to_owned(),
             device,
+            book: place.book.clone(),
+            past: vec![],
         })
+    }
+
+    /// Switches the device off; its folder is free when this returns.
+    pub(super) async fn switch_off(&mut self) -> Result<(), Broken> {
+        let mut events = self.happened()?;
+        self.past.append(&mut events);
+        self.device.clone().shutdown().await;
+        Ok(())
+    }
+
+    /// Switches it on again, from what its folder holds by now.
+    pub(super) fn switch_on(&mut self) -> Result<(), Broken> {
+        let options = ShellOptions {
+            clock: self.device.clock().clone(),
+            ..ShellOptions::default()
+        };
+        self.device = open(&self.folder(), &StoreOptions::default(), options)?;
+        Ok(())
+    }
+
+    /// Waits until the device's own view of things is so.
+    pub(super) async fn until<T: Send + 'static>(
+        &self,
+        what: &str,
+        look: impl Fn(&Engine) -> Option<T> + Clone + Send + 'static,
+    ) -> Result<T, Broken> {
+        let began = Instant::now();
+        loop {
+            let look = look.clone();
+            if let Some(found) = self.device.with(move |engine| look(engine)).await? {
+                return Ok(found);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(broken(format!("{}'s device: {what}: in vain", self.name)));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     pub(super) fn folder(&self) -> PathBuf {
@@ -86,6 +140,16 @@ impl Person {
             .device
             .with(kinline_protocol::engine::Engine::device)
             .await?)
+    }
+
+    /// Founds a family.
+    pub(super) async fn found(&self, family: &str) -> Result<(), Broken> {
+        let create = Command::CreateFamily {
+            family_name: family.into(),
+            guardian_name: self.name.clone(),
+        };
+        self.device.command(create).await?;
+        self.settled().await
     }
 
     /// Shows a pairing code on the guardian's phone; returns its text.
@@ -171,6 +235,7 @@ impl Person {
         disappear_seconds: u32,
         blob: Option<OutgoingBlob>,
     ) -> Result<ContentId, Broken> {
+        let audience = self.others_in(conversation).await?;
         let mut events = self.device.events();
         self.device
             .command(Command::Send {
@@ -189,7 +254,35 @@ impl Person {
             } => Some(*content),
             _ => None,
         });
-        Ok(own.await?)
+        let content = own.await?;
+        self.book.note(content, audience);
+        Ok(content)
+    }
+
+    /// Tries to send what must not go; returns the sentence that says why not.
+    pub(super) async fn refused(
+        &self,
+        conversation: ConversationId,
+        body: Body,
+        blob: Option<OutgoingBlob>,
+    ) -> Result<String, Broken> {
+        let send = Command::Send {
+            conversation,
+            body,
+            reply_to: None,
+            disappear_seconds: 0,
+            blob,
+        };
+        self.refused_command(send).await
+    }
+
+    /// Tries what must not be done; returns the sentence that says why not.
+    pub(super) async fn refused_command(&self, command: Command) -> Result<String, Broken> {
+        match self.device.command(command).await {
+            Err(DeviceError::Refused(sentence)) => Ok(sentence),
+            Err(error) => Err(error.into()),
+            Ok(()) => Err(broken(format!("{}'s device did it", self.name))),
+        }
     }
 
     /// Waits until a content is on this person's screen.
@@ -234,24 +327,32 @@ impl Person {
         found.ok_or_else(|| broken(format!("the message is not on {}'s screen", self.name)))
     }
 
-    pub(super) async fn epoch(&self, conversation: ConversationId) -> Result<u64, Broken> {
+    /// A conversation as this device knows it.
+    pub(super) async fn conversation(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<ConversationSummary, Broken> {
         let found = self
             .device
-            .with(move |engine| {
-                engine
-                    .conversations()
-                    .into_iter()
-                    .find(|summary| summary.id == conversation)
-            })
+            .with(move |engine| known(engine, conversation))
             .await?;
-        Ok(found
-            .ok_or_else(|| broken(format!("{} is not in that conversation", self.name)))?
-            .epoch)
+        found.ok_or_else(|| broken(format!("{} is not in that conversation", self.name)))
     }
 
-    /// Everything that happened on this device.
-    pub(super) async fn witness(&self) -> Result<Witness, Broken> {
-        let conversations = self.device.with(|engine| engine.conversations()).await?;
+    /// Devices of others in a conversation.
+    async fn others_in(&self, conversation: ConversationId) -> Result<BTreeSet<DeviceId>, Broken> {
+        let own = self.id().await?;
+        let members = self.conversation(conversation).await?.members;
+        let devices = members.into_iter().flat_map(|member| member.devices);
+        Ok(devices.filter(|device| *device != own).collect())
+    }
+
+    pub(super) async fn epoch(&self, conversation: ConversationId) -> Result<u64, Broken> {
+        Ok(self.conversation(conversation).await?.epoch)
+    }
+
+    /// Everything that happened since the device was switched on.
+    fn happened(&self) -> Result<Vec<Event>, Broken> {
         let mut reader = self.device.events_from_start();
         let events = std::iter::from_fn(|| reader.try_next()).collect();
         if reader.missed() > 0 {
@@ -259,15 +360,24 @@ impl Person {
                 "more happened than was kept; nothing can be counted",
             ));
         }
+        Ok(events)
+    }
+
+    /// Everything that ever happened on this device.
+    pub(super) async fn witness(&self) -> Result<Witness, Broken> {
+        let mut events = self.past.clone();
+        events.append(&mut self.happened()?);
         Ok(Witness {
-            member: self.member().await?,
-            conversations: conversations
-                .into_iter()
-                .map(|summary| summary.id)
-                .collect(),
+            device: self.id().await?,
             events,
         })
     }
+}
+
+/// A conversation as a device knows it.
+pub(super) fn known(engine: &Engine, conversation: ConversationId) -> Option<ConversationSummary> {
+    let mut all = engine.conversations().into_iter();
+    all.find(|summary| summary.id == conversation)
 }
 
 async fn pictures(events: &mut crate::shell::EventReader) -> Result<String, Broken> {

@@ -1,25 +1,26 @@
 //! The day itself, step by step.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use kinline_protocol::engine::io::{Command, Event, MemberRole};
+use kinline_protocol::engine::io::{Event, MemberRole};
 use kinline_protocol::ids::ConversationId;
 
-use super::cast::{Broken, Person, broken};
-use super::ledger;
-use super::loot::{self, Theft};
+use super::cast::{Broken, Person, Place};
+use super::friends::Guests;
+use super::ledger::Book;
+use super::loot::Theft;
 use super::media::Files;
 use super::relay::RelayProcess;
-use super::report::{DemoReport, Step};
+use super::report::DemoReport;
 use super::secrets::Secrets;
+use super::telling::step;
 use super::{DemoArgs, Obstacle};
 
 const FAMILY: &str = "Familie Sommerfeld-Akinwale";
 const MOTHER: &str = "Katharina Sommerfeld";
-const FATHER: &str = "Babatunde Akinwale";
-const CHILD: &str = "Mila Sommerfeld-Akinwale";
+pub(super) const FATHER: &str = "Babatunde Akinwale";
+pub(super) const CHILD: &str = "Mila Sommerfeld-Akinwale";
 const MOTHERS_PHONE: &str = "Katharinas Telefon";
 const FATHERS_PHONE: &str = "Babatundes Telefon";
 const TABLET: &str = "Milas lila Tablet";
@@ -33,6 +34,9 @@ pub(super) struct Day {
     pub(super) report: DemoReport,
     pub(super) files: Files,
     pub(super) thefts: Vec<Theft>,
+    pub(super) book: Book,
+    /// Mailboxes that nobody opens any more: what lies in them stays.
+    pub(super) abandoned: u64,
 }
 
 /// The family, once it is whole.
@@ -41,6 +45,12 @@ pub(super) struct Cast {
     pub(super) father: Person,
     pub(super) child: Person,
     pub(super) family: ConversationId,
+}
+
+impl Cast {
+    pub(super) const fn people(&self) -> [&Person; 3] {
+        [&self.mother, &self.father, &self.child]
+    }
 }
 
 /// Lives the day; `Ok(false)` when a promise did not hold.
@@ -72,7 +82,7 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
         &home,
     )?;
     println!(
-        "A day with a family: two guardians' phones, a child's tablet, and a relay that will be killed and robbed.\n"
+        "Two days with a family: two guardians' phones, a child's tablet, friends, and a relay that will be killed and robbed.\n"
     );
     if let Some(path) = &arguments.report {
         // Tried before the day is lived for it.
@@ -96,6 +106,8 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
         secrets: Secrets::default(),
         files,
         thefts: vec![],
+        book: Book::default(),
+        abandoned: 0,
     };
     let sentence = format!("The relay listens on {}", day.relay.address.authority());
     day.note(&sentence, began, Ok(()));
@@ -112,18 +124,19 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
         day.secrets.add(secret);
     }
     for name in [MOTHER, FATHER, CHILD] {
-        for word in name.split([' ', '-']) {
-            day.secrets.add(word);
-        }
+        day.secrets.add_words(name);
     }
     day.files.secrets(&mut day.secrets)?;
 
     // What follows needs what came before: the first broken step ends the story.
-    if let Some(cast) = day.found_a_family().await {
+    if let Some(mut cast) = day.found_a_family().await {
         day.spend(&cast).await?;
-        day.count(&cast).await;
-        for person in [cast.mother, cast.father, cast.child] {
-            person.device.shutdown().await;
+        let guests = day.second_day(&mut cast).await?;
+        let mut people = cast.people().to_vec();
+        people.extend(guests.iter().flat_map(Guests::people));
+        day.count(&people).await;
+        for person in people {
+            person.device.clone().shutdown().await;
         }
     }
     day.search().await?;
@@ -131,42 +144,6 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
 }
 
 impl Day {
-    // ---- telling
-
-    fn note(&mut self, name: &str, began: Instant, result: Result<(), Broken>) -> bool {
-        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (mark, error) = match &result {
-            Ok(()) => ("✓", None),
-            Err(error) => ("✗", Some(error.to_string())),
-        };
-        println!("  {mark} {name:<74} {ms:>6} ms");
-        if let Some(error) = &error {
-            println!("      {error}");
-        }
-        drop(std::io::stdout().flush());
-        self.report.steps.push(Step {
-            name: name.to_owned(),
-            ok: Some(result.is_ok()),
-            ms,
-            skipped: None,
-            error,
-        });
-        result.is_ok()
-    }
-
-    fn skip(&mut self, name: &str, why: &str) {
-        println!("  – {name:<74} skipped");
-        println!("      {why}");
-        let skipped = Some(why.to_owned());
-        self.report.steps.push(Step {
-            name: name.to_owned(),
-            ok: None,
-            ms: 0,
-            skipped,
-            error: None,
-        });
-    }
-
     // ---- morning: a family comes together
 
     async fn found_a_family(&mut self) -> Option<Cast> {
@@ -220,37 +197,21 @@ impl Day {
             })
     }
 
-    fn keep<T>(&mut self, name: &str, began: Instant, result: Result<T, Broken>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.note(name, began, Ok(()));
-                Some(value)
-            }
-            Err(error) => {
-                self.note(name, began, Err(error));
-                None
-            }
-        }
-    }
-
     async fn found(&self) -> Result<Person, Broken> {
-        let mother = Person::new(
-            &self.home,
-            "mother",
-            MOTHER,
-            MOTHERS_PHONE,
-            &self.relay.address,
-        )?;
-        let create = Command::CreateFamily {
-            family_name: FAMILY.into(),
-            guardian_name: MOTHER.into(),
-        };
-        mother.device.command(create).await?;
-        mother.settled().await?;
+        let mother = Person::new(&self.place(), "mother", MOTHER, MOTHERS_PHONE)?;
+        mother.found(FAMILY).await?;
         Ok(mother)
     }
 
-    async fn pair(
+    pub(super) fn place(&self) -> Place {
+        Place {
+            home: self.home.clone(),
+            relay: self.relay.address.clone(),
+            book: self.book.clone(),
+        }
+    }
+
+    pub(super) async fn pair(
         &mut self,
         guardian: &Person,
         folder: &str,
@@ -258,7 +219,7 @@ impl Day {
         device: &str,
         role: MemberRole,
     ) -> Result<Person, Broken> {
-        let new = Person::new(&self.home, folder, name, device, &self.relay.address)?;
+        let new = Person::new(&self.place(), folder, name, device)?;
         let code = guardian.admit(&new, role).await?;
         self.secrets.add(&code);
         Ok(new)
@@ -267,38 +228,40 @@ impl Day {
     // ---- the day
 
     async fn spend(&mut self, cast: &Cast) -> Result<(), Obstacle> {
-        macro_rules! step {
-            ($name:expr, $story:expr) => {{
-                let began = Instant::now();
-                let result = $story.await;
-                self.note($name, began, result);
-            }};
-        }
         step!(
+            self,
             "Texts both ways, with emoji and right-to-left script",
             self.texts(cast)
         );
-        step!("A text of 5,000 characters", self.long_text(cast));
-        step!("A sticker, a reaction and a reply", self.small_things(cast));
+        step!(self, "A text of 5,000 characters", self.long_text(cast));
         step!(
+            self,
+            "A sticker, a reaction and a reply",
+            self.small_things(cast)
+        );
+        step!(
+            self,
             "A text is changed, another is taken back for everyone",
             self.edit_and_delete(cast)
         );
-        step!("Receipts: delivered, then read", self.receipts(cast));
-        step!("Mila sees that somebody is typing", self.typing(cast));
+        step!(self, "Receipts: delivered, then read", self.receipts(cast));
+        step!(self, "Mila sees that somebody is typing", self.typing(cast));
         step!(
+            self,
             "A message disappears from every screen after its hour",
             self.disappearing(cast)
         );
         step!(
+            self,
             "A room without Babatunde: a surprise stays one",
             self.surprise(cast)
         );
         step!(
+            self,
             "A photo from Katharina's phone to the tablet, and one back",
             self.photos(cast)
         );
-        step!("A voice message each way", self.voices(cast));
+        step!(self, "A voice message each way", self.voices(cast));
 
         let began = Instant::now();
         let absent = self.miss(cast).await;
@@ -310,6 +273,7 @@ impl Day {
         self.rob("while messages wait").await?;
         if self.relay.may_be_killed() {
             step!(
+                self,
                 "The relay is killed (SIGKILL) while they wait, and started again",
                 self.kill()
             );
@@ -321,107 +285,21 @@ impl Day {
         }
         if waiting {
             step!(
+                self,
                 "The tablet comes back and gets all 50 once, in order",
                 self.catch_up(cast)
             );
         }
         step!(
+            self,
             "A text written on the train arrives after the conversation moved on",
             self.write_offline(cast)
         );
         step!(
+            self,
             "Everything is delivered and confirmed; the relay holds nothing any more",
-            self.evening(cast)
+            self.evening(&cast.people())
         );
         self.rob("after all are delivered").await
     }
-
-    // ---- the theft
-
-    async fn rob(&mut self, when: &'static str) -> Result<(), Obstacle> {
-        let name = format!("Everything the relay has on disk is stolen {when}");
-        let began = Instant::now();
-        match loot::rob(&self.relay, when, &self.home).await? {
-            Some(theft) => {
-                self.thefts.push(theft);
-                self.note(&name, began, Ok(()));
-            }
-            None => self.skip(&name, "needs --server-data"),
-        }
-        Ok(())
-    }
-
-    /// Searched at the end, when every secret of the story is known.
-    async fn search(&mut self) -> Result<(), Obstacle> {
-        self.secrets.write(&self.home.join("canaries.txt"))?;
-        for theft in std::mem::take(&mut self.thefts) {
-            let began = Instant::now();
-            let report = loot::search(&theft, self.secrets.lines(), &self.relay).await?;
-            let result = if report.ok() {
-                Ok(())
-            } else {
-                Err(broken(
-                    "the thief finds something, or misses a planted leak",
-                ))
-            };
-            self.note(
-                &format!("The thief searches what was stolen {}", theft.when),
-                began,
-                result,
-            );
-            print_indented(&report.to_string());
-            self.report.dump.push(report);
-        }
-        Ok(())
-    }
-
-    async fn count(&mut self, cast: &Cast) {
-        let began = Instant::now();
-        let mut witnesses = Vec::new();
-        for person in [&cast.mother, &cast.father, &cast.child] {
-            match person.witness().await {
-                Ok(witness) => witnesses.push(witness),
-                Err(error) => {
-                    self.note("Every message is accounted for", began, Err(error));
-                    return;
-                }
-            }
-        }
-        self.report.relay_refusals = ledger::relay_refusals(&witnesses);
-        let count = ledger::count(&witnesses);
-        let result = if count.is_clean() {
-            Ok(())
-        } else {
-            Err(broken(format!("{count:?}")))
-        };
-        self.report.messages = count;
-        self.note("Every message is accounted for", began, result);
-    }
-
-    fn finish(mut self, arguments: &DemoArgs) -> Result<bool, Obstacle> {
-        self.report.ok = self.report.holds();
-        self.report.print_summary();
-        if let Some(path) = &arguments.report {
-            write_json(path, &self.report)?;
-            println!("The report is in {}.", path.display());
-        }
-        if let Some(pid) = self.relay.left_running() {
-            println!("The relay was started again as process {pid} and goes on.");
-        }
-        if arguments.keep.is_some() {
-            println!("Everything is kept in {}.", self.home.display());
-        }
-        Ok(self.report.ok)
-    }
-}
-
-fn print_indented(text: &str) {
-    for line in text.lines() {
-        println!("      {line}");
-    }
-}
-
-fn write_json(path: &Path, report: &DemoReport) -> Result<(), Obstacle> {
-    let json = serde_json::to_vec_pretty(report).map_err(|error| Obstacle(error.to_string()))?;
-    std::fs::write(path, json).map_err(|error| Obstacle::file(path, &error))
 }

@@ -1,11 +1,40 @@
 //! What was sent and what came: counted from the devices' own events, content by content.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::Event;
-use kinline_protocol::ids::{ContentId, ConversationId, MemberId};
+use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, MemberId};
 use serde::Serialize;
+
+/// Which devices each content is for.
+pub(super) type Audiences = BTreeMap<ContentId, BTreeSet<DeviceId>>;
+
+/// Written when something is sent: who is to get it. Clones are the same book.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Book(Arc<Mutex<Audiences>>);
+
+impl Book {
+    /// A content is for these devices.
+    pub(super) fn note(&self, content: ContentId, devices: BTreeSet<DeviceId>) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        book.insert(content, devices);
+    }
+
+    /// A content must never come to these devices: it is stray where it does.
+    pub(super) fn not_for(&self, content: ContentId, devices: &[DeviceId]) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(audience) = book.get_mut(&content) {
+            audience.retain(|device| !devices.contains(device));
+        }
+    }
+
+    pub(super) fn audiences(&self) -> Audiences {
+        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        book.clone()
+    }
+}
 
 /// Counted over all devices: each content counts once for every device that was to get it.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -34,37 +63,34 @@ impl MessageCount {
     }
 }
 
-/// One device's events and the conversations it was in, from its own member's view.
+/// Everything that happened on one device.
 pub(super) struct Witness {
-    pub(super) member: MemberId,
-    pub(super) conversations: BTreeSet<ConversationId>,
+    pub(super) device: DeviceId,
     pub(super) events: Vec<Event>,
 }
 
 struct Sent {
-    conversation: ConversationId,
     sender: MemberId,
     place: u64,
     body: Body,
 }
 
-/// Compares what each device wrote with what every other device showed.
-pub(super) fn count(witnesses: &[Witness]) -> MessageCount {
+/// Compares what each device wrote with what those showed that it was for.
+pub(super) fn count(witnesses: &[Witness], audiences: &Audiences) -> MessageCount {
     let mut sent: BTreeMap<ContentId, Sent> = BTreeMap::new();
     for witness in witnesses {
         let mut place = 0;
         for event in &witness.events {
             if let Event::Message {
-                conversation,
                 content,
                 sender,
                 mine: true,
                 body,
+                ..
             } = event
             {
                 place += 1;
                 let written = Sent {
-                    conversation: *conversation,
                     sender: *sender,
                     place,
                     body: body.clone(),
@@ -79,12 +105,13 @@ pub(super) fn count(witnesses: &[Witness]) -> MessageCount {
     };
     for witness in witnesses {
         let expected: BTreeSet<ContentId> = sent
-            .iter()
-            .filter(|(_, written)| {
-                written.sender != witness.member
-                    && witness.conversations.contains(&written.conversation)
+            .keys()
+            .filter(|content| {
+                audiences
+                    .get(content)
+                    .is_some_and(|devices| devices.contains(&witness.device))
             })
-            .map(|(content, _)| *content)
+            .copied()
             .collect();
         count.sent += expected.len() as u64;
         let mut seen = BTreeSet::new();
@@ -141,10 +168,10 @@ pub(super) fn relay_refusals(witnesses: &[Witness]) -> BTreeMap<String, u64> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{MessageCount, Witness, count};
+    use super::{Book, MessageCount, Witness, count};
     use kinline_protocol::content::Body;
     use kinline_protocol::engine::io::Event;
-    use kinline_protocol::ids::{ContentId, ConversationId, MemberId};
+    use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, MemberId};
 
     const HERE: ConversationId = ConversationId::new([9; 16]);
 
@@ -159,13 +186,22 @@ mod tests {
     }
 
     fn counted(received: Vec<Event>) -> MessageCount {
-        let witness = |member, events| Witness {
-            member: MemberId::new([member; 16]),
-            conversations: BTreeSet::from([HERE]),
+        let witness = |device, events| Witness {
+            device: DeviceId::new([device; 16]),
             events,
         };
         let written = vec![message(1, true, "a"), message(2, true, "b")];
-        count(&[witness(1, written), witness(2, received)])
+        let book = Book::default();
+        for n in [1, 2] {
+            let both = BTreeSet::from([DeviceId::new([2; 16]), DeviceId::new([3; 16])]);
+            book.note(ContentId::new([n; 16]), both);
+            book.not_for(ContentId::new([n; 16]), &[DeviceId::new([3; 16])]);
+        }
+        let off = witness(3, vec![]);
+        count(
+            &[witness(1, written), witness(2, received), off],
+            &book.audiences(),
+        )
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(super) async fn rob(
     Ok(Some(Theft { when, folder }))
 }
 
-fn copy(source: &Path, target: &Path) -> Result<(), Obstacle> {
+/// Copies a folder with everything in it.
+pub(super) fn copy(source: &Path, target: &Path) -> Result<(), Obstacle> {
     std::fs::create_dir_all(target).map_err(|error| Obstacle::file(target, &error))?;
     for entry in std::fs::read_dir(source).map_err(|error| Obstacle::file(source, &error))? {
         let entry = entry.map_err(|error| Obstacle::file(source, &error))?;

@@ -1,19 +1,25 @@
-//! A day with a family: two guardians' phones, a child's tablet, a relay that is killed and
-//! robbed. Everything in it is real: the socket, the database, the keys, the media.
+//! Two days with a family: two guardians' phones, a child's tablet, a relay that is killed and
+//! robbed, a friend's family, and parents who decide. Everything in it is real: the socket, the
+//! database, the keys, the media.
 //!
-//! [`day`] tells the story with [`talk`] and [`night`], [`cast`] holds its people, [`relay`] the relay's process,
+//! [`day`] tells the first day with [`talk`] and [`night`], [`friends`] the second with [`watch`]
+//! and [`parting`]; [`telling`] prints it. [`cast`] holds the people, [`relay`] the relay's process,
 //! [`loot`] the theft, [`ledger`] counts what was sent and received, [`report`] what comes out.
 
 mod cast;
 mod day;
+mod friends;
 mod ledger;
 mod loot;
 mod media;
 mod night;
+mod parting;
 mod relay;
 mod report;
 mod secrets;
 mod talk;
+mod telling;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

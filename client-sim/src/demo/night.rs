@@ -4,21 +4,21 @@
 use std::time::{Duration, Instant};
 
 use kinline_protocol::content::Body;
+use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, Event};
 
-use super::cast::{Broken, PATIENCE, broken};
+use super::cast::{Broken, PATIENCE, Person, broken};
 use super::day::{Cast, Day};
 
 const MISSED: usize = 50;
 const EPOCHS: u64 = 4;
+/// How often the relay is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Day {
     pub(super) async fn miss(&mut self, cast: &Cast) -> Result<(), Broken> {
         // A receipt that is still under way to the tablet would wait with the fifty.
-        for person in [&cast.child, &cast.mother, &cast.father] {
-            person.settled().await?;
-        }
-        self.relay.stored_envelopes(PATIENCE).await?;
+        self.rest(&cast.people()).await?;
         cast.child.device.go_offline().await?;
         for number in 1..=MISSED {
             let (person, words) = if number % 2 == 0 {
@@ -125,32 +125,37 @@ impl Day {
         Ok(())
     }
 
-    pub(super) async fn evening(&mut self, cast: &Cast) -> Result<(), Broken> {
-        for person in [&cast.mother, &cast.father, &cast.child] {
-            person.settled().await?;
-        }
+    /// Waits until nobody has anything left to say and nothing is under way any more, but to
+    /// mailboxes that nobody opens again.
+    pub(super) async fn rest(&self, people: &[&Person]) -> Result<(), Broken> {
         let began = Instant::now();
         loop {
-            let mut unconfirmed = 0;
-            for person in [&cast.mother, &cast.father, &cast.child] {
-                unconfirmed += person
-                    .device
-                    .with(|engine| engine.counters().unconfirmed)
-                    .await?;
+            for person in people {
+                person.settled().await?;
             }
-            if unconfirmed == 0 {
-                break;
+            let stored = self.relay.mailboxes_with_envelopes()?;
+            let quiet = people.iter().all(|person| person.device.status().settled);
+            if quiet && stored.is_none_or(|stored| stored <= self.abandoned) {
+                return Ok(());
             }
             if began.elapsed() > PATIENCE {
-                return Err(broken(format!("{unconfirmed} messages were not confirmed")));
+                return Err(broken(format!(
+                    "the relay still holds envelopes for {} mailboxes, {} of them abandoned",
+                    stored.unwrap_or_default(),
+                    self.abandoned
+                )));
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        for person in [&cast.mother, &cast.father, &cast.child] {
-            let counters = person
-                .device
-                .with(kinline_protocol::engine::Engine::counters)
+    }
+
+    pub(super) async fn evening(&mut self, people: &[&Person]) -> Result<(), Broken> {
+        for person in people {
+            let confirmed = |engine: &Engine| (engine.counters().unconfirmed == 0).then_some(());
+            person
+                .until("everything being confirmed", confirmed)
                 .await?;
+            let counters = person.device.with(Engine::counters).await?;
             if counters.unreadable + counters.refused + counters.gaps > 0 {
                 return Err(broken(format!(
                     "{} could not read everything: {counters:?}",
@@ -158,9 +163,6 @@ impl Day {
                 )));
             }
         }
-        match self.relay.stored_envelopes(PATIENCE).await? {
-            Some(0) | None => Ok(()),
-            Some(left) => Err(broken(format!("the relay still holds {left} envelopes"))),
-        }
+        self.rest(people).await
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct DemoReport {
     pub(super) relay_refusals: BTreeMap<String, u64>,
     pub(super) photo: PhotoReport,
     pub(super) photo_back: PhotoReport,
+    /// From the friend's tablet.
+    pub(super) photo_friend: PhotoReport,
     pub(super) audio: AudioReport,
     pub(super) audio_back: AudioReport,
     pub(super) dump: Vec<Loot>,
@@ -84,7 +86,7 @@ impl DemoReport {
             .count();
         let skipped = self.steps.iter().filter(|step| step.ok.is_none()).count();
         let m = &self.messages;
-        println!("\nWhat this day showed");
+        println!("\nWhat these days showed");
         println!(
             "  Messages   {} sent, {} received on the other devices: {} lost, {} doubled, {} out of order.",
             m.sent, m.received, m.lost, m.duplicated, m.out_of_order
@@ -137,7 +139,9 @@ impl DemoReport {
                 "\nEvery promise that was tried held; what the relay stored was not looked at."
             );
         } else if self.ok {
-            println!("\nEvery promise held. What the relay stored shows nothing of this family.");
+            println!(
+                "\nEvery promise held. What the relay stored shows nothing of these families."
+            );
         } else {
             println!("\nA PROMISE DID NOT HOLD:");
             for step in self.steps.iter().filter(|step| step.ok == Some(false)) {

@@ -29,6 +29,13 @@ impl Secrets {
         }
     }
 
+    /// Remembers each word of a name.
+    pub(super) fn add_words(&mut self, name: &str) {
+        for word in name.split([' ', '-']) {
+            self.add(word);
+        }
+    }
+
     /// Remembers what a file says about its maker, place and time. What is neither a word
     /// nor a long number (an offset "+01:00", a version "0230") is nobody's secret.
     pub(super) fn add_metadata(&mut self, value: &str) {

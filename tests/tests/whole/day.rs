@@ -1,4 +1,4 @@
-//! The demo: a whole day, and what its report says.
+//! The demo: two whole days, and what its report says.
 
 use std::path::Path;
 use std::process::Output;
@@ -54,19 +54,44 @@ fn assert_a_good_day(output: &Output, report: &Value) {
     assert_eq!(output.status.code(), Some(0), "{printed}");
     assert!(printed.contains("Every promise "), "{printed}");
     let steps = report["steps"].as_array().unwrap();
-    assert!(steps.len() >= 20, "{} steps", steps.len());
+    assert!(steps.len() >= 43, "{} steps", steps.len());
     for step in steps {
         assert_ne!(step["ok"], false, "{step}");
         assert!(step["name"].as_str().is_some_and(|name| !name.is_empty()));
         assert!(step["ms"].is_u64(), "{step}");
     }
     let messages = &report["messages"];
-    assert!(number(&messages["sent"]) > 100.0, "{messages}");
+    assert!(number(&messages["sent"]) > 170.0, "{messages}");
     assert_eq!(messages["sent"], messages["received"]);
-    for harm in ["lost", "duplicated", "out_of_order"] {
+    for harm in ["lost", "duplicated", "out_of_order", "altered", "stray"] {
         assert_eq!(messages[harm], 0, "{harm}");
     }
-    for photo in [&report["photo"], &report["photo_back"]] {
+    // Each promise of the second day has its line.
+    for promise in [
+        "a second family",
+        "The mothers meet",
+        "agree on a pass",
+        "room forms",
+        "write to each other",
+        "A photo from Linnea",
+        "A recording is refused",
+        "Katharina has read it all",
+        "At bedtime",
+        "learning app",
+        "old copy",
+        "ends the contact",
+        "Babatunde leaves",
+        "nothing new is allowed",
+        "tablet is lost",
+    ] {
+        let told = |step: &&Value| step["name"].as_str().unwrap().contains(promise);
+        assert_eq!(steps.iter().filter(told).count(), 1, "{promise}");
+    }
+    for photo in [
+        &report["photo"],
+        &report["photo_back"],
+        &report["photo_friend"],
+    ] {
         assert!(number(&photo["bytes_in"]) > 10_000.0, "{photo}");
         assert!(number(&photo["bytes_received"]) > 10_000.0);
         assert!(number(&photo["metadata_fields_in"]) > 10.0);
@@ -83,15 +108,15 @@ fn assert_a_good_day(output: &Output, report: &Value) {
     }
 }
 
-/// Both thefts happened and showed nothing.
+/// All thefts happened and showed nothing.
 fn assert_robbed_in_vain(report: &Value) {
     let dump = report["dump"].as_array().unwrap();
-    assert_eq!(dump.len(), 2);
+    assert_eq!(dump.len(), 3);
     for theft in dump {
         assert!(theft["when"].as_str().is_some_and(|when| !when.is_empty()));
         assert!(number(&theft["files"]) >= 2.0);
         assert!(number(&theft["bytes"]) > 10_000.0);
-        assert!(number(&theft["canaries"]) > 50.0);
+        assert!(number(&theft["canaries"]) > 130.0);
         assert!(number(&theft["encodings"]) > 20.0);
         assert_eq!(theft["hits"], 0);
         assert_eq!(theft["controls_planted"], 20);
@@ -101,6 +126,10 @@ fn assert_robbed_in_vain(report: &Value) {
     }
     assert_eq!(dump[0]["envelope_sizes"]["1024"], 50, "50 messages waited");
     assert_eq!(dump[1]["envelope_sizes"], serde_json::json!({}));
+    // What was sent to two mailboxes that nobody opens any more: of the tablet that was set
+    // back, and of the one that was lost.
+    let left = number(&dump[2]["envelope_sizes"]["1024"]);
+    assert!((1.0..50.0).contains(&left), "{left} envelopes are left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,12 +144,25 @@ async fn a_day_with_a_relay_of_its_own() {
     assert!(keep.join("relay/data/relay.sqlite").exists());
     for folder in ["loot", "devices"] {
         let entries = std::fs::read_dir(keep.join(folder)).unwrap().count();
-        assert_eq!(entries, if folder == "loot" { 2 } else { 3 }, "{folder}");
+        assert_eq!(entries, if folder == "loot" { 3 } else { 5 }, "{folder}");
     }
     let canaries = std::fs::read_to_string(keep.join("canaries.txt")).unwrap();
-    assert!(canaries.lines().count() >= 50);
-    for secret in ["Mila Sommerfeld-Akinwale", "hort.oyelaran@example.org"] {
+    assert!(canaries.lines().count() >= 130);
+    for secret in [
+        "Mila Sommerfeld-Akinwale",
+        "hort.oyelaran@example.org",
+        "Linnea Vandenbroucke",
+        "Familie Vandenbroucke-Iyengar",
+        "Brüche am Mühlrad",
+        "Treffen wir uns um drei am Holzsteg?",
+    ] {
         assert!(canaries.lines().any(|line| line == secret), "{secret}");
+    }
+    for code in ["kinline:pair:1:", "kinline:meet:1:"] {
+        assert!(
+            canaries.lines().any(|line| line.starts_with(code)),
+            "{code}"
+        );
     }
     // Anybody may look again.
     let data = keep.join("relay").to_str().unwrap().to_owned();
@@ -180,7 +222,7 @@ async fn a_day_with_a_relay_that_may_be_neither_killed_nor_robbed() {
     assert_eq!(report["dump"], serde_json::json!([]));
     let skipped = skipped(&report);
     let about = |word: &str| skipped.iter().filter(|name| name.contains(word)).count();
-    assert_eq!((about("killed"), about("stolen")), (1, 2), "{skipped:?}");
+    assert_eq!((about("killed"), about("stolen")), (1, 3), "{skipped:?}");
     assert!(relay.is_running());
 }
 
