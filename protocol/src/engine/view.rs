@@ -55,23 +55,6 @@ pub struct MessageView {
     pub disappears_at: Option<Timestamp>,
 }
 
-/// The exact bytes of a message's `SignedContent`, for a report: also of one that its sender
-/// took back, as long as this device keeps it. `None` for any other record.
-#[must_use]
-pub fn signed(name: &[u8], value: &[u8]) -> Option<(ContentId, Bytes)> {
-    name.strip_prefix(records::MESSAGE)?;
-    let record = wire::StoredMessageRecord::decode(value).ok()?;
-    if record.deleted || record.content.is_empty() {
-        return None;
-    }
-    let content = ContentId::try_from(&record.content_id).ok()?;
-    let signed = wire::SignedContent {
-        content: record.content,
-        signature: record.signature,
-    };
-    Some((content, signed.encode_to_vec().into()))
-}
-
 /// Folds history records (name, value) into messages, by conversation and order of showing.
 /// Records that can't be read are left out.
 pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<MessageView> {
@@ -148,7 +131,8 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
 }
 
 /// The exact bytes of a message's `SignedContent`, out of history records (name, value): what
-/// a [`super::io::Command::Report`] shows to guardians. `None` when it is not there any more.
+/// a [`super::io::Command::Report`] shows to guardians; also of one that its sender took back,
+/// as long as this device keeps it. `None` when it is not there any more.
 pub fn signed(
     history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     content: ContentId,

@@ -292,16 +292,16 @@ fn what_outsiders_take_back_can_still_be_reported_for_a_month() {
     }
     let kept = |world: &mut World| {
         let store = &world.device("kid").store;
-        let mut found = store
+        let history = store
             .iter()
-            .filter_map(|(key, value)| view::signed(&key.name, value));
-        found.find(|(content, _)| *content == theirs)
+            .map(|(key, value)| (key.name.clone(), value.clone()));
+        view::signed(history, theirs)
     };
-    let (content, signed) = kept(&mut world).expect("kept unseen");
+    let signed = kept(&mut world).expect("kept unseen");
     world.command(
         "kid",
         Command::Report {
-            content,
+            content: theirs,
             signed,
             words: "this hurt".into(),
         },
