@@ -142,13 +142,12 @@ impl Device {
         })
     }
 
-    /// The place of a content of its own among what it said there.
+    /// The place of a new content of its own among what it said there.
     #[must_use]
-    pub fn number_of(&self, content: ContentId) -> Option<u64> {
-        let name = [b"i/".as_slice(), content.as_bytes()].concat();
-        let (_, record) = self.state(&name).pop()?;
-        let record = wire::IndexRecord::decode(record.as_slice()).ok()?;
-        Some(record.sequence)
+    pub fn number_of(&self, id: ConversationId, content: ContentId) -> Option<u64> {
+        let open = self.open_contents(id);
+        let mut found = open.iter().filter(|(known, _)| *known == content);
+        found.next().map(|(_, number)| *number)
     }
 
     /// Contents of its own that somebody has still to confirm, and their places.

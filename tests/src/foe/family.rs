@@ -250,7 +250,7 @@ impl Life {
             _ => None,
         })?;
         self.carry_out(name, output);
-        let number = self.devices[name].number_of(content);
+        let number = self.devices[name].number_of(id, content);
         self.oracle.wrote(device, id, content, body, to, number);
         self.pump();
         Some(content)
