@@ -437,7 +437,10 @@ impl Engine {
                     peer.set_state(wire::OutgoingState::Waiting);
                 }
             }
-            self.own_contents.insert((id, content.sequence), content.id);
+            // Nobody hears what becomes of what devices say to each other.
+            if !outgoing.control {
+                self.own_contents.insert((id, content.sequence), content.id);
+            }
             self.put_back((id, content.sequence), outgoing, cx);
         }
     }
