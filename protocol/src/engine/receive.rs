@@ -110,6 +110,13 @@ impl Engine {
             }
         };
         room.strange.remove(&device);
+        let leaf_epoch = room.peers.get(&device).map_or(0, |peer| peer.leaf_epoch);
+        if message_epoch(message).is_some_and(|epoch| epoch < leaf_epoch) {
+            // Of the leaf that it had before it came back: its numbers mean something else now,
+            // and the new leaf says again what is still open.
+            self.counters.duplicates += 1;
+            return;
+        }
         let content = ContentIn::parse(&signed).and_then(|content| content.verify(&key));
         match content {
             Ok(content)

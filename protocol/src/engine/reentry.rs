@@ -350,13 +350,18 @@ impl Engine {
     /// it again.
     pub(super) fn came_back(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
         let day = self.today(cx.now);
+        // It counts anew, and says again what nobody has confirmed.
+        self.drop_held(|(of, sender, _)| *of == id && *sender == device, cx);
+        self.asks.remove(&(id, device));
         if let Some(room) = self.rooms.get_mut(&id) {
             let leaf = room.conversation.leaf(device);
+            let epoch = room.conversation.epoch();
             let before = room.peers.remove(&device).unwrap_or_default();
             let peer = room.peer(device);
             let grant = leaf.map(|leaf| leaf.address.grant.as_bytes().to_vec());
             peer.came_back_with = grant.unwrap_or_default().into();
             peer.first_sequence_seen = 1;
+            peer.leaf_epoch = epoch;
             peer.readd_day = day.0;
             peer.readds = if before.readd_day == day.0 {
                 before.readds.saturating_add(1)
@@ -381,6 +386,18 @@ impl Engine {
         });
     }
 
+    /// Forgets contents that gaps hold back.
+    fn drop_held(
+        &mut self,
+        which: impl Fn(&(ConversationId, DeviceId, u64)) -> bool,
+        cx: &mut Cx<'_>,
+    ) {
+        let held: Vec<_> = self.held.keys().filter(|key| which(key)).copied().collect();
+        for (id, sender, sequence) in held {
+            self.take_held(id, sender, sequence, cx);
+        }
+    }
+
     // ---- being back
 
     /// This device has a new leaf in a conversation: takes over what belongs to the old one,
@@ -395,15 +412,7 @@ impl Engine {
                 cx.erase(records::state(records::MLS, &[id.as_bytes(), &name]));
             }
         }
-        let held: Vec<_> = self
-            .held
-            .keys()
-            .filter(|(of, _, _)| *of == id)
-            .copied()
-            .collect();
-        for (id, sender, sequence) in held {
-            self.take_held(id, sender, sequence, cx);
-        }
+        self.drop_held(|(of, _, _)| *of == id, cx);
         self.asks.retain(|(of, _), _| *of != id);
         self.rooms.insert(id, room);
         self.recount(id, cx);
@@ -434,7 +443,10 @@ impl Engine {
                     peer.set_state(wire::OutgoingState::Waiting);
                 }
             }
-            self.own_contents.insert((id, content.sequence), content.id);
+            // Nobody hears what becomes of what devices say to each other.
+            if !outgoing.control {
+                self.own_contents.insert((id, content.sequence), content.id);
+            }
             self.put_back((id, content.sequence), outgoing, cx);
         }
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use kinline_protocol::conversation::{
     Conversation, ConversationContext, Crypto, Leaf, Parties, StorageEntries,
 };
+use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
 use kinline_protocol::engine::{Engine, view};
-use kinline_protocol::identity::FamilyLog;
-use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
+use kinline_protocol::identity::{FamilyLog, PassEntry, Role, read_clock_record};
+use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, FamilyId};
+use kinline_protocol::limits;
 use kinline_protocol::wire;
 use openmls_libcrux_crypto::CryptoProvider;
 use prost::Message as _;
@@ -27,6 +29,8 @@ pub struct Device {
     pub store: BTreeMap<RecordKey, Vec<u8>>,
     /// Whose it is, as the family log says it.
     pub person: &'static str,
+    /// Whose house it belongs to: the name of its family.
+    pub house: &'static str,
     /// Its connection.
     pub line: Option<Line>,
     /// Hello was said on it.
@@ -142,13 +146,103 @@ impl Device {
         })
     }
 
-    /// The place of a content of its own among what it said there.
+    /// The logs of other families that it keeps, as they are anywhere in its store.
     #[must_use]
-    pub fn number_of(&self, content: ContentId) -> Option<u64> {
-        let name = [b"i/".as_slice(), content.as_bytes()].concat();
-        let (_, record) = self.state(&name).pop()?;
-        let record = wire::IndexRecord::decode(record.as_slice()).ok()?;
-        Some(record.sequence)
+    pub fn other_logs(&self) -> Vec<FamilyLog> {
+        let kept = [self.state(b"y/"), self.state(b"a/")].concat();
+        let own = self.log().map(|log| log.family());
+        let logs = kept.iter().filter_map(|(_, value)| {
+            let news = wire::PartyNews::decode(value.as_slice()).ok()?;
+            FamilyLog::from_entries(&news.entries).ok()
+        });
+        logs.filter(|log| Some(log.family()) != own).collect()
+    }
+
+    /// The newest day that a guardian of a family told it.
+    #[must_use]
+    pub fn told_day(&self, family: FamilyId) -> Option<Day> {
+        let (_, record) = self.state(b"clock").pop()?;
+        let record = wire::ClockRecord::decode(record.as_slice()).ok()?;
+        let own = self.log()?.family();
+        let (_, lease) = read_clock_record(&record, own, limits::BUILD_DAY);
+        lease.newest(&family)
+    }
+
+    /// Whether what a device of another family says may be shown in a contact conversation, by
+    /// all that this one has stored.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_show(&self, sender: DeviceId, today: Day) -> Result<(), String> {
+        let Some(own) = self.log() else {
+            return Err("it is in no family".into());
+        };
+        let Some(certificate) = own.certificate(&self.engine.device()) else {
+            return Err("it was removed from its family".into());
+        };
+        if own.certificate(&sender).is_some() {
+            return Ok(());
+        }
+        let mut others = self.other_logs();
+        others.retain(|log| {
+            let statements = log.certificate(&sender).is_some();
+            let passes = !log.passes().is_empty();
+            statements || passes
+        });
+        let Some(member) = others
+            .iter()
+            .find_map(|log| log.certificate(&sender))
+            .map(|certificate| certificate.member)
+        else {
+            return Err("nobody has let its sender into a family".into());
+        };
+        let length = others.iter().map(FamilyLog::len).max().unwrap_or(0);
+        others.retain(|log| log.len() == length);
+        let Some(newest) = others.iter().find(|log| log.certificate(&sender).is_some()) else {
+            return Err("its sender was removed".into());
+        };
+        for log in [&own, newest] {
+            let lease = log.settings().lease_days;
+            // A day of grace: clocks of devices need not agree.
+            let told = self.told_day(log.family()).map_or(0, |told| told.0);
+            if today.0 > told + lease + 1 {
+                let name = log.family_name();
+                let Day(today) = today;
+                return Err(format!(
+                    "{name}'s lease is over: {told}, {lease} days, and it is {today}"
+                ));
+            }
+        }
+        let (ours, theirs) = (own.family(), newest.family());
+        let holds = own.passes().iter().any(|(id, entry)| {
+            let mine = entry.pass.side_of(&ours);
+            let child = certificate.role == Role::Guardian
+                || mine.is_some_and(|side| side.child == certificate.member);
+            let side = entry.pass.side_of(&theirs);
+            let named = side.is_some_and(|side| {
+                side.child == member || side.guardians.iter().any(|it| it.member == member)
+            });
+            let other = others.iter().find_map(|log| log.passes().get(id));
+            let revoked = |entry: &PassEntry| entry.revoked.is_some();
+            child
+                && named
+                && !revoked(entry)
+                && other.is_some_and(|other| !revoked(other))
+                && entry.pass.covers(today)
+        });
+        if holds {
+            Ok(())
+        } else {
+            Err("no pass holds".into())
+        }
+    }
+
+    /// The place of a new content of its own among what it said there.
+    #[must_use]
+    pub fn number_of(&self, id: ConversationId, content: ContentId) -> Option<u64> {
+        let open = self.open_contents(id);
+        let mut found = open.iter().filter(|(known, _)| *known == content);
+        found.next().map(|(_, number)| *number)
     }
 
     /// Contents of its own that somebody has still to confirm, and their places.

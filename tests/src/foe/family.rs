@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kinline_protocol::blob::{owner_hash, read_hash};
 use kinline_protocol::content::Body;
+use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::io::{
     Command, Event, FetchOutcome, Input, MemberRole, Output, UploadOutcome, UploadSource,
 };
 use kinline_protocol::engine::{Engine, Setup};
-use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
+use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, PassId};
 use kinline_protocol::wire::{self, FrameError, ServerFrame, server_frame::Body as S};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -45,6 +46,8 @@ pub struct Life {
     pub oracle: Oracle,
     /// The clock of all devices.
     pub now: Timestamp,
+    /// Passes that two families agreed on and did not revoke.
+    pub passes: Vec<PassId>,
     /// Events are printed (`KINLINE_FOE_TRACE`).
     pub trace: bool,
     /// What people and keys are drawn from.
@@ -65,6 +68,7 @@ impl Life {
             liar: Liar::new(seed, manners),
             oracle: Oracle::default(),
             now: Timestamp(1_800_000_000_000),
+            passes: vec![],
             trace: std::env::var("KINLINE_FOE_TRACE").is_ok(),
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x5eed),
             events: BTreeMap::new(),
@@ -103,6 +107,14 @@ impl Life {
     /// # Panics
     /// When there is no randomness.
     pub fn add(&mut self, name: Name, person: &'static str) {
+        self.add_to(HOUSE, name, person);
+    }
+
+    /// Unpacks a device of this person, of another house.
+    ///
+    /// # Panics
+    /// When there is no randomness.
+    pub fn add_to(&mut self, house: &'static str, name: Name, person: &'static str) {
         let setup = Setup {
             relay: ADDRESS.parse().unwrap(),
             device_name: name.into(),
@@ -113,6 +125,7 @@ impl Life {
             engine,
             store: BTreeMap::new(),
             person,
+            house,
             line: None,
             greeted: false,
             inputs: VecDeque::new(),
@@ -128,7 +141,8 @@ impl Life {
         let seed = keys.signature_seed.as_ref().try_into().unwrap_or([0; 32]);
         let key = kinline_protocol::primitives::sign::SecretKey::from_seed(&seed).public();
         let (device, person) = (self.id(name), self.devices[name].person);
-        self.oracle.admit(device, key, person, HOUSE);
+        let house = self.devices[name].house;
+        self.oracle.admit(device, key, person, house);
     }
 
     /// A device.
@@ -250,7 +264,7 @@ impl Life {
             _ => None,
         })?;
         self.carry_out(name, output);
-        let number = self.devices[name].number_of(content);
+        let number = self.devices[name].number_of(id, content);
         self.oracle.wrote(device, id, content, body, to, number);
         self.pump();
         Some(content)
@@ -351,6 +365,7 @@ impl Life {
     }
 
     fn carry_out(&mut self, name: Name, output: Output) {
+        let forbidden = self.forbidden(name, &output.events);
         let device = self.device(name);
         for (key, value) in output.changes.records {
             match value {
@@ -359,6 +374,12 @@ impl Life {
             };
         }
         let id = device.engine.device();
+        for (sender, why) in forbidden {
+            // What came with the message may have come before it.
+            if self.devices[name].may_show(sender, self.now.day()).is_err() {
+                self.oracle.may_not_show(id, &why);
+            }
+        }
         for event in &output.events {
             self.witness(name, id, event);
         }
@@ -403,6 +424,34 @@ impl Life {
         }
     }
 
+    /// Messages from contacts that may not be shown by what a device knew before; whose, and why.
+    fn forbidden(&self, name: Name, events: &[Event]) -> Vec<(DeviceId, String)> {
+        let device = &self.devices[name];
+        let mut forbidden = Vec::new();
+        for event in events {
+            let Event::Message {
+                conversation,
+                content,
+                mine: false,
+                ..
+            } = event
+            else {
+                continue;
+            };
+            let contact = device
+                .engine
+                .conversations()
+                .iter()
+                .any(|it| it.id == *conversation && it.kind == ConversationKind::Contact);
+            if let Some(sender) = self.oracle.author(*content).filter(|_| contact)
+                && let Err(why) = device.may_show(sender, self.now.day())
+            {
+                forbidden.push((sender, why));
+            }
+        }
+        forbidden
+    }
+
     /// The oracle hears of an event, and looks into the store where that may have changed.
     fn witness(&mut self, name: Name, id: DeviceId, event: &Event) {
         if self.trace {
@@ -412,7 +461,17 @@ impl Life {
         if let Event::BackIn { conversation } = event {
             self.oracle.recounted(&device.open_contents(*conversation));
         }
-        self.oracle.event(id, event, device.engine.family_log());
+        let others = match event {
+            Event::Message { mine: false, .. } => device.other_logs(),
+            _ => vec![],
+        };
+        let logs: Vec<_> = device
+            .engine
+            .family_log()
+            .into_iter()
+            .chain(&others)
+            .collect();
+        self.oracle.event(id, event, &logs);
         if let Event::Joined { conversation, .. } | Event::Epoch { conversation, .. } = event
             && let Some(look) = device.look(*conversation)
         {

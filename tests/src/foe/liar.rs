@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use kinline_protocol::wire::{
-    self, ClientFrame, ServerFrame, client_frame::Body as C, server_frame::Body as S,
+    self, ClientFrame, ErrorCode, ServerFrame, client_frame::Body as C, server_frame::Body as S,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -115,6 +115,10 @@ pub struct Liar {
     pub(super) losers: Vec<(Vec<u8>, Bytes)>,
     pub(super) nonces: HashMap<[u8; 24], Bytes>,
     pub(super) generations: BTreeMap<Vec<u8>, u64>,
+    /// The one mailbox whose device was told that its store is a copy.
+    pub(super) called_copy: Option<Vec<u8>>,
+    /// The next frame says so.
+    pub(super) calls_copy: bool,
     next_line: Line,
     out: VecDeque<(Line, Said)>,
 }
@@ -145,6 +149,8 @@ impl Liar {
             losers: vec![],
             nonces: HashMap::new(),
             generations: BTreeMap::new(),
+            called_copy: None,
+            calls_copy: false,
             next_line: 1,
             out: VecDeque::new(),
         }
@@ -361,7 +367,21 @@ impl Liar {
     }
 
     /// An adversarial action reaches a device.
-    pub(super) fn lie(&mut self, line: Line, said: Said) {
+    pub(super) fn lie(&mut self, line: Line, mut said: Said) {
+        let decoded = match &said {
+            Said::Frame(frame) => Some(frame.clone()),
+            Said::Bytes(bytes) => wire::decode_server(bytes.clone()).ok(),
+            Said::Cut => None,
+        };
+        // Not by chance: see `lie_about_attach`.
+        if let Some(mut frame) = decoded
+            && let Some(S::Error(error)) = &mut frame.body
+            && error.code() == ErrorCode::StaleGeneration
+            && !std::mem::take(&mut self.calls_copy)
+        {
+            error.code = ErrorCode::Internal.into();
+            said = Said::Frame(frame);
+        }
         if self.lines.contains_key(&line) {
             self.steps += 1;
         }

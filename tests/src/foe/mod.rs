@@ -15,6 +15,7 @@ mod days;
 mod device;
 mod family;
 mod forge;
+mod friends;
 mod honest;
 mod liar;
 mod mischief;
@@ -26,6 +27,7 @@ mod watching;
 
 pub use device::{Device, Look, Name, crypto};
 pub use family::{FAMILY, Life, WAITING_MS};
+pub use friends::{FRIENDS, wish};
 pub use honest::{Blob, Honest, Line};
 pub use liar::{Liar, Manners, Said};
 pub use oracle::Oracle;

@@ -1,13 +1,13 @@
 //! Watches devices from outside. It knows what each person did, and judges what screens, stores
 //! and frames show; it asks no code that it judges.
 //!
-//! Devices belong to houses: a conversation is open to the house that formed it, and to those
-//! that are let in by [`Oracle::open_to`].
+//! Devices belong to houses: a conversation is open to the house that formed it, and what
+//! crosses families to those whose guardians met theirs ([`Oracle::met`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kinline_protocol::content::Body;
-use kinline_protocol::conversation::{ConversationContext, ConversationKind};
+use kinline_protocol::conversation::ConversationContext;
 use kinline_protocol::engine::io::Event;
 use kinline_protocol::identity::FamilyLog;
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
@@ -69,6 +69,8 @@ pub struct Oracle {
     back: BTreeSet<(DeviceId, ConversationId)>,
     contexts: BTreeMap<ConversationId, ConversationContext>,
     houses: BTreeMap<ConversationId, BTreeSet<&'static str>>,
+    friends: BTreeSet<(&'static str, &'static str)>,
+    unsettled: BTreeSet<ConversationId>,
     pasts: BTreeMap<(ConversationId, u64), Vec<u8>>,
     grants: BTreeMap<Vec<u8>, (ConversationId, DeviceId)>,
     removals: BTreeSet<(ConversationId, DeviceId)>,
@@ -111,9 +113,30 @@ impl Oracle {
         self.admitted.entry(device).or_insert(admitted);
     }
 
-    /// A conversation is open to a second house.
-    pub fn open_to(&mut self, conversation: ConversationId, house: &'static str) {
-        self.houses.entry(conversation).or_default().insert(house);
+    /// Guardians of two houses met: each is let into what crosses families.
+    pub fn met(&mut self, one: &'static str, other: &'static str) {
+        self.friends.insert((one, other));
+        self.friends.insert((other, one));
+    }
+
+    /// Somebody who may ended what a pass allowed, or a lease did: what was said there need
+    /// not arrive any more.
+    pub fn unsettle(&mut self, conversation: ConversationId) {
+        self.unsettled.insert(conversation);
+    }
+
+    /// Who wrote a content.
+    #[must_use]
+    pub fn author(&self, content: ContentId) -> Option<DeviceId> {
+        self.written.get(&content).map(|written| written.by)
+    }
+
+    /// A device showed what it knew it may not.
+    pub fn may_not_show(&mut self, viewer: DeviceId, why: &str) {
+        let who = self.name(viewer);
+        self.fault(format!(
+            "{who} device shows a contact's message, although {why}"
+        ));
     }
 
     /// This device is never switched on again: nobody waits for it.
@@ -170,7 +193,7 @@ impl Oracle {
     // ---- what devices show
 
     /// An event of a device, after it was persisted; `log` is what it knows.
-    pub fn event(&mut self, viewer: DeviceId, event: &Event, log: Option<&FamilyLog>) {
+    pub fn event(&mut self, viewer: DeviceId, event: &Event, logs: &[&FamilyLog]) {
         match event {
             Event::Message {
                 conversation,
@@ -179,9 +202,11 @@ impl Oracle {
                 mine: false,
                 body,
             } => {
-                let name = log.and_then(|log| log.members().get(sender));
-                let name = name.map_or("", |member| member.name.as_str());
-                self.showed(viewer, *conversation, *content, name, body);
+                let named = logs.iter().find_map(|log| {
+                    let member = log.members().get(sender)?;
+                    Some((member.name.as_str(), log.family_name()))
+                });
+                self.showed(viewer, *conversation, *content, named, body);
             }
             Event::Joined { conversation, .. } => {
                 self.joined.insert((viewer, *conversation));
@@ -242,7 +267,8 @@ impl Oracle {
                 device,
             } => {
                 let may = self.removals.contains(&(*conversation, *device))
-                    || self.expelled.contains(device);
+                    || self.expelled.contains(device)
+                    || self.unsettled.contains(conversation);
                 if !may {
                     let (viewer, device) = (self.name(viewer), self.name(*device));
                     self.fault(format!(
@@ -260,7 +286,7 @@ impl Oracle {
         viewer: DeviceId,
         conversation: ConversationId,
         content: ContentId,
-        sender: &str,
+        sender: Option<(&str, &str)>,
         body: &Body,
     ) {
         let who = self.name(viewer);
@@ -288,8 +314,11 @@ impl Oracle {
                 "{who} device shows a content in a conversation it was not said in"
             ));
         }
-        let person = self.admitted.get(&written.by).map(|it| it.person);
-        if person != Some(sender) {
+        let person = self
+            .admitted
+            .get(&written.by)
+            .map(|it| (it.person, it.house));
+        if sender.is_some_and(|_| person != sender) {
             self.fault(format!(
                 "{who} device shows under {sender:?} what {person:?} wrote"
             ));
@@ -331,7 +360,10 @@ impl Oracle {
             let who = self.name(writer);
             return self.fault(format!("{who} device hears of a content that nobody wrote"));
         };
-        let out = self.expelled.contains(&writer) || self.expelled.contains(&device);
+        // What a pass or a lease keeps back is had, and not shown.
+        let out = self.expelled.contains(&writer)
+            || self.expelled.contains(&device)
+            || self.unsettled.contains(&written.conversation);
         if !out && !self.has(device, content) && !self.does_without(device, written) {
             let (writer, device) = (self.name(writer), self.name(device));
             let number = written.number();
@@ -351,6 +383,10 @@ impl Oracle {
             .houses
             .entry(id)
             .or_insert_with(|| house.into_iter().collect());
+        if look.context.kind.crosses_families() {
+            let met = self.friends.iter().filter(|(one, _)| Some(*one) == house);
+            houses.extend(met.map(|(_, other)| *other));
+        }
         let mut wrong = Vec::new();
         for leaf in &look.leaves {
             let known = self.admitted.get(&leaf.device);
@@ -375,10 +411,9 @@ impl Oracle {
             let parties = context.parties.iter();
             parties.map(|party| party.family).collect::<BTreeSet<_>>()
         };
-        // A contact conversation may grow by a family, and no other.
+        // What crosses families may grow by one, and nothing else.
         let same = families(first).is_subset(&families(&look.context))
-            && (families(first) == families(&look.context)
-                || first.kind == ConversationKind::Contact)
+            && (families(first) == families(&look.context) || first.kind.crosses_families())
             && first.kind == look.context.kind
             && first.title == look.context.title;
         if !same {
@@ -437,6 +472,7 @@ impl Oracle {
             && !self.removals.contains(&(id, device))
             && !self.forked.contains(&id)
             && !self.spoilt.contains(&id)
+            && !self.unsettled.contains(&id)
     }
 
     /// After all is quiet: everyone who came in is in the same epoch with the same leaves.
@@ -468,7 +504,9 @@ impl Oracle {
     pub fn nothing_is_missing(&mut self) {
         let mut wrong = Vec::new();
         for (content, written) in &self.written {
-            if !self.waits_for(written.conversation, written.by) {
+            if self.unsettled.contains(&written.conversation)
+                || !self.waits_for(written.conversation, written.by)
+            {
                 continue;
             }
             for device in &written.to {

@@ -32,13 +32,13 @@ impl Liar {
                     .filter(|(to, said)| *to != line || said.request_id != id);
                 self.honest.out.extend(others);
             }
+            (C::Attach(attach), _) => self.lie_about_attach(line, attach.mailbox, frame),
             (_, 2) => {
                 let error = forge::error(&mut self.rng);
                 self.lie_with(line, id, S::Error(error));
             }
             (C::Send(send), _) => self.lie_about_send(line, id, &send, frame),
             (C::FetchCommit(fetch), _) => self.lie_about_slot(line, id, &fetch.token),
-            (C::Attach(_), _) => self.lie_about_attach(line, frame),
             _ => {
                 let body = forge::body(&mut self.rng);
                 self.lie_with(line, id, body);
@@ -46,17 +46,22 @@ impl Liar {
         }
     }
 
-    fn lie_about_attach(&mut self, line: Line, frame: ClientFrame) {
+    fn lie_about_attach(&mut self, line: Line, mailbox: Bytes, frame: ClientFrame) {
         let id = frame.request_id;
-        match self.below(3) {
-            0 => {
+        // Devices that start over come back by others that did not: a relay that says it to all
+        // of them has ended their conversations, and a guardian has to form them again.
+        let may = self.called_copy.as_ref().is_none_or(|it| *it == mailbox);
+        match self.below(4) {
+            0 if may => {
+                self.called_copy = Some(mailbox.to_vec());
+                self.calls_copy = true;
                 let error = wire::Error {
                     code: ErrorCode::StaleGeneration.into(),
                     ..wire::Error::default()
                 };
                 self.lie_with(line, id, S::Error(error));
             }
-            1 => {
+            0 | 1 => {
                 // So much waits that it never ends.
                 self.honest.serve(line, frame);
                 for (to, said) in &mut self.honest.out {
@@ -67,6 +72,10 @@ impl Liar {
                         self.steps += 1;
                     }
                 }
+            }
+            2 => {
+                let error = forge::error(&mut self.rng);
+                self.lie_with(line, id, S::Error(error));
             }
             _ => {
                 let attached = wire::Attached {

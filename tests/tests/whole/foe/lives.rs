@@ -109,9 +109,32 @@ fn live(seed: u64, steps: u64) -> (Vec<String>, Figures) {
     (wrong, figures)
 }
 
+/// Two families that have met live under the enemy.
+fn befriend(seed: u64, steps: u64) -> (Vec<String>, Figures) {
+    let mut life = Life::friends(seed, Manners::BAD);
+    life.liar.be_honest(false);
+    while life.liar.steps < steps && life.verdict().is_empty() {
+        life.turn(MISCHIEF);
+        life.befriend();
+    }
+    if life.verdict().is_empty() {
+        life.reckon();
+    }
+    let figures = Figures {
+        steps: life.liar.steps,
+        silences: life.liar.silences,
+        contents: life.oracle.contents(),
+        forks: life.liar.forks,
+        forked: life.oracle.forked.len(),
+    };
+    (life.verdict(), figures)
+}
+
 /// As [`live`], but what goes wrong is one sentence with the line that repeats it.
 fn lived(seed: u64, steps: u64) -> (Option<String>, Figures) {
     let again = format!("KINLINE_SEED={seed} KINLINE_FOE_STEPS={steps}");
+    // Every fourth life is of two families.
+    let live = if seed % 4 == 3 { befriend } else { live };
     match catch_unwind(AssertUnwindSafe(|| live(seed, steps))) {
         Ok((wrong, figures)) if wrong.is_empty() => (None, figures),
         Ok((wrong, figures)) => (Some(format!("{again}: {}", wrong.join("; "))), figures),

@@ -74,7 +74,8 @@ async fn tell(oracle: &mut Oracle, people: &[Watched]) {
                     Event::Delivered { .. } | Event::Read { .. } | Event::Fetched { .. }
                 );
                 if hearsay == later {
-                    oracle.event(device, event, log.as_ref());
+                    let logs: Vec<_> = log.iter().collect();
+                    oracle.event(device, event, &logs);
                 }
             }
         }
