@@ -10,14 +10,24 @@
 //!   them, `blobs` moves what is larger;
 //! - `commits` makes changes of conversations, `slots` follows them;
 //! - `direct` speaks one to one, `packages` hands out key packages, `signals` says who types;
-//! - `policing` enforces the family's policy on a child's device;
-//! - `family` founds; `pairing` (`offering`, `joining`) and `join` let devices in.
+//! - `policing` enforces the family's policy on a child's device; `safety` is what a child can
+//!   do by itself;
+//! - `family` founds; `pairing` (`offering`, `joining`) and `join` let devices in;
+//! - `governing` decides for the family; `authority` knows who is who, `lease` what day it is
+//!   and whose guardians were heard, `standing` what may be sent and shown now, and
+//!   `reconcile` brings conversations to what the logs say;
+//! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
+//!   their children, `copies` send home what supervision wants to see;
+//! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
+//!   device can't follow any more.
 
 pub mod io;
 pub mod view;
 
 mod authority;
 mod blobs;
+mod cards;
+mod command;
 mod commits;
 mod contacts;
 mod contents;
@@ -26,6 +36,7 @@ mod copies;
 mod device;
 mod direct;
 mod errors;
+mod event;
 mod family;
 mod governing;
 mod groups;
