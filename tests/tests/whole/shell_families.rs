@@ -275,6 +275,10 @@ fn a_tablet_is_lost(shell: &Shell) {
     assert!(!seen.status.success());
     let seen = String::from_utf8(seen.stdout).unwrap();
     assert!(!seen.contains("the tablet is gone"), "{seen}");
+    let said = shell.denied("Mum", &["remove", "device", "tablet of Mia"]);
+    assert!(said.contains("no device"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--guardian", "Dad"]);
+    assert!(said.contains("guardian of this family already"), "{said}");
     let family = shell.json("Mum", &["family"]);
     let members = family["members"].as_array().unwrap();
     let mia = members.iter().find(|it| it["name"] == "Mia").unwrap();
