@@ -218,6 +218,7 @@ impl Shell {
     /// # Panics
     /// When it ends without one.
     #[must_use]
+    #[expect(clippy::zombie_processes, reason = "the caller waits for it")]
     pub fn show(&self, device: &str, words: &[&str]) -> (Child, String, BufReader<ChildStdout>) {
         let mut child = self
             .command(device, words)

@@ -111,12 +111,13 @@ async fn proposals(session: &Session, as_json: bool) -> Result<(), Failure> {
                 })
             );
         } else {
-            println!(
+            let line = format!(
                 "{}  {} asks: {}",
                 short(&it.proposal),
                 book.name(&it.by),
                 book.decision(&it.decision)
             );
+            println!("{}", super::message::harmless(&line));
         }
     }
     Ok(())

@@ -186,14 +186,15 @@ pub(super) fn friend(book: &Book, name: &str) -> Result<MemberId, Failure> {
 /// A device of the family, by its name or the beginning of its id.
 pub(super) fn device(book: &Book, wanted: &str) -> Result<DeviceId, Failure> {
     if wanted.len() >= 4 && is_hexadecimal(wanted) {
-        let ids = book.devices.keys().map(|id| (id.as_bytes().to_vec(), *id));
+        let ids = book.certified.iter();
+        let ids = ids.map(|id| (id.as_bytes().to_vec(), *id));
         if let Ok(found) = by_id("device", wanted, ids) {
             return Ok(found);
         }
     }
-    let ours = book.devices.iter().filter(|(_, (_, member))| {
+    let ours = book.devices.iter().filter(|(id, (_, member))| {
         let known = book.people.get(member);
-        known.is_some_and(|known| Some(known.family) == book.own)
+        book.certified.contains(id) && known.is_some_and(|known| Some(known.family) == book.own)
     });
     one(
         "device",

@@ -91,7 +91,7 @@ impl Printer {
         for rules in status::rules(device).await? {
             if self.only.is_none_or(|only| only == rules.conversation) {
                 for line in rules.lines() {
-                    println!("{line}");
+                    println!("{}", message::harmless(&line));
                 }
             }
         }

@@ -9,6 +9,7 @@ use kinline_protocol::pairing::{CodeError, CodeKind, MeetingCode, ShortMeetCode}
 
 use super::args_contacts::MeetVerb;
 use super::failure::Failure;
+use super::message::harmless;
 use super::pairing::{SHOWN_FOR, ask_digits, next, read_code, write_file};
 use super::session::Session;
 use super::{find, screen};
@@ -165,6 +166,8 @@ async fn agree(
             }
         }
     };
+    // Names that strangers chose.
+    let (family, child) = (harmless(&family), harmless(&child));
     println!("The family {family} wants to meet you, about {child}.");
     println!("Both screens must show the same pictures:  {pictures}");
     let accept = yes || screen::ask("Do they, and do you know this family?").await;

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::args::Delivery;
 use super::failure::Failure;
 use super::find;
+use super::message::harmless;
 use crate::connection::{client_config, connect};
 use crate::device::{Book, Device, create, open, sentence};
 use crate::shell::{DeviceError, ShellOptions, Status};
@@ -179,7 +180,7 @@ impl Session {
                     for decision in decisions {
                         println!(
                             "Another guardian's yes is needed: {}.",
-                            book.decision(decision)
+                            harmless(&book.decision(decision))
                         );
                     }
                     decided = true;
@@ -193,7 +194,7 @@ impl Session {
                     decided |= !matches!(event, Event::PassRefused { .. });
                     let told = device.with(move |engine| sentence(engine, &event)).await?;
                     if let Some(told) = told {
-                        println!("{told}");
+                        println!("{}", harmless(&told));
                     }
                 }
                 _ => {}

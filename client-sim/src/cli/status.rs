@@ -9,6 +9,7 @@ use kinline_protocol::ids::{ConversationId, DeviceId, MemberId};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::message::harmless;
 use super::policies;
 use super::session::Session;
 use crate::device::{Book, Device};
@@ -183,13 +184,13 @@ pub(super) async fn status(session: &Session, as_json: bool) -> Result<(), Failu
         println!(
             "{:<10}  {} (epoch {}): {}",
             kind(it.kind),
-            it.title,
+            harmless(&it.title),
             it.epoch,
-            people.join(", ")
+            harmless(&people.join(", "))
         );
     }
     for line in rules.iter().flat_map(Rules::lines) {
-        println!("            {line}");
+        println!("            {}", harmless(&line));
     }
     if let Some(policy) = policy {
         println!("policy      {}", policy.words);

@@ -1,7 +1,7 @@
 //! Names for ids, as far as a device knows them: of its own family, of those removed from it,
 //! and of the families it was shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kinline_protocol::content::kinds;
 use kinline_protocol::engine::Engine;
@@ -46,6 +46,8 @@ pub struct Book {
     pub people: BTreeMap<MemberId, Known>,
     /// Devices that were ever in the family: what they call themselves, and whose they are.
     pub devices: BTreeMap<DeviceId, (String, MemberId)>,
+    /// Those of them that are in it now.
+    pub certified: BTreeSet<DeviceId>,
     /// Conversations by title.
     pub titles: BTreeMap<ConversationId, String>,
     /// Passes of the own family, and those on their way.
@@ -154,6 +156,8 @@ impl Book {
             for (member, person) in log.members() {
                 learn(member, &person.name, person.role, true);
             }
+            let now = log.certificates().map(|certificate| certificate.device);
+            book.certified.extend(now);
             for (_, decision, _) in log.decisions_from(0) {
                 match decision {
                     Decision::Found { device, .. } | Decision::AddDevice(device) => {

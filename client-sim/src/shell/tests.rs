@@ -114,6 +114,13 @@ impl Core for Fake {
         self.script.lock().unwrap().settled
     }
 
+    fn note(&self, event: &Event, _now: Timestamp) -> Option<Vec<u8>> {
+        match event {
+            Event::Attached { waiting } => Some(waiting.to_be_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
     fn relay(&self) -> &RelayAddress {
         &self.relay
     }
@@ -187,6 +194,49 @@ fn record(name: &str, value: &str) -> Changes {
     Changes {
         records: [(key, Some(value.into()))].into(),
     }
+}
+
+#[tokio::test]
+async fn what_is_to_be_told_later_is_durable_when_it_is_told_now() {
+    let attached = |waiting| Event::Attached { waiting };
+    let script = Script {
+        on_command: [
+            Ok(Output {
+                events: vec![attached(1), Event::CaughtUp, attached(2)],
+                ..Output::default()
+            }),
+            Err(Refused("no".into())),
+            Ok(Output {
+                changes: record("some", "thing"),
+                events: vec![attached(3)],
+                ..Output::default()
+            }),
+        ]
+        .into(),
+        ..Script::default()
+    };
+    let world = world(script, false).await;
+    for succeeds in [true, false, true] {
+        let done = world.device.command(any_command()).await;
+        assert_eq!(done.is_ok(), succeeds);
+    }
+    let kept = super::notes::of(world.device.history().await.unwrap());
+    let numbers: Vec<u8> = kept.iter().map(|(_, value)| value[7]).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    // Read: one is changed, one goes.
+    let changes = Changes {
+        records: [
+            (kept[0].0.clone(), None),
+            (kept[1].0.clone(), Some(vec![0; 8])),
+        ]
+        .into(),
+    };
+    world.device.keep(changes).await.unwrap();
+    world.device.shutdown().await;
+    let store = Store::open(world.folder.path(), &store_options()).unwrap();
+    let kept = super::notes::of(store.history().unwrap());
+    let numbers: Vec<u8> = kept.iter().map(|(_, value)| value[7]).collect();
+    assert_eq!(numbers, [0, 3]);
 }
 
 #[tokio::test]

@@ -45,6 +45,18 @@ fn children_talk_under_a_pass_of_both_families() {
 }
 
 #[test]
+fn nobody_answers_what_another_guardian_of_their_own_offered() {
+    let mut world = two_families();
+    let pass = world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    let offered = |event: &Event| matches!(event, Event::PassOffered { .. });
+    assert_eq!(world.count("ana", offered), 1);
+    assert_eq!(world.count("dad", offered), 0);
+    let wish = Some(wish());
+    let answer = Command::AnswerPass { pass, wish };
+    assert!(world.try_command("dad", answer).is_err());
+}
+
+#[test]
 fn a_revoked_pass_ends_it_even_while_that_tablet_is_off() {
     let mut world = two_families();
     let pass = world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);

@@ -112,6 +112,8 @@ async fn two_families_from_the_shell() {
     a_pause_is_kept(&shell);
     a_report_proves_itself(&shell);
     a_revoked_pass_ends_it(&shell, &id);
+    two_guardians_must_agree(&shell);
+    a_mailbox_is_closed_and_opened(&shell);
     a_guardian_is_removed_and_objects(&shell);
     a_tablet_is_lost(&shell);
 }
@@ -222,6 +224,44 @@ fn a_revoked_pass_ends_it(shell: &Shell, id: &str) {
     assert!(!said.is_empty());
 }
 
+fn two_guardians_must_agree(shell: &Shell) {
+    println!("-- two signatures");
+    shell_ok(shell, "Mum", &["settings", "--signatures", "2"]);
+    for answer in ["no", "yes"] {
+        let said = shell.run("Mum", &["settings", "--signatures", "1"]);
+        assert!(said.contains("Another guardian's yes is needed"), "{said}");
+        assert_eq!(shell.json("Mum", &["family"])["settings"]["signatures"], 2);
+        let said = shell.run("Dad", &["proposals", "--json"]);
+        let proposal: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(proposal["by"], "Mum");
+        let id = &proposal["id"].as_str().unwrap()[..8];
+        let said = shell.denied("Mum", &["answer-proposal", id, "yes"]);
+        assert!(said.contains("no proposal"), "nobody agrees twice: {said}");
+        shell_ok(shell, "Dad", &["answer-proposal", id, answer]);
+        let said = shell.denied("Dad", &["answer-proposal", id, "yes"]);
+        assert!(said.contains("no proposal"), "{said}");
+        let now = if answer == "yes" { 1 } else { 2 };
+        assert_eq!(
+            shell.json("Mum", &["family"])["settings"]["signatures"],
+            now
+        );
+    }
+    let family = shell.json("Mum", &["family"]);
+    let last = family["decisions"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["by"].as_array().unwrap().len(), 2, "{last}");
+}
+
+fn a_mailbox_is_closed_and_opened(shell: &Shell) {
+    println!("-- a mailbox is closed");
+    let said = shell.denied("Mum", &["close-mailbox", "tablet of Dad"]);
+    assert!(said.contains("not entrusted"), "{said}");
+    shell_ok(shell, "Dad", &["close-mailbox", "tablet of Mia"]);
+    let _ = shell.refused("Mia", &["sync"]);
+    let said = shell.run("Mum", &["close-mailbox", "tablet of Mia", "--undo"]);
+    assert!(said.contains("is open again"), "{said}");
+    shell_ok(shell, "Mia", &["sync"]);
+}
+
 fn a_guardian_is_removed_and_objects(shell: &Shell) {
     println!("-- a guardian is removed");
     let said = shell.run("Mum", &["remove", "member", "Dad"]);
@@ -275,6 +315,10 @@ fn a_tablet_is_lost(shell: &Shell) {
     assert!(!seen.status.success());
     let seen = String::from_utf8(seen.stdout).unwrap();
     assert!(!seen.contains("the tablet is gone"), "{seen}");
+    let said = shell.denied("Mum", &["remove", "device", "tablet of Mia"]);
+    assert!(said.contains("no device"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--guardian", "Dad"]);
+    assert!(said.contains("guardian of this family already"), "{said}");
     let family = shell.json("Mum", &["family"]);
     let members = family["members"].as_array().unwrap();
     let mia = members.iter().find(|it| it["name"] == "Mia").unwrap();
