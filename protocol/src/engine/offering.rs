@@ -9,7 +9,7 @@ use super::pairing::{Offer, Offering, PairingState, meeting_over, wrong_code};
 use super::session::Request;
 use super::state::Cx;
 use crate::conversation::check_key_package;
-use crate::identity::{AddedDevice, AddedMember, Decision, Role};
+use crate::identity::{AddedDevice, AddedMember, Decision, LogError, Role};
 use crate::ids::{MemberId, RendezvousId};
 use crate::limits;
 use crate::pairing::{
@@ -33,6 +33,10 @@ impl Engine {
         check_name(name)?;
         let log = self.log.as_ref().ok_or(CommandError::NoFamily)?;
         self.identity_key().ok_or(CommandError::NotGuardian)?;
+        if let Some(freeze) = log.is_frozen(self.today(cx.now)) {
+            let until = freeze.until;
+            return Err(LogError::Frozen { until }.into());
+        }
         if !self.session.is_attached() {
             return Err(CommandError::Offline);
         }
