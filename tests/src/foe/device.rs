@@ -175,11 +175,17 @@ impl Device {
     }
 
     /// Whether what a device of another family says may be shown in a contact conversation, by
-    /// all that this one has stored.
+    /// all that this one has stored; `guardian_days`: when guardians of a house last were there
+    /// to sign a head.
     ///
     /// # Errors
     /// Why not.
-    pub fn may_show(&self, sender: DeviceId, now: Day) -> Result<(), String> {
+    pub fn may_show(
+        &self,
+        sender: DeviceId,
+        now: Day,
+        guardian_days: &BTreeMap<&'static str, Day>,
+    ) -> Result<(), String> {
         let (today, heard) = self.clock(now);
         let Some(own) = self.log() else {
             return Err("it is in no family".into());
@@ -212,6 +218,9 @@ impl Device {
             let lease = log.settings().lease_days;
             // A day of grace: clocks of devices need not agree.
             let told = heard.newest(&log.family()).map_or(0, |told| told.0);
+            // Nobody can have told it what no guardian was there to sign.
+            let signed = guardian_days.get(log.family_name());
+            let told = signed.map_or(told, |signed| told.min(signed.0));
             if today.0 > told + lease {
                 let name = log.family_name();
                 let Day(today) = today;
@@ -293,6 +302,16 @@ impl Device {
             .iter()
             .filter(|(key, _)| key.class == RecordClass::History);
         view::messages(history.map(|(key, value)| (key.name.clone(), value.clone())))
+    }
+
+    /// Whether a grown-up who decides holds it.
+    #[must_use]
+    pub fn is_guardian(&self) -> bool {
+        let certificate = self
+            .engine
+            .family_log()
+            .and_then(|log| log.certificate(&self.engine.device()));
+        certificate.is_some_and(|it| it.role == Role::Guardian)
     }
 
     /// Takes its engine up again from what is persisted.
