@@ -39,11 +39,23 @@ pub enum Fault {
     ServerName,
     /// Deliveries are counted without holes.
     DeliveryNumber,
+    /// Children of two families are together under a pass alone.
+    Pass,
+    /// A pass that was revoked holds no more.
+    Revocation,
+    /// What contacts say waits when no guardian was heard for too long.
+    Lease,
+    /// A head of a log is signed by a guardian.
+    HeadSigner,
+    /// A log that others tell ends with an entry that is shown.
+    HiddenTail,
+    /// A change that was made on a day that has not come waits.
+    Early,
 }
 
 impl Fault {
     /// Every check that can be left out.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::ContentSignature,
         Self::ContentSender,
         Self::ContentConversation,
@@ -61,6 +73,12 @@ impl Fault {
         Self::EarlyDrop,
         Self::ServerName,
         Self::DeliveryNumber,
+        Self::Pass,
+        Self::Revocation,
+        Self::Lease,
+        Self::HeadSigner,
+        Self::HiddenTail,
+        Self::Early,
     ];
 }
 

@@ -387,7 +387,7 @@ impl Engine {
     }
 
     /// Forgets contents that gaps hold back.
-    fn drop_held(
+    pub(super) fn drop_held(
         &mut self,
         which: impl Fn(&(ConversationId, DeviceId, u64)) -> bool,
         cx: &mut Cx<'_>,

@@ -392,6 +392,12 @@ impl Engine {
     /// This device was removed: nothing goes there any more.
     fn left(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
         self.discard_sends(id, |_| true, cx);
+        self.drop_held(|(of, _, _)| *of == id, cx);
+        if let Some(room) = self.rooms.get_mut(&id) {
+            for peer in room.peers.values_mut() {
+                peer.gap_since_ms = 0;
+            }
+        }
         self.fail_all(
             id,
             "this device is not in that conversation any more",

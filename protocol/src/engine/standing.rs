@@ -136,6 +136,10 @@ impl Engine {
         body: &Body,
         now: Timestamp,
     ) -> bool {
+        // Who is out neither says nor hears anything, not even what gaps held back.
+        if !room.conversation.is_active() {
+            return false;
+        }
         match (room.kind, body) {
             (ConversationKind::Link, Body::Control(_)) => holder.role == Role::Guardian,
             (ConversationKind::Link, _) => false,

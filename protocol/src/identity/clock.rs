@@ -50,6 +50,10 @@ pub struct Clock {
     corrections: Vec<[u8; 32]>,
 }
 
+/// Days that the own clock is believed to have counted right since a head: as long as a relay
+/// keeps the mailbox of a device that stays away.
+const COUNTED_DAYS_MAX: u32 = 90;
+
 impl Clock {
     /// A clock that has heard nothing. An own clock before `build`, the day this program was
     /// built, is known to be wrong.
@@ -106,6 +110,13 @@ impl Clock {
             };
         }
         if self.now.is_some_and(|now| head.day() <= now) {
+            return Heard::Old;
+        }
+        // A relay that kept heads back must not turn time back with them, and so renew a lease
+        // that is over. Only days that nobody can have been away for are a wrong own clock.
+        let counted = own.0.saturating_sub(self.anchor.0);
+        let past = self.now.is_some() && head.day() <= self.today(own);
+        if past && counted <= COUNTED_DAYS_MAX {
             return Heard::Old;
         }
         self.set(head.day(), own);
@@ -306,6 +317,18 @@ mod tests {
         assert_eq!(clock.hear(&foreign, Day(604)), Heard::Foreign);
         let foreign = head(&family(2), 604, true, &key(2));
         assert_eq!(clock.hear(&foreign, Day(604)), Heard::Foreign);
+    }
+
+    #[test]
+    fn heads_that_were_kept_back_turn_no_time_back() {
+        let mut clock = clock();
+        clock.hear(&heard(600), Day(600));
+        // Twelve days without a head; then the oldest of those that were kept back.
+        assert_eq!(clock.hear(&heard(601), Day(612)), Heard::Old);
+        assert_eq!(clock.today(Day(612)), Day(612));
+        assert_eq!(clock.hear(&heard(612), Day(612)), Heard::Old);
+        assert_eq!(clock.hear(&heard(613), Day(612)), Heard::Moved(Day(613)));
+        assert_eq!(clock.today(Day(612)), Day(613));
     }
 
     #[test]

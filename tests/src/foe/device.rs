@@ -9,8 +9,8 @@ use kinline_protocol::conversation::{
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
 use kinline_protocol::engine::{Engine, view};
-use kinline_protocol::identity::{FamilyLog, PassEntry, Role, read_clock_record};
-use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, FamilyId};
+use kinline_protocol::identity::{FamilyLog, Lease, PassEntry, Role, read_clock_record};
+use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
 use kinline_protocol::limits;
 use kinline_protocol::wire;
 use openmls_libcrux_crypto::CryptoProvider;
@@ -158,22 +158,35 @@ impl Device {
         logs.filter(|log| Some(log.family()) != own).collect()
     }
 
-    /// The newest day that a guardian of a family told it.
+    /// What day it is by its own clock and what it heard, and the newest days that guardians of
+    /// families told it.
     #[must_use]
-    pub fn told_day(&self, family: FamilyId) -> Option<Day> {
-        let (_, record) = self.state(b"clock").pop()?;
-        let record = wire::ClockRecord::decode(record.as_slice()).ok()?;
-        let own = self.log()?.family();
-        let (_, lease) = read_clock_record(&record, own, limits::BUILD_DAY);
-        lease.newest(&family)
+    pub fn clock(&self, own: Day) -> (Day, Lease) {
+        let stored = self.state(b"clock").pop();
+        let record = stored.and_then(|(_, it)| wire::ClockRecord::decode(it.as_slice()).ok());
+        let family = self.log().map(|log| log.family());
+        match record.zip(family) {
+            Some((record, family)) => {
+                let (clock, lease) = read_clock_record(&record, family, limits::BUILD_DAY);
+                (clock.today(own), lease)
+            }
+            None => (own, Lease::default()),
+        }
     }
 
     /// Whether what a device of another family says may be shown in a contact conversation, by
-    /// all that this one has stored.
+    /// all that this one has stored; `guardian_days`: when guardians of a house last were there
+    /// to sign a head.
     ///
     /// # Errors
     /// Why not.
-    pub fn may_show(&self, sender: DeviceId, today: Day) -> Result<(), String> {
+    pub fn may_show(
+        &self,
+        sender: DeviceId,
+        now: Day,
+        guardian_days: &BTreeMap<&'static str, Day>,
+    ) -> Result<(), String> {
+        let (today, heard) = self.clock(now);
         let Some(own) = self.log() else {
             return Err("it is in no family".into());
         };
@@ -204,8 +217,11 @@ impl Device {
         for log in [&own, newest] {
             let lease = log.settings().lease_days;
             // A day of grace: clocks of devices need not agree.
-            let told = self.told_day(log.family()).map_or(0, |told| told.0);
-            if today.0 > told + lease + 1 {
+            let told = heard.newest(&log.family()).map_or(0, |told| told.0);
+            // Nobody can have told it what no guardian was there to sign.
+            let signed = guardian_days.get(log.family_name());
+            let told = signed.map_or(told, |signed| told.min(signed.0));
+            if today.0 > told + lease {
                 let name = log.family_name();
                 let Day(today) = today;
                 return Err(format!(
@@ -233,7 +249,15 @@ impl Device {
         if holds {
             Ok(())
         } else {
-            Err("no pass holds".into())
+            let known = |log: &FamilyLog| {
+                let passes = log.passes().iter();
+                let revoked = passes
+                    .map(|(id, entry)| (*id, entry.revoked))
+                    .collect::<Vec<_>>();
+                (log.len(), revoked)
+            };
+            let (own, others) = (known(&own), others.iter().map(known).collect::<Vec<_>>());
+            Err(format!("no pass holds on {today:?}: {own:?}, {others:?}"))
         }
     }
 
@@ -278,6 +302,16 @@ impl Device {
             .iter()
             .filter(|(key, _)| key.class == RecordClass::History);
         view::messages(history.map(|(key, value)| (key.name.clone(), value.clone())))
+    }
+
+    /// Whether a grown-up who decides holds it.
+    #[must_use]
+    pub fn is_guardian(&self) -> bool {
+        let certificate = self
+            .engine
+            .family_log()
+            .and_then(|log| log.certificate(&self.engine.device()));
+        certificate.is_some_and(|it| it.role == Role::Guardian)
     }
 
     /// Takes its engine up again from what is persisted.

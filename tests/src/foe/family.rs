@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use kinline_protocol::blob::{owner_hash, read_hash};
 use kinline_protocol::content::Body;
 use kinline_protocol::conversation::ConversationKind;
-use kinline_protocol::day::Timestamp;
+use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::io::{
     Command, Event, FetchOutcome, Input, MemberRole, Output, UploadOutcome, UploadSource,
 };
@@ -46,6 +46,8 @@ pub struct Life {
     pub oracle: Oracle,
     /// The clock of all devices.
     pub now: Timestamp,
+    /// The newest day on which a guardian of a house was there to sign a head.
+    pub guardian_days: BTreeMap<&'static str, Day>,
     /// Passes that two families agreed on and did not revoke.
     pub passes: Vec<PassId>,
     /// Events are printed (`KINLINE_FOE_TRACE`).
@@ -68,6 +70,7 @@ impl Life {
             liar: Liar::new(seed, manners),
             oracle: Oracle::default(),
             now: Timestamp(1_800_000_000_000),
+            guardian_days: BTreeMap::new(),
             passes: vec![],
             trace: std::env::var("KINLINE_FOE_TRACE").is_ok(),
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x5eed),
@@ -178,6 +181,10 @@ impl Life {
         let device = self.device(name);
         device.line = Some(line);
         device.greeted = false;
+        let (house, guardian) = (device.house, device.is_guardian());
+        if guardian {
+            self.guardian_days.insert(house, self.now.day());
+        }
         self.pump();
     }
 
@@ -283,6 +290,11 @@ impl Life {
         self.now = self.now.plus_ms(ms);
         self.liar.honest.day = self.now.day().0;
         let now = self.now;
+        for device in self.devices.values() {
+            if device.line.is_some() && device.is_guardian() {
+                self.guardian_days.insert(device.house, now.day());
+            }
+        }
         for device in self.devices.values_mut().filter(|device| !device.retired) {
             if device.engine.deadline().is_some_and(|at| at <= now) {
                 device.inputs.push_back(Input::Tick);
@@ -376,8 +388,11 @@ impl Life {
         let id = device.engine.device();
         for (sender, why) in forbidden {
             // What came with the message may have come before it.
-            if self.devices[name].may_show(sender, self.now.day()).is_err() {
-                self.oracle.may_not_show(id, &why);
+            if let Err(still) =
+                self.devices[name].may_show(sender, self.now.day(), &self.guardian_days)
+            {
+                self.oracle
+                    .may_not_show(id, &format!("{why}; and then {still}"));
             }
         }
         for event in &output.events {
@@ -444,7 +459,7 @@ impl Life {
                 .iter()
                 .any(|it| it.id == *conversation && it.kind == ConversationKind::Contact);
             if let Some(sender) = self.oracle.author(*content).filter(|_| contact)
-                && let Err(why) = device.may_show(sender, self.now.day())
+                && let Err(why) = device.may_show(sender, self.now.day(), &self.guardian_days)
             {
                 forbidden.push((sender, why));
             }
@@ -475,6 +490,10 @@ impl Life {
         if let Event::Joined { conversation, .. } | Event::Epoch { conversation, .. } = event
             && let Some(look) = device.look(*conversation)
         {
+            if look.context.day > self.now.day().plus(2) {
+                let what = format!("{name} follows a change of a day that has not come");
+                self.oracle.faults.push(what);
+            }
             self.oracle.looked(id, *conversation, &look);
         }
     }

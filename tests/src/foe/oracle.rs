@@ -268,7 +268,7 @@ impl Oracle {
             } => {
                 let may = self.removals.contains(&(*conversation, *device))
                     || self.expelled.contains(device)
-                    || self.unsettled.contains(conversation);
+                    || (!self.unsettled.is_empty() && self.crosses(*conversation));
                 if !may {
                     let (viewer, device) = (self.name(viewer), self.name(*device));
                     self.fault(format!(
@@ -279,6 +279,11 @@ impl Oracle {
             }
             _ => {}
         }
+    }
+
+    fn crosses(&self, id: ConversationId) -> bool {
+        let context = self.contexts.get(&id);
+        context.is_some_and(|context| context.kind.crosses_families())
     }
 
     fn showed(

@@ -33,6 +33,15 @@ const OTHER_NAMES: Manners = Manners {
 
 /// Tells the story in which this check matters, with the check or without; what the oracle says.
 fn tell(fault: Fault, left_out: bool) -> Vec<String> {
+    if let Fault::Pass
+    | Fault::Revocation
+    | Fault::Lease
+    | Fault::HeadSigner
+    | Fault::HiddenTail
+    | Fault::Early = fault
+    {
+        return super::contacts::tell(fault, left_out);
+    }
     let count = match fault {
         Fault::WelcomeFamily | Fault::WelcomeLeaf => 2,
         _ => 3,
@@ -60,6 +69,12 @@ fn tell(fault: Fault, left_out: bool) -> Vec<String> {
         Fault::EarlyDrop => denied(&mut life, left_out),
         Fault::ServerName => names(&mut life, left_out),
         Fault::DeliveryNumber => count_of_deliveries(&mut life, left_out),
+        Fault::Pass
+        | Fault::Revocation
+        | Fault::Lease
+        | Fault::HeadSigner
+        | Fault::HiddenTail
+        | Fault::Early => {}
     }
     if life.verdict().is_empty() {
         let _left_out = plant(left_out);
