@@ -94,7 +94,7 @@ pub enum Command {
         accept: bool,
     },
     /// Starts to pair this device by the code on a guardian's phone; after
-    /// [`Event::PairingWrongCode`] tries again.
+    /// [`super::io::Event::PairingWrongCode`] tries again.
     JoinByCode {
         /// The text of the QR code, or a short code as it was typed.
         code: String,
@@ -255,7 +255,7 @@ pub enum Command {
         /// What the child says to it; may be empty.
         words: String,
     },
-    /// Sends the family a copy of a picture ([`Event::CopyWanted`]).
+    /// Sends the family a copy of a picture ([`super::io::Event::CopyWanted`]).
     SendCopy {
         /// Of which content.
         original: ContentId,

@@ -194,7 +194,7 @@ pub enum Event {
         new: ConversationId,
     },
     /// The family gets a copy of this photo or voice message: fetch it, encrypt it anew, and
-    /// say [`Command::SendCopy`].
+    /// say [`super::io::Command::SendCopy`].
     CopyWanted {
         /// Where it was said.
         conversation: ConversationId,
