@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::find;
 use super::message::harmless;
 use crate::connection::{client_config, connect};
-use crate::device::{Book, Device, create, open, sentence};
+use crate::device::{Book, Device, copy_pictures, create, open, sentence};
 use crate::shell::{DeviceError, ShellOptions, Status};
 use crate::store::{Argon2Cost, Passphrase, Store, StoreOptions};
 
@@ -101,12 +101,24 @@ impl Session {
         }
     }
 
+    /// What the family is to get copies of goes out too.
+    async fn copied(&self, device: &Device) -> Result<Settled, Failure> {
+        if copy_pictures(device).await? == 0 {
+            return Ok(Settled::Yes);
+        }
+        match device.settled(self.patience).await {
+            Ok(()) => Ok(Settled::Yes),
+            Err(error @ DeviceError::TimedOut { .. }) => Ok(Settled::NotNow(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn try_settle(&self, device: &Device) -> Result<Settled, Failure> {
         let done = device
             .status_until("everything being delivered", self.patience, judge)
             .await;
         match done {
-            Ok(Ok(())) => Ok(Settled::Yes),
+            Ok(Ok(())) => self.copied(device).await,
             Ok(Err(end)) if end.is_final => Err(Failure::new(end.sentence)),
             Ok(Err(end)) => Ok(Settled::NotNow(end.sentence)),
             Err(error @ DeviceError::TimedOut { .. }) => Ok(Settled::NotNow(error.to_string())),

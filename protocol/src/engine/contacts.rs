@@ -15,6 +15,7 @@ use super::records;
 use super::state::Cx;
 use crate::content::{ContactSetup, Control, LogNews, PassOffer, PassStage};
 use crate::conversation::{ConversationKind, Parties, Person};
+use crate::day::Day;
 use crate::identity::{
     ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms, Role, SignedHead,
     Supervision,
@@ -54,7 +55,8 @@ impl Engine {
                 },
             ],
             kinds: wish.kinds,
-            first_day: today,
+            // The other family may not be in this day yet.
+            first_day: Day(today.0.saturating_sub(1)),
             last_day: today.plus(wish.days),
         })?;
         let child = |log: Option<&FamilyLog>, child: &MemberId| {

@@ -67,7 +67,7 @@ impl Engine {
                 return self.set_up(content.sender, setup, cx);
             }
             (Control::Copy(copy), ConversationKind::Family) => {
-                if !self.copy_arrived(copy, cx) {
+                if !self.copy_arrived(id, copy, cx) {
                     return;
                 }
             }

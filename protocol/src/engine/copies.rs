@@ -15,6 +15,7 @@ use crate::day::Day;
 use crate::identity::{Role, Supervision};
 use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
 use crate::wire;
+use prost::Message as _;
 
 /// The blob that goes up with a content: its own, or that of the picture that it copies.
 pub(super) fn pointer_of(body: &Body) -> Option<Pointer> {
@@ -149,8 +150,14 @@ impl Engine {
         Ok(())
     }
 
-    /// A copy arrives at home. True when it is the first of that picture.
-    pub(super) fn copy_arrived(&mut self, copy: &Copied, cx: &mut Cx<'_>) -> bool {
+    /// A copy arrives at home: the first of a picture goes into a guardian's history, where
+    /// it is shown and fetched like any other. True for that first one.
+    pub(super) fn copy_arrived(
+        &mut self,
+        home: ConversationId,
+        copy: &Copied,
+        cx: &mut Cx<'_>,
+    ) -> bool {
         let known = self
             .copies
             .get(&copy.original)
@@ -159,9 +166,23 @@ impl Engine {
             conversation: copy.conversation.to_bytes(),
             done: true,
         };
-        if !known {
-            self.save_copy(copy.original, record, cx);
+        if known {
+            return false;
         }
-        !known
+        self.save_copy(copy.original, record, cx);
+        let unseen = !self.index.contains_key(&copy.original);
+        if self.guardian_of(self.device()).is_some()
+            && unseen
+            && let Ok(content) = Content::decode(&copy.content)
+            && content.id == copy.original
+        {
+            let said = wire::SignedContent {
+                content: copy.content.clone(),
+                signature: bytes::Bytes::new(),
+            };
+            let said = said.encode_to_vec();
+            self.remember(home, &content, copy.sender_member, &said, false, cx);
+        }
+        true
     }
 }

@@ -117,7 +117,7 @@ impl Engine {
                 .is_some_and(|entry| entry.sender_member.as_ref() == member.as_bytes())
     }
 
-    fn remember(
+    pub(super) fn remember(
         &mut self,
         id: ConversationId,
         content: &Content,
