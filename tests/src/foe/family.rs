@@ -1,6 +1,6 @@
 //! A family of engines in one thread, without sockets, files or clocks, against the enemy.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kinline_protocol::blob::{owner_hash, read_hash};
 use kinline_protocol::content::Body;
@@ -46,6 +46,8 @@ pub struct Life {
     pub oracle: Oracle,
     /// The clock of all devices.
     pub now: Timestamp,
+    /// Contents for contacts whose author knew that no pass holds; a new one may come.
+    pub unsayable: BTreeSet<ContentId>,
     /// The newest day on which a guardian of a house was there to sign a head.
     pub guardian_days: BTreeMap<&'static str, Day>,
     /// Passes that two families agreed on and did not revoke.
@@ -70,6 +72,7 @@ impl Life {
             liar: Liar::new(seed, manners),
             oracle: Oracle::default(),
             now: Timestamp(1_800_000_000_000),
+            unsayable: BTreeSet::new(),
             guardian_days: BTreeMap::new(),
             passes: vec![],
             trace: std::env::var("KINLINE_FOE_TRACE").is_ok(),
@@ -252,6 +255,10 @@ impl Life {
             .flat_map(|member| member.devices.iter().copied())
             .filter(|to| *to != device)
             .collect();
+        let contact = all
+            .iter()
+            .any(|it| it.id == id && it.kind == ConversationKind::Contact);
+        let unsayable = contact && to.iter().any(|to| self.has_no_pass(name, *to));
         let send = Command::Send {
             conversation: id,
             body: body.clone(),
@@ -271,6 +278,9 @@ impl Life {
             _ => None,
         })?;
         self.carry_out(name, output);
+        if unsayable {
+            self.unsayable.insert(content);
+        }
         let number = self.devices[name].number_of(id, content);
         self.oracle.wrote(device, id, content, body, to, number);
         self.pump();
@@ -439,8 +449,15 @@ impl Life {
         }
     }
 
+    /// Whether a device knows of no pass that holds with another.
+    fn has_no_pass(&self, name: Name, other: DeviceId) -> bool {
+        let may = self.devices[name].may_show(other, self.now.day(), &self.guardian_days);
+        may.is_err_and(|why| why.starts_with("no pass"))
+    }
+
     /// Messages from contacts that may not be shown by what a device knew before; whose, and why.
-    fn forbidden(&self, name: Name, events: &[Event]) -> Vec<(DeviceId, String)> {
+    fn forbidden(&mut self, name: Name, events: &[Event]) -> Vec<(DeviceId, String)> {
+        let mut unsaid = Vec::new();
         let device = &self.devices[name];
         let mut forbidden = Vec::new();
         for event in events {
@@ -458,11 +475,23 @@ impl Life {
                 .conversations()
                 .iter()
                 .any(|it| it.id == *conversation && it.kind == ConversationKind::Contact);
-            if let Some(sender) = self.oracle.author(*content).filter(|_| contact)
+            let author = self.oracle.author(*content);
+            let of = |id| self.devices.iter().find(|(_, it)| it.engine.device() == id);
+            if self.unsayable.contains(content)
+                && let Some((author, _)) = author.and_then(of)
+                && self.has_no_pass(author, device.engine.device())
+            {
+                unsaid.push(format!("{author} knew that no pass holds"));
+            }
+            if let Some(sender) = author.filter(|_| contact)
                 && let Err(why) = device.may_show(sender, self.now.day(), &self.guardian_days)
             {
                 forbidden.push((sender, why));
             }
+        }
+        let viewer = device.engine.device();
+        for why in unsaid {
+            self.oracle.may_not_show(viewer, &why);
         }
         forbidden
     }

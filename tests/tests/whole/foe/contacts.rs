@@ -55,6 +55,8 @@ fn without_guardians(life: &mut Life, fault: Fault, left_out: Option<Fault>) {
         life.disconnect(name);
     }
     life.text("leo", room, "for later").unwrap();
+    // It is had and not shown.
+    life.oracle.unsettle(room);
     life.settle();
     for _ in 0..DAYS {
         life.pass(DAY_MS);

@@ -1,6 +1,7 @@
 //! Against the enemy's relay.
 
 mod accomplice;
+mod confusion;
 mod contacts;
 mod lives;
 mod planted;
