@@ -2,6 +2,7 @@
 //! family's log, and what happens when logs say more.
 
 use super::device::Engine;
+use super::errors::CommandError;
 use super::io::Event;
 use super::records;
 use super::state::Cx;
@@ -17,6 +18,15 @@ impl Engine {
         match &self.log {
             Some(own) if own.family() == *family => Some(own),
             _ => self.friends.get(family),
+        }
+    }
+
+    /// Why this device is nobody's.
+    pub(super) fn no_family(&self) -> CommandError {
+        if self.log.is_some() {
+            CommandError::OutOfFamily
+        } else {
+            CommandError::NoFamily
         }
     }
 

@@ -35,6 +35,9 @@ pub enum CommandError {
     /// This device belongs to no family yet.
     #[error("this device belongs to no family yet")]
     NoFamily,
+    /// This device was taken out of its family.
+    #[error("this device does not belong to its family any more")]
+    OutOfFamily,
     /// Only guardians may.
     #[error("only a guardian's device may do that")]
     NotGuardian,

@@ -34,7 +34,7 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         body.check()?;
-        let member = self.member().ok_or(CommandError::NoFamily)?;
+        let member = self.member().ok_or_else(|| self.no_family())?;
         if self.outbox.len() >= OUTBOX_MAX {
             return Err(CommandError::OutboxFull(self.outbox.len()));
         }
