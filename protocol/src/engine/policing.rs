@@ -343,9 +343,9 @@ impl Engine {
         let mut rests: BTreeMap<(ConversationId, DeviceId), bool> = BTreeMap::new();
         for resting in self.policing.resting.values() {
             let key = (resting.conversation, resting.sender);
-            if !rests.contains_key(&key) {
-                rests.insert(key, self.rests(key.0, key.1, cx.now));
-            }
+            rests
+                .entry(key)
+                .or_insert_with(|| self.rests(key.0, key.1, cx.now));
         }
         let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.policing.resting)
