@@ -125,12 +125,6 @@ impl Oracle {
         self.unsettled.insert(conversation);
     }
 
-    /// Whether anything that two families agreed on has ended or rested.
-    #[must_use]
-    pub fn is_disturbed(&self) -> bool {
-        !self.unsettled.is_empty()
-    }
-
     /// Who wrote a content.
     #[must_use]
     pub fn author(&self, content: ContentId) -> Option<DeviceId> {
