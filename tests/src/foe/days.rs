@@ -282,7 +282,11 @@ impl Life {
             for conversation in self.devices[name].engine.conversations() {
                 let id = conversation.id;
                 // Nobody writes among guardians of two families.
-                if !self.oracle.is_reader(id, device) || conversation.kind == ConversationKind::Link
+                // Who started over while alone in a room has nobody to bring it back.
+                let alone = conversation.members.iter().all(|it| it.devices == [device]);
+                if !self.oracle.is_reader(id, device)
+                    || conversation.kind == ConversationKind::Link
+                    || alone
                 {
                     continue;
                 }
@@ -332,9 +336,10 @@ impl Life {
         for (name, device) in self.devices.iter().filter(|(_, device)| !device.retired) {
             // Where the past was destroyed a change may wait for ever.
             let conversations = device.engine.conversations();
-            let sound = conversations
-                .iter()
-                .all(|it| !self.oracle.forked.contains(&it.id));
+            let sound = conversations.iter().all(|it| {
+                let devices: usize = it.members.iter().map(|it| it.devices.len()).sum();
+                devices > 1 && !self.oracle.forked.contains(&it.id)
+            });
             if sound && device.engine.member().is_some() && !device.engine.is_settled() {
                 self.oracle.faults.push(format!("{name} never settles"));
             }

@@ -220,6 +220,13 @@ impl Oracle {
                 let heard = self.heard.entry((viewer, *conversation, *device));
                 heard.or_default().gaps.push((*from, *through));
             }
+            Event::DeviceAdded {
+                conversation,
+                device,
+                ..
+            } => {
+                self.told.remove(&(viewer, *conversation, *device));
+            }
             Event::CameBack {
                 conversation,
                 device,
@@ -268,7 +275,7 @@ impl Oracle {
             } => {
                 let may = self.removals.contains(&(*conversation, *device))
                     || self.expelled.contains(device)
-                    || (!self.unsettled.is_empty() && self.crosses(*conversation));
+                    || self.is_unsettled(*conversation);
                 if !may {
                     let (viewer, device) = (self.name(viewer), self.name(*device));
                     self.fault(format!(
@@ -281,9 +288,12 @@ impl Oracle {
         }
     }
 
-    fn crosses(&self, id: ConversationId) -> bool {
+    /// Whether what two families agreed on has ended once, or rests: a policy or a lease of one
+    /// holds for what they form later too. What must not be shown is judged all the same.
+    fn is_unsettled(&self, id: ConversationId) -> bool {
         let context = self.contexts.get(&id);
-        context.is_some_and(|context| context.kind.crosses_families())
+        let crosses = context.is_some_and(|context| context.kind.crosses_families());
+        self.unsettled.contains(&id) || (crosses && !self.unsettled.is_empty())
     }
 
     fn showed(
@@ -368,7 +378,7 @@ impl Oracle {
         // What a pass or a lease keeps back is had, and not shown.
         let out = self.expelled.contains(&writer)
             || self.expelled.contains(&device)
-            || self.unsettled.contains(&written.conversation);
+            || self.is_unsettled(written.conversation);
         if !out && !self.has(device, content) && !self.does_without(device, written) {
             let (writer, device) = (self.name(writer), self.name(device));
             let number = written.number();
@@ -475,9 +485,11 @@ impl Oracle {
             && !self.expelled.contains(&device)
             && self.joined.contains(&(device, id))
             && !self.removals.contains(&(id, device))
+            // Of a past that was destroyed a device may know nothing that the others do, and
+            // nobody is left who could bring it back.
             && !self.forked.contains(&id)
             && !self.spoilt.contains(&id)
-            && !self.unsettled.contains(&id)
+            && !self.is_unsettled(id)
     }
 
     /// After all is quiet: everyone who came in is in the same epoch with the same leaves.
@@ -509,7 +521,7 @@ impl Oracle {
     pub fn nothing_is_missing(&mut self) {
         let mut wrong = Vec::new();
         for (content, written) in &self.written {
-            if self.unsettled.contains(&written.conversation)
+            if self.is_unsettled(written.conversation)
                 || !self.waits_for(written.conversation, written.by)
             {
                 continue;
