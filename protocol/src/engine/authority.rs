@@ -41,22 +41,12 @@ impl Engine {
         id: ConversationId,
         device: DeviceId,
     ) -> Option<Certificate> {
-        let parties = self.rooms.get(&id)?.conversation.parties();
-        let certificate = parties.certificate(&device)?;
-        let newer = self
-            .latest(&certificate.family)
-            .filter(|latest| latest.len() > self.entries_seen(id, &certificate.family));
-        match newer {
-            Some(latest) => latest.certificate(&device),
-            None => Some(certificate),
+        let room = self.rooms.get(&id)?;
+        // Its commits take out whoever the family puts out.
+        if room.kind == ConversationKind::Family {
+            return room.conversation.parties().certificate(&device);
         }
-    }
-
-    fn entries_seen(&self, id: ConversationId, family: &FamilyId) -> u64 {
-        self.rooms
-            .get(&id)
-            .and_then(|room| room.conversation.parties().log(family))
-            .map_or(0, FamilyLog::len)
+        self.newest_parties(room).certificate(&device)
     }
 
     pub(super) fn member_in(&self, id: ConversationId, device: DeviceId) -> Option<MemberId> {

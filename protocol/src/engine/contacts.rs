@@ -22,6 +22,7 @@ use crate::identity::{
 };
 use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::labels;
+use crate::limits;
 use crate::primitives::hash;
 use crate::wire;
 
@@ -57,7 +58,7 @@ impl Engine {
             kinds: wish.kinds,
             // The other family may not be in this day yet.
             first_day: Day(today.0.saturating_sub(1)),
-            last_day: today.plus(wish.days),
+            last_day: today.plus(wish.days.min(limits::PASS_DAYS_MAX - 1)),
         })?;
         let child = |log: Option<&FamilyLog>, child: &MemberId| {
             log.and_then(|log| log.members().get(child))

@@ -312,7 +312,11 @@ impl Engine {
                 by,
             });
         }
-        let guardian_gone = removed
+        let guardian_gone = before.is_some_and(|before| {
+            before
+                .certificates()
+                .any(|it| it.role == Role::Guardian && log.certificate(&it.device).is_none())
+        }) || removed
             .iter()
             .any(|removal| removal.person.role == Role::Guardian);
         self.forget_strangers(&log, cx);

@@ -51,7 +51,9 @@ impl Engine {
                     cx.erase(records::state(records::KEY_PACKAGE, &[&key_package]));
                     self.replace_key_package(&used, cx);
                 }
-                self.forget_pairing_key_packages(cx);
+                if self.family_conversation() == Some(id) {
+                    self.forget_pairing_key_packages(cx);
+                }
                 self.greet(id, cx);
             }
             Err(error) => {
@@ -124,6 +126,7 @@ impl Engine {
                 if !log.contains_head(own.head()) {
                     return Err(WelcomeError::Fork);
                 }
+                self.check_way_back(&conversation, &parties)?;
             } else {
                 match self.family_conversation() {
                     None => self.check_family(log)?,
@@ -191,6 +194,28 @@ impl Engine {
         } else {
             Err(WelcomeError::Family)
         }
+    }
+
+    /// The way back leads to those who were there, or have gone since by the family's log:
+    /// whoever was asked could form another conversation under the same id.
+    fn check_way_back(
+        &self,
+        conversation: &Conversation,
+        parties: &Parties,
+    ) -> Result<(), WelcomeError> {
+        let Some(before) = self.rooms.get(&conversation.id()) else {
+            return Ok(());
+        };
+        let there = conversation.devices();
+        let missing = before
+            .conversation
+            .devices()
+            .into_iter()
+            .any(|device| parties.certificate(&device).is_some() && !there.contains(&device));
+        if missing || conversation.epoch() <= before.conversation.epoch() {
+            return Err(WelcomeError::Fork);
+        }
+        Ok(())
     }
 
     /// Nobody comes into a conversation with people whom its family does not know, or knows

@@ -299,7 +299,11 @@ impl Engine {
                     continue;
                 };
                 for number in note.number..=note.number.saturating_add(NUMBERS_AHEAD) {
-                    for scope in [id, super::packages::NO_CONVERSATION] {
+                    // The first address of a conversation came in a key package. The numbers
+                    // after it may be of key packages for others, which must stay good.
+                    let package =
+                        (number == note.number).then_some(super::packages::NO_CONVERSATION);
+                    for scope in [Some(id), package].into_iter().flatten() {
                         let secret = revocation_secret(&seed, scope.as_bytes(), number);
                         cuts.push((mailbox, secret, note.last_day));
                     }

@@ -200,32 +200,42 @@ impl Engine {
     /// The logs of a conversation's families with everything that this device knows more, and
     /// no more of it shown than these families have to do with each other.
     pub(super) fn newest_parties(&self, room: &Room) -> Parties {
-        let mut newest = room.conversation.parties().clone();
-        let mut families: Vec<_> = newest.logs().map(FamilyLog::family).collect();
+        let seen = room.conversation.parties();
+        let mut families: Vec<_> = seen.logs().map(FamilyLog::family).collect();
         // Ours first: what another family claims must not keep our decisions out.
         families.sort_by_key(|family| !self.is_own(family));
+        let mut newest = Parties::default();
         for family in families {
-            let (Some(latest), Some(seen)) = (self.latest(&family), newest.log(&family)) else {
+            let Some(log) = seen.log(&family).map(|seen| self.newest_log(room, seen)) else {
                 continue;
             };
-            if latest.head() == seen.head() && room.kind != ConversationKind::Contact {
-                continue;
-            }
-            let entries = if room.kind.crosses_families() {
-                latest.extract(&shown_to(latest, &newest))
-            } else {
-                latest.entries()
-            };
-            let Ok(merged) = seen.merged(&entries) else {
-                continue;
-            };
-            let others = newest.logs().filter(|log| log.family() != family).cloned();
-            let together: Parties = others.chain([merged]).collect();
+            let together: Parties = newest.logs().cloned().chain([log]).collect();
+            // Who claims what belongs to others has nobody certified here.
             if together.is_sound() {
                 newest = together;
             }
         }
         newest
+    }
+
+    /// A conversation's log with what this device knows more. Where the two are different
+    /// pasts, the one that this device knows from elsewhere counts.
+    fn newest_log(&self, room: &Room, seen: &FamilyLog) -> FamilyLog {
+        let Some(latest) = self.latest(&seen.family()) else {
+            return seen.clone();
+        };
+        let crosses = room.kind.crosses_families();
+        if latest.head() == seen.head() && !crosses {
+            return seen.clone();
+        }
+        let entries = if crosses {
+            latest.extract(&shown_to(latest, room.conversation.parties()))
+        } else {
+            latest.entries()
+        };
+        seen.merged(&entries)
+            .or_else(|_| FamilyLog::from_entries(&entries))
+            .unwrap_or_else(|_| latest.clone())
     }
 
     /// Leaves a conversation: says so in its context, and whoever is in it takes this member's

@@ -303,9 +303,15 @@ impl Engine {
         if room.winner(asked.epoch, &chain) == Winner::Them {
             // It is we who were shown the wrong past.
             if room.suspicion.is_none() {
-                cx.event(Event::Forked { conversation: id });
                 self.suspect(id, cx);
-                self.ask_back(id, cx);
+                let began = self
+                    .rooms
+                    .get(&id)
+                    .is_some_and(|room| room.suspicion.is_some());
+                if began {
+                    cx.event(Event::Forked { conversation: id });
+                    self.ask_back(id, cx);
+                }
             }
             return;
         }
