@@ -35,10 +35,8 @@ impl Day {
             self.secrets.add(&words);
             person.text(cast.family, &words).await?;
         }
-        for person in [&cast.mother, &cast.father] {
-            person.settled().await?;
-        }
-        Ok(())
+        // What was on its way between the phones is not to be counted with the fifty.
+        self.rest_but_for(&[&cast.mother, &cast.father], 1).await
     }
 
     pub(super) async fn kill(&mut self) -> Result<(), Broken> {
@@ -128,6 +126,12 @@ impl Day {
     /// Waits until nobody has anything left to say and nothing is under way any more, but to
     /// mailboxes that nobody opens again.
     pub(super) async fn rest(&self, people: &[&Person]) -> Result<(), Broken> {
+        self.rest_but_for(people, 0).await
+    }
+
+    /// As [`Self::rest`], while so many mailboxes wait for tablets that are off.
+    async fn rest_but_for(&self, people: &[&Person], waiting: u64) -> Result<(), Broken> {
+        let expected = self.abandoned + waiting;
         let began = Instant::now();
         loop {
             for person in people {
@@ -135,7 +139,7 @@ impl Day {
             }
             let stored = self.relay.mailboxes_with_envelopes()?;
             let quiet = people.iter().all(|person| person.device.status().settled);
-            if quiet && stored.is_none_or(|stored| stored <= self.abandoned) {
+            if quiet && stored.is_none_or(|stored| stored <= expected) {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {

@@ -196,7 +196,7 @@ fn a_report_proves_itself(shell: &Shell) {
     shell_ok(shell, "Mia", &["sync"]);
     assert!(!texts(shell, "Mia").contains(&"are you there?".to_owned()));
     let said = shell.denied("Mia", &["block", "Reed", "Mum"]);
-    assert!(said.contains("own family"), "{said}");
+    assert!(said.contains("own guardians"), "{said}");
     shell_ok(shell, "Mia", &["unblock", ROOM, "Leo"]);
 }
 
