@@ -41,6 +41,8 @@ pub struct Address {
     pub sealing_key: Secret<32>,
     /// Counts this device's addresses.
     pub number: u64,
+    /// Of a key package with which its device wants to come back: into which conversation.
+    pub back_into: Option<ConversationId>,
 }
 
 impl Address {
@@ -50,6 +52,10 @@ impl Address {
             grant: self.grant.as_bytes().to_vec().into(),
             sealing_key: self.sealing_key.expose().to_vec().into(),
             number: self.number,
+            back_into: self
+                .back_into
+                .map(ConversationId::to_bytes)
+                .unwrap_or_default(),
         }
     }
 
@@ -66,6 +72,11 @@ impl Address {
             sealing_key: Secret::from_slice(&address.sealing_key)
                 .ok_or(AddressError::SealingKey)?,
             number: address.number,
+            back_into: if address.back_into.is_empty() {
+                None
+            } else {
+                Some(ConversationId::try_from(&address.back_into)?)
+            },
         })
     }
 }
@@ -114,6 +125,7 @@ impl OwnAddress {
                 grant,
                 sealing_key,
                 number,
+                back_into: None,
             },
         )
     }

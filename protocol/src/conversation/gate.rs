@@ -11,9 +11,10 @@ use super::parties::Parties;
 use super::rights::Person;
 use crate::faults::{Fault, planted};
 use crate::identity::{Certificate, LogError, Role};
-use crate::ids::DeviceId;
+use crate::ids::{ConversationId, DeviceId};
 use crate::primitives::sign::PublicKey;
 use crate::wire;
+use std::collections::BTreeMap;
 
 /// A leaf that a change brings in, or that a committer renewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,10 @@ pub struct Change<'a> {
     pub news: &'a [wire::PartyNews],
     /// The devices in it before the change.
     pub devices: &'a [DeviceId],
+    /// Which conversation it is.
+    pub conversation: ConversationId,
+    /// The numbers of the addresses of those devices.
+    pub numbers: &'a BTreeMap<DeviceId, u64>,
 }
 
 /// Why a change is refused.
@@ -316,12 +321,21 @@ fn judge_adder(
     Err(Refusal::Adder)
 }
 
-/// Whether a device that is in comes in again as a new leaf.
+/// Whether a device that is in comes in again as a new leaf, by its own wish: with a key
+/// package that it made for that, after the address that it has.
 fn comes_back(change: &Change<'_>, device: DeviceId) -> bool {
-    let added = |leaf: &NewLeaf| leaf.device == Some(device);
+    let Some(number) = change.numbers.get(&device) else {
+        return false;
+    };
+    let wishes = |leaf: &NewLeaf| {
+        leaf.device == Some(device)
+            && leaf.address.as_ref().is_some_and(|address| {
+                address.back_into == Some(change.conversation) && address.number > *number
+            })
+    };
     change.removed.contains(&device)
         && change.devices.contains(&device)
-        && change.added.iter().any(added)
+        && change.added.iter().any(wishes)
 }
 
 struct Removed<'a> {

@@ -47,6 +47,11 @@ impl Conversation {
             None => return Err(Refusal::Proposal.into()),
         };
         let devices = self.devices();
+        let numbers = self
+            .leaves()
+            .into_iter()
+            .map(|leaf| (leaf.device, leaf.address.number))
+            .collect();
         let change = Change {
             committer,
             added,
@@ -57,6 +62,8 @@ impl Conversation {
             after: &after,
             news,
             devices: &devices,
+            conversation: self.id(),
+            numbers: &numbers,
         };
         let parties = judge(&change, &self.parties)?;
         Ok(Incoming {

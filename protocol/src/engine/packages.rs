@@ -168,7 +168,9 @@ impl Engine {
         record: wire::KeyPackageRecord,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, CommandError> {
-        let (own, address) = self.draw_address(NO_CONVERSATION, cx);
+        let (own, mut address) = self.draw_address(NO_CONVERSATION, cx);
+        // Nobody brings this device back but by its own wish.
+        address.back_into = ConversationId::try_from(&record.for_conversation).ok();
         let made = make_key_package(&self.crypto, &self.signer, own, &address)?;
         let record = wire::KeyPackageRecord {
             address: Some(made.address.to_wire()),

@@ -28,6 +28,8 @@ const SUSPECT_MS: u64 = 60_000;
 const STRANGE_MAX: u32 = 3;
 /// Whoever is asked to bring a device back has so long; meanwhile it writes nothing there.
 const ANSWER_MS: u64 = 600_000;
+/// Addresses that the newer of two copies of a store will not have drawn.
+const SERIALS_SKIPPED: u64 = 1_000_000;
 /// Times a day that a conversation is suspected: a member who lies gets no further.
 const SUSPICIONS_MAX: u32 = 3;
 
@@ -192,6 +194,8 @@ impl Engine {
         self.mailbox = MailboxId::new(cx.random16());
         self.record.mailbox = self.mailbox.to_bytes();
         self.record.mailbox_open = false;
+        // The other copy has counted on: what this one wishes has to be newer.
+        self.record.address_serial = self.record.address_serial.saturating_add(SERIALS_SKIPPED);
         self.record.admission_code = self.record.invitation.clone();
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();

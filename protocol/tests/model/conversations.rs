@@ -185,6 +185,8 @@ impl Conversations {
             after: &new,
             news,
             devices: &devices,
+            conversation: kinline_protocol::ids::ConversationId::new([1; 16]),
+            numbers: &std::collections::BTreeMap::new(),
         };
         (self.gate)(&change, &before.parties)
     }

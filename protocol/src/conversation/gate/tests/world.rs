@@ -276,6 +276,17 @@ impl Row {
         self
     }
 
+    /// Adds a device with a key package that it made to come back with.
+    pub(super) fn brings_back(mut self, n: u8, into: u8, number: u64) -> Self {
+        let mut leaf = leaf(n);
+        if let Some(address) = &mut leaf.address {
+            address.back_into = Some(ConversationId::new([into; 16]));
+            address.number = number;
+        }
+        self.added.push(leaf);
+        self
+    }
+
     pub(super) fn adds_leaf(mut self, leaf: NewLeaf) -> Self {
         self.added.push(leaf);
         self
@@ -380,6 +391,8 @@ impl Row {
             after: &after,
             news: &news,
             devices: &devices,
+            conversation: ConversationId::new([1; 16]),
+            numbers: &devices.iter().map(|device| (*device, 1)).collect(),
         };
         let known = self.before.clone();
         let judged = judge(&change, &known);
