@@ -130,7 +130,7 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
     let after = judge_context(change, before)?;
     let devices = judge_size(change)?;
     judge_updated(change, &committer)?;
-    judge_left(change, &committer)?;
+    judge_left(change, &committer, before)?;
     let people = after.certificates_of(&devices);
     for leaf in &change.added {
         let certificate = match certified(leaf, &after) {
@@ -271,7 +271,11 @@ fn judge_updated(change: &Change<'_>, committer: &Certificate) -> Result<(), Ref
 
 /// Who leaves says so for itself, or a guardian for a member of its family; who is back again
 /// is so by a guardian of its family.
-fn judge_left(change: &Change<'_>, committer: &Certificate) -> Result<(), Refusal> {
+fn judge_left(
+    change: &Change<'_>,
+    committer: &Certificate,
+    before: &Parties,
+) -> Result<(), Refusal> {
     let (old, new) = (&change.before.left, &change.after.left);
     if change.after.kind == ConversationKind::Family && !new.is_empty() {
         return Err(Refusal::Context);
@@ -281,7 +285,14 @@ fn judge_left(change: &Change<'_>, committer: &Certificate) -> Result<(), Refusa
     let mut gone = new.iter().filter(|person| !old.contains(person));
     let mut back = old.iter().filter(|person| !new.contains(person));
     let itself = Person::from(committer);
-    if gone.all(|person| *person == itself || guarded(person)) && back.all(guarded) {
+    let there: Vec<Person> = before
+        .certificates_of(change.devices)
+        .iter()
+        .map(Person::from)
+        .collect();
+    // A list filled with names of nobody would keep others from leaving.
+    let may_go = |person: &Person| there.contains(person) && (*person == itself || guarded(person));
+    if gone.all(may_go) && back.all(guarded) {
         Ok(())
     } else {
         Err(Refusal::Left)

@@ -26,6 +26,9 @@ use crate::limits;
 use crate::primitives::hash;
 use crate::wire;
 
+/// Passes on their way at a time: nobody has more friends at once.
+const PASSES_MAX: usize = 64;
+
 impl Engine {
     // ---- agreeing on a pass
 
@@ -150,7 +153,7 @@ impl Engine {
                     link: link.to_bytes(),
                     ..wire::PassRecord::default()
                 };
-                if !self.passes.contains_key(&pass.id()) {
+                if !self.passes.contains_key(&pass.id()) && self.passes.len() < PASSES_MAX {
                     self.save_pass(pass.id(), record, cx);
                     cx.event(Event::PassOffered { link, pass });
                 }
@@ -351,9 +354,30 @@ impl Engine {
                     key_packages: record.key_packages,
                     children: vec![],
                 };
+                self.say_friends_log(home, &pass, cx);
                 self.say(home, Control::Setup(setup), cx);
             }
             self.drop_pass(id, cx);
+        }
+    }
+
+    /// Says the other family's log before the setup that rests on it: another guardian may have
+    /// said it before, and then it may come later than this.
+    fn say_friends_log(&mut self, home: ConversationId, pass: &ContactPass, cx: &mut Cx<'_>) {
+        let own = self.log.as_ref().map(FamilyLog::family);
+        let other = own
+            .and_then(|own| pass.other_side(&own))
+            .map(|side| side.family);
+        let log = other.and_then(|family| self.friends.get(&family));
+        let news = log.and_then(|log| {
+            Some(LogNews {
+                family: log.family(),
+                entries: log.entries(),
+                head: self.vouching_head(log)?,
+            })
+        });
+        if let Some(news) = news {
+            self.say(home, Control::News(news), cx);
         }
     }
 

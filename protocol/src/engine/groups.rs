@@ -16,6 +16,9 @@ use crate::ids::{ConversationId, FamilyId, PassId};
 use crate::limits;
 use crate::wire;
 
+/// Groups on their way at a time.
+const GROUPS_MAX: usize = 32;
+
 impl Engine {
     /// Asks the guardians of the other children's families for a conversation of all of them.
     ///
@@ -130,7 +133,8 @@ impl Engine {
             PassStage::Offered => {
                 let fits = offer.children.iter().any(|it| self.is_own(&it.family))
                     && offer.children.iter().any(|it| it.family == other);
-                if !fits || self.groups.contains_key(&offer.group) {
+                let full = self.groups.len() >= GROUPS_MAX;
+                if !fits || full || self.groups.contains_key(&offer.group) {
                     return self.unreadable("a group without our children, or named before", cx);
                 }
                 let record = wire::GroupRecord {

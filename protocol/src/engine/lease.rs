@@ -32,6 +32,16 @@ impl Engine {
         }
     }
 
+    /// The day that is signed into changes: not much later than what guardians told, so that a
+    /// tablet whose clock runs ahead stops no conversation for the others.
+    pub(super) fn signed_day(&self, now: Timestamp) -> Day {
+        let today = self.today(now);
+        let told = self.clock.as_ref().and_then(Clock::now);
+        told.map_or(today, |told| {
+            today.min(told.plus(limits::CLOCK_AHEAD_DAYS_MAX))
+        })
+    }
+
     /// Whether a guardian of a family has signed its head within that family's lease.
     pub(super) fn is_fresh(&self, family: &FamilyId, now: Timestamp) -> bool {
         let days = self

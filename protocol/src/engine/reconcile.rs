@@ -36,7 +36,7 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) -> Result<Plan, CommandError> {
         let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
-        let day = self.today(cx.now);
+        let day = self.signed_day(cx.now);
         let mut plan = Plan {
             parties: room.conversation.parties().clone(),
             remove: vec![],
