@@ -17,7 +17,7 @@
 
 #[path = "../../protocol/tests/engine/chaos.rs"]
 mod chaos;
-#[path = "../../protocol/tests/engine/relay.rs"]
+#[path = "../../protocol/tests/engine/relay/mod.rs"]
 mod relay;
 #[path = "../../protocol/tests/engine/vocabulary.rs"]
 mod vocabulary;

@@ -86,7 +86,7 @@ fn a_group_has_one_child_of_each_of_two_or_three_families() {
         vec![child(1), child(2), child(3), child(4)],
     ] {
         let Control::Group(offer) = group(PassStage::Offered) else {
-            unreachable!()
+            panic!("a group offer was asked for")
         };
         let offer = Control::Group(GroupOffer { children, ..offer });
         assert!(offer.check().is_err());

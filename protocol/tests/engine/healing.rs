@@ -58,12 +58,7 @@ fn a_device_whose_slots_are_withheld_says_so_and_comes_back() {
     let mut world = World::new();
     let family = world.family();
     world.disconnect("kid");
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.settle();
     // The relay shows the tablet nothing of what followed.
     world.relay.withholds_slots_from = Some("kid");
@@ -146,12 +141,7 @@ fn of_two_pasts_one_wins_and_everybody_comes_into_it() {
         world.relay.forks_slots = true;
         for name in ["mum", "dad"] {
             world.connect(name);
-            world.command(
-                name,
-                Command::SelfUpdate {
-                    conversation: family,
-                },
-            );
+            world.self_update(name, family);
             world.settle();
             world.disconnect(name);
         }

@@ -63,18 +63,8 @@ impl Life {
         for n in 0..10 {
             self.text(world, NAMES[n % 3], family, &NAMES, &format!("f{n}"));
         }
-        world.command(
-            "mum",
-            Command::SelfUpdate {
-                conversation: family,
-            },
-        );
-        world.command(
-            "kid",
-            Command::SelfUpdate {
-                conversation: family,
-            },
-        );
+        world.self_update("mum", family);
+        world.self_update("kid", family);
         self.text(
             world,
             "dad",
@@ -116,12 +106,7 @@ impl Life {
             &format!("long too {}", "letter ".repeat(300)),
         );
         self.text(world, "kid", family, &NAMES, "f14");
-        world.command(
-            "dad",
-            Command::SelfUpdate {
-                conversation: family,
-            },
-        );
+        world.self_update("dad", family);
         world.command(
             "kid",
             Command::MarkRead {

@@ -46,12 +46,7 @@ fn a_lying_look_stops_nobody() {
         Kind::Look,
         u64::MAX.to_be_bytes().to_vec(),
     );
-    world.command(
-        "mum",
-        kinline_protocol::engine::io::Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.pass(1_000);
     assert_eq!(
         world.epoch("kid", family),
@@ -248,10 +243,7 @@ fn a_removed_device_goes_on_with_its_other_conversations() {
     world.disconnect("dad");
     world.disconnect("kid");
     world.text("kid", room, "into the void");
-    world.command(
-        "kid",
-        kinline_protocol::engine::io::Command::SelfUpdate { conversation: room },
-    );
+    world.self_update("kid", room);
     dad.offer(
         &mut world,
         ProposedChange {
@@ -362,10 +354,7 @@ fn a_void_slot_ends_that_conversation_only() {
         .relay
         .slots
         .insert(token.to_bytes().to_vec(), vec![1; 1_024].into());
-    world.command(
-        "mum",
-        kinline_protocol::engine::io::Command::SelfUpdate { conversation: room },
-    );
+    world.self_update("mum", room);
     world.settle();
     for name in ["mum", "dad"] {
         world.restart(name);
@@ -373,12 +362,7 @@ fn a_void_slot_ends_that_conversation_only() {
         world.settle();
     }
     world.text("mum", family, "elsewhere life goes on");
-    world.command(
-        "mum",
-        kinline_protocol::engine::io::Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.settle();
     assert!(
         world

@@ -22,18 +22,8 @@ fn an_offer_lost_by_walking_is_made_again_and_the_old_one_never() {
     let family = world.family();
     let before = world.epoch("mum", family);
     world.relay.hold_sends_of = Some("mum");
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
-    world.command(
-        "dad",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
+    world.self_update("dad", family);
     // Mum walked dad's commit while the answer to her own offer was outstanding.
     assert_eq!(world.epoch("mum", family), before + 1);
     world.relay.serve_held();
@@ -61,18 +51,8 @@ fn an_offer_lost_by_walking_is_forgotten_when_the_process_dies() {
     let family = world.family();
     let before = world.epoch("mum", family);
     world.relay.hold_sends_of = Some("mum");
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
-    world.command(
-        "dad",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
+    world.self_update("dad", family);
     world.relay.hold_sends_of = None;
     world.restart("mum");
     world.connect("mum");
@@ -87,19 +67,9 @@ fn many_lost_races_leave_the_address_in_the_tree_open() {
     let mut world = World::new();
     let family = world.family();
     world.relay.hold_sends_of = Some("mum");
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     for _ in 0..5 {
-        world.command(
-            "dad",
-            Command::SelfUpdate {
-                conversation: family,
-            },
-        );
+        world.self_update("dad", family);
     }
     world.text("dad", family, "can you read me?");
     let unreadable = |event: &Event| matches!(event, Event::Unreadable { .. });
@@ -117,12 +87,7 @@ fn a_denied_win_is_still_a_win() {
     let family = world.family();
     // The relay keeps mum's commit, and tells her that something void won.
     world.relay.deny_wins = 1;
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.settle();
     world.disconnect("mum");
     world.connect("mum");
@@ -243,12 +208,7 @@ fn a_win_that_is_called_somebody_elses_is_still_a_win() {
     let family = world.family();
     world.relay.deny_wins = 1;
     world.relay.deny_by_name = true;
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.settle();
     check_agreement(&mut world);
     world.text("mum", family, "still in");

@@ -79,12 +79,7 @@ fn a_lonely_change_whose_answer_is_lost_is_done_when_its_slot_shows_it() {
     world.settle();
     let family = world.device("mum").engine.family_conversation().unwrap();
     world.relay.answer_sends = false;
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.disconnect("mum");
     world.relay.answer_sends = true;
     world.connect("mum");
@@ -136,12 +131,7 @@ fn a_refused_slot_is_asked_again_but_not_at_once() {
     let mut world = World::new();
     let family = world.family();
     world.disconnect("kid");
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.text("mum", family, "moved on");
     world.settle();
     world.relay.refuse_slots = 4;
@@ -165,12 +155,7 @@ fn an_empty_slot_of_one_room_is_not_taken_for_another() {
     let room = world.room("mum", &["dad", "kid"], "Three");
     for _ in 0..3 {
         world.disconnect("kid");
-        world.command(
-            "mum",
-            Command::SelfUpdate {
-                conversation: family,
-            },
-        );
+        world.self_update("mum", family);
         world.command("dad", Command::SelfUpdate { conversation: room });
         world.text("mum", room, "x");
         world.text("dad", family, "y");

@@ -137,12 +137,7 @@ fn two_commits_at_once_converge() {
         world.disconnect(name);
     }
     for name in ["mum", "dad", "kid"] {
-        world.command(
-            name,
-            Command::SelfUpdate {
-                conversation: family,
-            },
-        );
+        world.self_update(name, family);
     }
     for name in ["mum", "dad", "kid"] {
         world.connect(name);
@@ -162,12 +157,7 @@ fn a_commit_whose_answer_was_lost_is_still_ours() {
     let mut world = World::new();
     let family = world.family();
     world.relay.answer_sends = false;
-    world.command(
-        "mum",
-        Command::SelfUpdate {
-            conversation: family,
-        },
-    );
+    world.self_update("mum", family);
     world.restart("mum");
     world.relay.answer_sends = true;
     world.connect("mum");

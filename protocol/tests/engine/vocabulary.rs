@@ -153,6 +153,11 @@ impl World {
         view::messages(history.map(|(key, value)| (key.name.clone(), value.clone())))
     }
 
+    /// Gives the device a new leaf key, and with it the conversation its next epoch.
+    pub(crate) fn self_update(&mut self, name: Name, conversation: ConversationId) {
+        self.command(name, Command::SelfUpdate { conversation });
+    }
+
     pub(crate) fn texts(&mut self, name: Name) -> Vec<String> {
         let texts = self
             .screen(name)

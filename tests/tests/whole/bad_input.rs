@@ -281,7 +281,7 @@ async fn bad_input_is_refused_and_a_family_that_talks_notices_nothing() {
     let scene = Scene::start(&[]).await;
     let people = scene.family("Mum", &[("Mila", MemberRole::Child)]).await;
     let [mum, mila] = &people[..] else {
-        unreachable!()
+        panic!("a person for each name")
     };
     out_of_order(&scene).await;
     all_is_confirmed(&[mum, mila]).await;

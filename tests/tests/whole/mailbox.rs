@@ -71,7 +71,7 @@ async fn a_full_mailbox_is_named_and_the_others_get_theirs() {
     let family = [("Dad", MemberRole::Guardian), ("Mila", MemberRole::Child)];
     let people = scene.family("Mum", &family).await;
     let [mum, dad, mila] = &people[..] else {
-        unreachable!()
+        panic!("a person for each name")
     };
     mila.device.go_offline().await.unwrap();
     let mut said = Said::default();
@@ -111,7 +111,7 @@ async fn a_closed_mailbox_is_named_and_the_others_get_theirs() {
     closer.close_mailbox(mailbox, &close_key).await;
     let mila = Person::open(&folder, "Mila", false);
     let [mum, dad] = &people[..] else {
-        unreachable!()
+        panic!("a person for each name")
     };
     let mut said = Said::default();
     talk(mum, dad, &mut said, "at first").await;

@@ -1,5 +1,7 @@
 //! A relay in one thread, without sockets or disk; it does what it is told to do wrong.
 
+mod meetings;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
@@ -125,38 +127,6 @@ impl Relay {
         self.out.retain(|(to, _)| *to != name);
     }
 
-    /// Who met somebody there hears that the other side left.
-    fn end_meetings(&mut self, name: Name) {
-        let meetings = self
-            .rendezvous
-            .iter()
-            .filter(|(_, (opener, joiner))| *opener == name || *joiner == Some(name));
-        let ended: Vec<Vec<u8>> = meetings.map(|(id, _)| id.clone()).collect();
-        for id in ended {
-            self.end_meeting(name, id.into());
-        }
-    }
-
-    fn end_meeting(&mut self, name: Name, rendezvous: Bytes) {
-        let Some((opener, joiner)) = self.rendezvous.remove(rendezvous.as_ref()) else {
-            return;
-        };
-        let other = if opener == name { joiner } else { Some(opener) };
-        if let Some(other) = other.filter(|other| self.connections.contains_key(other)) {
-            let got = wire::RendezvousGot {
-                rendezvous,
-                body: Bytes::new(),
-                closed: true,
-            };
-            self.say(other, 0, S::RendezvousGot(got));
-        }
-    }
-
-    /// Meeting points that are open.
-    pub(crate) fn open_meetings(&self) -> usize {
-        self.rendezvous.len()
-    }
-
     pub(crate) fn mailbox_of(&self, name: Name) -> Option<&Vec<u8>> {
         self.connections.get(name)?.mailbox.as_ref()
     }
@@ -277,51 +247,6 @@ impl Relay {
                     }),
                 );
             }
-            C::RendezvousOpen(open) => {
-                let held = self.rendezvous.get(open.rendezvous.as_ref());
-                if self.take_next > 0 || held.is_some_and(|(opener, _)| *opener != name) {
-                    self.take_next = self.take_next.saturating_sub(1);
-                    return self.error(name, id, ErrorCode::Taken);
-                }
-                self.rendezvous
-                    .insert(open.rendezvous.to_vec(), (name, None));
-                let ready = wire::RendezvousReady {
-                    rendezvous: open.rendezvous,
-                    joined: false,
-                };
-                self.say(name, id, S::RendezvousReady(ready));
-            }
-            C::RendezvousJoin(join) => {
-                let Some(meeting) = self.rendezvous.get_mut(join.rendezvous.as_ref()) else {
-                    return self.error(name, id, ErrorCode::NotFound);
-                };
-                if meeting.1.is_some_and(|joiner| joiner != name) || meeting.0 == name {
-                    return self.error(name, id, ErrorCode::Taken);
-                }
-                meeting.1 = Some(name);
-                let opener = meeting.0;
-                let ready = wire::RendezvousReady {
-                    rendezvous: join.rendezvous,
-                    joined: true,
-                };
-                self.say(opener, 0, S::RendezvousReady(ready.clone()));
-                self.say(name, id, S::RendezvousReady(ready));
-            }
-            C::RendezvousPut(put) => {
-                let Some((opener, joiner)) = self.rendezvous.get(put.rendezvous.as_ref()).copied()
-                else {
-                    return;
-                };
-                let other = if opener == name { joiner } else { Some(opener) };
-                if let Some(other) = other.filter(|other| self.connections.contains_key(other)) {
-                    let got = wire::RendezvousGot {
-                        rendezvous: put.rendezvous,
-                        body: put.body,
-                        closed: false,
-                    };
-                    self.say(other, 0, S::RendezvousGot(got));
-                }
-            }
             C::RevokeGrant(revoke) => {
                 self.revoked.insert(revocation_hash(&revoke.secret));
                 self.say(name, id, S::GrantRevoked(wire::GrantRevoked {}));
@@ -338,16 +263,7 @@ impl Relay {
             C::RenewCloseKey(_) => {
                 self.say(name, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
             }
-            C::RendezvousLeave(leave) => {
-                let side = self
-                    .rendezvous
-                    .get(leave.rendezvous.as_ref())
-                    .is_some_and(|(opener, joiner)| *opener == name || *joiner == Some(name));
-                if side {
-                    self.end_meeting(name, leave.rendezvous);
-                }
-            }
-            other => panic!("not served here: {other:?}"),
+            other => self.serve_meeting(name, id, other),
         }
     }
 
