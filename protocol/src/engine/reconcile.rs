@@ -10,7 +10,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{ConversationKind, Parties, Person, check_key_package};
 use crate::day::Day;
 use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown};
-use crate::ids::{ConversationId, DeviceId};
+use crate::ids::{ConversationId, DeviceId, FamilyId};
 use crate::wire;
 
 /// What a commit is to do.
@@ -25,6 +25,22 @@ pub(super) struct Plan {
     pub(super) day: Day,
     /// Who has left by themselves.
     pub(super) left: Vec<Person>,
+}
+
+/// A log: more of one past is opened, never less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LogState {
+    family: FamilyId,
+    head: [u8; 32],
+    shown: usize,
+}
+
+/// The newest logs of a conversation's families.
+#[derive(Debug, Clone)]
+pub(super) struct Newest {
+    /// Of each family, the log that the conversation has and the one that this device has.
+    of: Vec<(LogState, Option<LogState>)>,
+    parties: Parties,
 }
 
 impl Engine {
@@ -200,6 +216,43 @@ impl Engine {
     /// The logs of a conversation's families with everything that this device knows more, and
     /// no more of it shown than these families have to do with each other.
     pub(super) fn newest_parties(&self, room: &Room) -> Parties {
+        match &room.newest {
+            Some(newest) if newest.of == self.states(room) => newest.parties.clone(),
+            _ => self.work_out_newest(room),
+        }
+    }
+
+    /// Works out what has changed: it takes signatures, and is asked for again and again.
+    pub(super) fn refresh_newest(&mut self) {
+        let crosses = self.rooms.values().filter(|it| it.kind.crosses_families());
+        let changed: Vec<_> = crosses
+            .map(|room| (room, self.states(room)))
+            .filter(|(room, of)| room.newest.as_ref().is_none_or(|newest| newest.of != *of))
+            .map(|(room, of)| {
+                let parties = self.work_out_newest(room);
+                (room.id(), Newest { of, parties })
+            })
+            .collect();
+        for (id, newest) in changed {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.newest = Some(newest);
+            }
+        }
+    }
+
+    /// What the newest logs of a conversation follow from.
+    fn states(&self, room: &Room) -> Vec<(LogState, Option<LogState>)> {
+        let state = |log: &FamilyLog| LogState {
+            family: log.family(),
+            head: *log.head(),
+            shown: log.statements().len(),
+        };
+        let seen = room.conversation.parties().logs();
+        seen.map(|seen| (state(seen), self.latest(&seen.family()).map(state)))
+            .collect()
+    }
+
+    fn work_out_newest(&self, room: &Room) -> Parties {
         let seen = room.conversation.parties();
         let mut families: Vec<_> = seen.logs().map(FamilyLog::family).collect();
         // Ours first: what another family claims must not keep our decisions out.

@@ -93,6 +93,8 @@ pub(super) struct Room {
     stuck: Option<(u64, Stuck)>,
     /// Volatile: messages of this epoch that not all members were sent.
     pub(super) partial_generations: u64,
+    /// Volatile: its families' newest logs, as last worked out.
+    pub(super) newest: Option<super::reconcile::Newest>,
 }
 
 impl Room {
@@ -124,6 +126,7 @@ impl Room {
             synced: false,
             stuck: None,
             partial_generations: 0,
+            newest: None,
         }
     }
 
@@ -274,6 +277,7 @@ impl Room {
             synced: false,
             stuck: None,
             partial_generations: 0,
+            newest: None,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! A device without a socket: its engine, its store, and what can be read out of that.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -39,6 +40,30 @@ pub struct Device {
     pub inputs: VecDeque<Input>,
     /// It lies in a drawer and is never switched on again.
     pub retired: bool,
+    /// Logs that were read out of its store already, by their records: that takes signatures.
+    pub read: Logs,
+}
+
+/// Logs by the records that they were read from.
+#[derive(Debug, Default)]
+pub struct Logs(RefCell<BTreeMap<Vec<u8>, Option<FamilyLog>>>);
+
+impl Logs {
+    /// Records whose logs are kept; then it begins anew.
+    const MAX: usize = 100;
+
+    fn read(&self, records: Vec<u8>, log: impl FnOnce() -> Option<FamilyLog>) -> Option<FamilyLog> {
+        let known = self.0.borrow().get(&records).cloned();
+        known.unwrap_or_else(|| {
+            let log = log();
+            let mut kept = self.0.borrow_mut();
+            if kept.len() >= Self::MAX {
+                kept.clear();
+            }
+            kept.insert(records, log.clone());
+            log
+        })
+    }
 }
 
 /// What the store of a device says about a conversation.
@@ -125,12 +150,15 @@ impl Device {
     /// The log of its family, taken out of the store.
     #[must_use]
     pub fn log(&self) -> Option<FamilyLog> {
-        let entries: Option<Vec<wire::LogEntry>> = self
-            .state(b"l/")
-            .iter()
-            .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).ok())
-            .collect();
-        FamilyLog::from_entries(&entries?).ok()
+        let stored = self.state(b"l/");
+        let records: Vec<u8> = stored.iter().flat_map(|(_, value)| value.clone()).collect();
+        self.read.read(records, || {
+            let entries: Option<Vec<wire::LogEntry>> = stored
+                .iter()
+                .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).ok())
+                .collect();
+            FamilyLog::from_entries(&entries?).ok()
+        })
     }
 
     /// Looks into a conversation from outside.
@@ -152,8 +180,10 @@ impl Device {
         let kept = [self.state(b"y/"), self.state(b"a/")].concat();
         let own = self.log().map(|log| log.family());
         let logs = kept.iter().filter_map(|(_, value)| {
-            let news = wire::PartyNews::decode(value.as_slice()).ok()?;
-            FamilyLog::from_entries(&news.entries).ok()
+            self.read.read(value.clone(), || {
+                let news = wire::PartyNews::decode(value.as_slice()).ok()?;
+                FamilyLog::from_entries(&news.entries).ok()
+            })
         });
         logs.filter(|log| Some(log.family()) != own).collect()
     }

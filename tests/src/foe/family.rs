@@ -15,7 +15,7 @@ use kinline_protocol::wire::{self, FrameError, ServerFrame, server_frame::Body a
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
-use super::device::{Device, Name};
+use super::device::{Device, Logs, Name};
 use super::honest::Line;
 use super::liar::{Liar, Manners, Said};
 use super::oracle::Oracle;
@@ -136,6 +136,7 @@ impl Life {
             greeted: false,
             inputs: VecDeque::new(),
             retired: false,
+            read: Logs::default(),
         };
         self.devices.insert(name, device);
         self.carry_out(name, output);
