@@ -99,14 +99,15 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Whether a device that an operation is to bring back has come back with just that key
-    /// package.
+    /// Whether a device that an operation is to bring back has come back with that key package,
+    /// or a newer one.
     fn is_back(&self, room: &Room, device: DeviceId, operation: &wire::OperationRecord) -> bool {
-        let grant = room.peers.get(&device).map(|peer| &peer.came_back_with);
+        let Some(leaf) = room.conversation.leaf(device) else {
+            return false;
+        };
         operation.key_packages.iter().any(|bytes| {
             check_key_package(&self.crypto, bytes).is_ok_and(|package| {
-                package.device == device
-                    && grant.is_some_and(|grant| grant.as_ref() == package.address.grant.as_bytes())
+                package.device == device && package.address.number <= leaf.address.number
             })
         })
     }

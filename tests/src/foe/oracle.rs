@@ -48,6 +48,16 @@ impl Written {
 struct Heard {
     last: u64,
     gaps: Vec<(u64, u64)>,
+    /// Gaps from before this device came back: what was given up in them is sent to the new
+    /// leaf, and what followed may be on the screen, or have waited for another reason.
+    late: Vec<(u64, u64)>,
+}
+
+impl Heard {
+    fn is_late(&self, number: u64) -> bool {
+        let mut late = self.late.iter();
+        late.any(|(from, through)| (*from..=*through).contains(&number))
+    }
 }
 
 /// The oracle.
@@ -240,6 +250,7 @@ impl Oracle {
                 for ((by, at, _), heard) in &mut self.heard {
                     if (*by, *at) == (viewer, *conversation) {
                         heard.last = 0;
+                        heard.late.extend(heard.gaps.iter().copied());
                     }
                 }
             }
@@ -315,7 +326,8 @@ impl Oracle {
         let again = acts
             && (self.written.get(&content).is_some_and(recounted)
                 || self.back.contains(&(viewer, conversation)));
-        if !self.shown.entry(viewer).or_default().insert(content) && !again {
+        let new = self.shown.entry(viewer).or_default().insert(content);
+        if !new && !again {
             return self.fault(format!("{who} device shows a content twice: {body:?}"));
         }
         let Some(written) = self.written.get(&content).cloned() else {
@@ -348,6 +360,9 @@ impl Oracle {
             .min();
         let Some(next) = next else {
             let number = written.number();
+            if heard.is_late(number) || !new {
+                return;
+            }
             return self.fault(format!("{who} device shows {number} after {last}"));
         };
         heard.last = *next;
