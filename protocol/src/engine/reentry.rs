@@ -13,6 +13,7 @@ use super::records;
 use super::state::{Cx, Room};
 use crate::conversation::{ConversationKind, check_key_package};
 use crate::day::Timestamp;
+use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId, MailboxId};
 use crate::primitives::hash;
 use crate::{labels, wire};
@@ -342,7 +343,7 @@ impl Engine {
         if peer.readd_day != day.0 {
             (peer.readd_day, peer.readds) = (day.0, 0);
         }
-        if peer.readds >= READDS_MAX {
+        if peer.readds >= READDS_MAX && !planted(Fault::Readmission) {
             self.counters.refused += 1;
             cx.event(Event::Refused {
                 conversation: id,

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kinline_protocol::conversation::{
-    Conversation, ConversationContext, Crypto, Leaf, Parties, StorageEntries,
+    Conversation, ConversationContext, ConversationKind, Crypto, Leaf, Parties, StorageEntries,
 };
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
 use kinline_protocol::engine::{Engine, view};
-use kinline_protocol::identity::{FamilyLog, Lease, PassEntry, Role, read_clock_record};
+use kinline_protocol::identity::{
+    FamilyLog, Lease, PassEntry, Role, Supervision, read_clock_record,
+};
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
 use kinline_protocol::limits;
 use kinline_protocol::wire;
@@ -289,6 +291,72 @@ impl Device {
             let (own, others) = (known(&own), others.iter().map(known).collect::<Vec<_>>());
             Err(format!("no pass holds on {today:?}: {own:?}, {others:?}"))
         }
+    }
+
+    /// Whether a content may be encrypted in a conversation, by all that this device has stored:
+    /// everybody there is certified, in what crosses families under a pass, and the guardian
+    /// whom a pass wants there is there.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_encrypt(
+        &self,
+        id: ConversationId,
+        now: Day,
+        guardian_days: &BTreeMap<&'static str, Day>,
+    ) -> Result<(), String> {
+        let look = self.look(id).ok_or("there is no such conversation")?;
+        let own = self.log().ok_or("it is in no family")?;
+        let ours = |leaf: &Leaf| own.certificate(&leaf.device).is_some();
+        for leaf in look.leaves.iter().filter(|leaf| !ours(leaf)) {
+            match look.context.kind {
+                ConversationKind::Contact => self.may_show(leaf.device, now, guardian_days)?,
+                ConversationKind::Link => {
+                    let mut others = self.other_logs();
+                    let length = others.iter().map(FamilyLog::len).max();
+                    others.retain(|log| Some(log.len()) == length);
+                    let mut certificates = others
+                        .iter()
+                        .filter_map(|log| log.certificate(&leaf.device));
+                    if !certificates.any(|it| it.role == Role::Guardian) {
+                        return Err("it is for no guardian of another family".into());
+                    }
+                }
+                _ => return Err("its family does not know who is there".into()),
+            }
+        }
+        if look.context.kind == ConversationKind::Contact && self.lacks_guardian(&own, &look, now) {
+            return Err("the guardian whom the pass wants there is not".into());
+        }
+        Ok(())
+    }
+
+    /// Whether a pass of children who are there wants a guardian of ours there, and none is.
+    fn lacks_guardian(&self, own: &FamilyLog, look: &Look, now: Day) -> bool {
+        let (today, _) = self.clock(now);
+        let others = self.other_logs();
+        let members: Vec<_> = (look.leaves.iter())
+            .filter_map(|leaf| {
+                let logs = [own].into_iter().chain(&others);
+                let certificate = logs
+                    .into_iter()
+                    .find_map(|log| log.certificate(&leaf.device));
+                certificate.map(|it| (it.family, it.member))
+            })
+            .collect();
+        let passes = own.passes().values();
+        let mut wanting = passes.filter(|entry| {
+            let there = entry.pass.children().iter().all(|it| members.contains(it));
+            there && entry.revoked.is_none() && entry.pass.covers(today)
+        });
+        wanting.any(|entry| {
+            let side = entry.pass.side_of(&own.family());
+            side.is_some_and(|side| {
+                let mut named = side.guardians.iter();
+                side.supervision == Supervision::Everything
+                    && !named.any(|it| members.contains(&(side.family, it.member)))
+            })
+        })
     }
 
     /// The place of a new content of its own among what it said there.

@@ -7,11 +7,13 @@ use kinline_protocol::content::Body;
 use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::io::{
-    Command, Event, FetchOutcome, Input, MemberRole, Output, UploadOutcome, UploadSource,
+    Command, Event, FetchOutcome, Input, MemberRole, Output, RecordClass, RecordKey, UploadOutcome,
+    UploadSource,
 };
 use kinline_protocol::engine::{Engine, Setup};
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, PassId};
 use kinline_protocol::wire::{self, FrameError, ServerFrame, server_frame::Body as S};
+use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
@@ -35,6 +37,14 @@ const INPUTS_MAX: usize = 400_000;
 /// How long the devices are left alone before the reckoning: gaps are given up after an hour,
 /// what is unconfirmed is sent again after six.
 pub const WAITING_MS: u64 = 3_600_000;
+
+/// What a device has just made.
+enum News {
+    /// A content was encrypted for everybody in a conversation.
+    Encrypted(ConversationId),
+    /// A key package with which it would come back into a conversation.
+    WishesBack(ConversationId),
+}
 
 /// A family and its enemy.
 pub struct Life {
@@ -389,6 +399,7 @@ impl Life {
 
     fn carry_out(&mut self, name: Name, output: Output) {
         let forbidden = self.forbidden(name, &output.events);
+        let news = Self::news(&self.devices[name], &output.changes.records);
         let device = self.device(name);
         for (key, value) in output.changes.records {
             match value {
@@ -406,6 +417,7 @@ impl Life {
                     .may_not_show(id, &format!("{why}; and then {still}"));
             }
         }
+        self.judge(name, news);
         for event in &output.events {
             self.witness(name, id, event);
         }
@@ -447,6 +459,44 @@ impl Life {
         }
         if output.close {
             self.hang_up(name);
+        }
+    }
+
+    /// What a device has just made, as what it persists shows.
+    fn news(device: &Device, records: &BTreeMap<RecordKey, Option<Vec<u8>>>) -> Vec<News> {
+        let new = records.iter().filter_map(|(key, value)| {
+            let new = key.class == RecordClass::State && !device.store.contains_key(key);
+            Some((&key.name, value.as_ref().filter(|_| new)?))
+        });
+        new.filter_map(|(name, value)| match name.get(..2) {
+            Some(b"s/") => {
+                let send = wire::PendingSendRecord::decode(value.as_slice()).ok()?;
+                let id = ConversationId::try_from(&send.conversation).ok()?;
+                (!send.content_id.is_empty()).then_some(News::Encrypted(id))
+            }
+            Some(b"k/") => {
+                let package = wire::KeyPackageRecord::decode(value.as_slice()).ok()?;
+                let id = ConversationId::try_from(&package.for_conversation).ok()?;
+                Some(News::WishesBack(id))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn judge(&mut self, name: Name, news: Vec<News>) {
+        let (id, today) = (self.id(name), self.now.day());
+        self.oracle.day = today.0;
+        for news in news {
+            match news {
+                News::WishesBack(conversation) => self.oracle.wishes_back(id, conversation),
+                News::Encrypted(conversation) => {
+                    let device = &self.devices[name];
+                    if let Err(why) = device.may_encrypt(conversation, today, &self.guardian_days) {
+                        self.oracle.may_not_encrypt(id, &why);
+                    }
+                }
+            }
         }
     }
 

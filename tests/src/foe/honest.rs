@@ -345,8 +345,8 @@ impl Honest {
             }
             C::RendezvousPut(put) => {
                 let meeting = self.meetings.get(put.rendezvous.as_ref()).copied();
-                let Some((opener, joiner)) = meeting
-                    .filter(|(opener, joiner)| *opener == line || *joiner == Some(line))
+                let Some((opener, joiner)) =
+                    meeting.filter(|(opener, joiner)| *opener == line || *joiner == Some(line))
                 else {
                     return;
                 };
