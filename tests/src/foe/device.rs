@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kinline_protocol::conversation::{
     Conversation, ConversationContext, ConversationKind, Crypto, Leaf, Parties, StorageEntries,
 };
-use kinline_protocol::day::Day;
+use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
 use kinline_protocol::engine::{Engine, view};
 use kinline_protocol::identity::{
@@ -44,6 +44,26 @@ pub struct Device {
     pub retired: bool,
     /// Logs that were read out of its store already, by their records: that takes signatures.
     pub read: Logs,
+    /// Its own clock.
+    pub clock: OwnClock,
+}
+
+/// A clock that is right, or wrong by so many days.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OwnClock {
+    /// Days that it is ahead; below zero: behind.
+    pub days_ahead: i32,
+}
+
+impl OwnClock {
+    /// What it shows when it is `now`.
+    #[must_use]
+    pub fn shows(self, now: Timestamp) -> Timestamp {
+        const DAY_MS: i64 = 86_400_000;
+        let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+        let shown = now.saturating_add(i64::from(self.days_ahead) * DAY_MS);
+        Timestamp(u64::try_from(shown).unwrap_or(0))
+    }
 }
 
 /// Logs by the records that they were read from.
@@ -193,7 +213,7 @@ impl Device {
     /// What day it is by its own clock and what it heard, and the newest days that guardians of
     /// families told it.
     #[must_use]
-    pub fn clock(&self, own: Day) -> (Day, Lease) {
+    pub fn calendar(&self, own: Day) -> (Day, Lease) {
         let stored = self.state(b"clock").pop();
         let record = stored.and_then(|(_, it)| wire::ClockRecord::decode(it.as_slice()).ok());
         let family = self.log().map(|log| log.family());
@@ -218,7 +238,7 @@ impl Device {
         now: Day,
         guardian_days: &BTreeMap<&'static str, Day>,
     ) -> Result<(), String> {
-        let (today, heard) = self.clock(now);
+        let (today, heard) = self.calendar(now);
         let Some(own) = self.log() else {
             return Err("it is in no family".into());
         };
@@ -333,7 +353,7 @@ impl Device {
 
     /// Whether a pass of children who are there wants a guardian of ours there, and none is.
     fn lacks_guardian(&self, own: &FamilyLog, look: &Look, now: Day) -> bool {
-        let (today, _) = self.clock(now);
+        let (today, _) = self.calendar(now);
         let others = self.other_logs();
         let members: Vec<_> = (look.leaves.iter())
             .filter_map(|leaf| {

@@ -17,7 +17,7 @@ use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
-use super::device::{Device, Logs, Name};
+use super::device::{Device, Logs, Name, OwnClock};
 use super::honest::Line;
 use super::liar::{Liar, Manners, Said};
 use super::oracle::Oracle;
@@ -147,6 +147,7 @@ impl Life {
             inputs: VecDeque::new(),
             retired: false,
             read: Logs::default(),
+            clock: OwnClock::default(),
         };
         self.devices.insert(name, device);
         self.carry_out(name, output);
@@ -174,6 +175,12 @@ impl Life {
     #[must_use]
     pub fn id(&self, name: Name) -> DeviceId {
         self.devices[name].engine.device()
+    }
+
+    /// What a device's own clock shows.
+    #[must_use]
+    pub fn time_of(&self, name: Name) -> Timestamp {
+        self.devices[name].clock.shows(self.now)
     }
 
     /// The family's conversation.
@@ -243,7 +250,7 @@ impl Life {
     /// # Errors
     /// What the engine says.
     pub fn try_command(&mut self, name: Name, command: Command) -> Result<(), String> {
-        let now = self.now;
+        let now = self.time_of(name);
         if self.trace {
             println!("{} {name} wants {command:?}", now.0);
         }
@@ -277,7 +284,7 @@ impl Life {
             disappear_seconds: 0,
             blob: None,
         };
-        let now = self.now;
+        let now = self.time_of(name);
         let engine = &mut self.devices.get_mut(name)?.engine;
         let output = engine.command(send, now, &mut self.rng).ok()?;
         let content = output.events.iter().find_map(|event| match event {
@@ -317,12 +324,14 @@ impl Life {
             }
         }
         for device in self.devices.values_mut().filter(|device| !device.retired) {
+            let now = device.clock.shows(now);
             if device.engine.deadline().is_some_and(|at| at <= now) {
                 device.inputs.push_back(Input::Tick);
             }
         }
         self.pump();
         for (name, device) in self.devices.iter().filter(|(_, device)| !device.retired) {
+            let now = device.clock.shows(now);
             assert!(
                 device.engine.deadline().is_none_or(|at| at > now),
                 "{name} wants its tick again and again"
@@ -351,7 +360,7 @@ impl Life {
                 .iter_mut()
                 .find_map(|(name, device)| Some((*name, device.inputs.pop_front()?)));
             let Some((name, input)) = next else { return };
-            let now = self.now;
+            let now = self.time_of(name);
             let Some(device) = self.devices.get_mut(name) else {
                 return;
             };
@@ -411,7 +420,7 @@ impl Life {
         for (sender, why) in forbidden {
             // What came with the message may have come before it.
             if let Err(still) =
-                self.devices[name].may_show(sender, self.now.day(), &self.guardian_days)
+                self.devices[name].may_show(sender, self.time_of(name).day(), &self.guardian_days)
             {
                 self.oracle
                     .may_not_show(id, &format!("{why}; and then {still}"));
@@ -485,8 +494,8 @@ impl Life {
     }
 
     fn judge(&mut self, name: Name, news: Vec<News>) {
-        let (id, today) = (self.id(name), self.now.day());
-        self.oracle.day = today.0;
+        let (id, today) = (self.id(name), self.time_of(name).day());
+        self.oracle.day = self.now.day().0;
         for news in news {
             match news {
                 News::WishesBack(conversation) => self.oracle.wishes_back(id, conversation),
@@ -502,7 +511,7 @@ impl Life {
 
     /// Whether a device knows of no pass that holds with another.
     fn has_no_pass(&self, name: Name, other: DeviceId) -> bool {
-        let may = self.devices[name].may_show(other, self.now.day(), &self.guardian_days);
+        let may = self.devices[name].may_show(other, self.time_of(name).day(), &self.guardian_days);
         may.is_err_and(|why| why.starts_with("no pass"))
     }
 
@@ -535,7 +544,8 @@ impl Life {
                 unsaid.push(format!("{author} knew that no pass holds"));
             }
             if let Some(sender) = author.filter(|_| contact)
-                && let Err(why) = device.may_show(sender, self.now.day(), &self.guardian_days)
+                && let Err(why) =
+                    device.may_show(sender, self.time_of(name).day(), &self.guardian_days)
             {
                 forbidden.push((sender, why));
             }
@@ -570,7 +580,9 @@ impl Life {
         if let Event::Joined { conversation, .. } | Event::Epoch { conversation, .. } = event
             && let Some(look) = device.look(*conversation)
         {
-            if look.context.day > self.now.day().plus(2) {
+            // Whoever has a clock that is ahead makes changes of a day to come.
+            let today = self.now.day().max(self.time_of(name).day());
+            if look.context.day > today.plus(2) {
                 let what = format!("{name} follows a change of a day that has not come");
                 self.oracle.faults.push(what);
             }
