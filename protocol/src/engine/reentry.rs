@@ -27,7 +27,7 @@ const SUSPECT_MS: u64 = 60_000;
 /// is suspected.
 const STRANGE_MAX: u32 = 3;
 /// Whoever is asked to bring a device back has so long; meanwhile it writes nothing there.
-const ANSWER_MS: u64 = 600_000;
+pub(super) const ANSWER_MS: u64 = 600_000;
 /// Addresses that the newer of two copies of a store will not have drawn.
 const SERIALS_SKIPPED: u64 = 1_000_000;
 /// Times a day that a conversation is suspected: a member who lies gets no further.
@@ -219,6 +219,21 @@ impl Engine {
         }
     }
 
+    /// A welcome should be on its way; if it is not, it is asked for before the hour is over.
+    pub(super) fn ask_back_soon(&mut self, cx: &Cx<'_>) {
+        let soon = cx.now.plus_ms(SUSPECT_MS);
+        if let Some(at) = &mut self.session.upkeep_at {
+            *at = soon.min(*at);
+        }
+    }
+
+    /// Whether a way back is still to be found.
+    pub(super) fn has_lost_rooms(&self) -> bool {
+        self.rooms
+            .values()
+            .any(|room| room.lost && room.conversation.is_active())
+    }
+
     /// Asks to come back into every conversation that was lost; the family's first.
     pub(super) fn ask_all_back(&mut self, cx: &mut Cx<'_>) {
         let mut lost: Vec<(bool, ConversationId)> = self
@@ -370,7 +385,6 @@ impl Engine {
             let peer = room.peer(device);
             let grant = leaf.map(|leaf| leaf.address.grant.as_bytes().to_vec());
             peer.came_back_with = grant.unwrap_or_default().into();
-            peer.first_sequence_seen = 1;
             peer.leaf_epoch = epoch;
             peer.readd_day = day.0;
             peer.readds = if before.readd_day == day.0 {
