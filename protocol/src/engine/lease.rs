@@ -37,7 +37,10 @@ impl Engine {
     pub(super) fn signed_day(&self, now: Timestamp) -> Day {
         let today = self.today(now);
         let told = self.clock.as_ref().and_then(Clock::now);
-        told.map_or(today, |told| {
+        // While the own clock counts right, heads confirm the day and set nothing.
+        let own = self.log.as_ref().map(FamilyLog::family);
+        let heard = own.and_then(|own| self.lease.newest(&own));
+        told.max(heard).map_or(today, |told| {
             today.min(told.plus(limits::CLOCK_AHEAD_DAYS_MAX))
         })
     }

@@ -102,6 +102,14 @@ impl FamilyLog {
         &self.state.removals
     }
 
+    /// Whether an entry from index `from` on removes a guardian, who did not sign that, on a day
+    /// before `day`: so long ago that the freeze would be over.
+    #[must_use]
+    pub fn is_backdated(&self, from: u64, day: Day) -> bool {
+        let mut new = self.state.removals.range(from..);
+        new.any(|(_, removal)| removal.standing != Standing::Final && removal.day < day)
+    }
+
     /// Members that were removed and did not come back.
     pub fn removed_members(&self) -> impl Iterator<Item = &Removal> {
         self.state
