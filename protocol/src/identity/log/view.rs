@@ -136,6 +136,26 @@ impl FamilyLog {
         })
     }
 
+    /// The signature key of a device that belongs to the family, or once did: what it signed
+    /// then is still its own.
+    #[must_use]
+    pub fn signature_key_ever(&self, device: &DeviceId) -> Option<PublicKey> {
+        let entry = self.state.devices.get(device)?;
+        Some(entry.device.signature_key)
+    }
+
+    /// The name of a member who is in the family, or once was.
+    #[must_use]
+    pub fn name_ever(&self, member: &MemberId) -> Option<&str> {
+        let removed = || {
+            let mut removals = self.state.removals.values().rev();
+            let removal = removals.find(|removal| removal.member == *member)?;
+            Some(&removal.person)
+        };
+        let person = self.state.members.get(member).or_else(removed)?;
+        Some(&person.name)
+    }
+
     /// Certificates of all devices that belong to the family now.
     pub fn certificates(&self) -> impl Iterator<Item = Certificate> {
         self.state
