@@ -250,6 +250,7 @@ impl Engine {
 
     /// Does everything that has become possible.
     fn settle(&mut self, cx: &mut Cx<'_>) {
+        self.lease.observe(cx.now);
         self.work_inbox(cx);
         self.wake(cx);
         self.check_slots(cx);

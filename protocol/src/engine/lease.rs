@@ -72,12 +72,13 @@ impl Engine {
     }
 
     /// Looks at this device's own clock: when it was set back, days are counted from there,
-    /// and a lease runs out all the same.
+    /// and a lease runs out all the same. Keeps how long it has run, every hour.
     pub(super) fn observe_clock(&mut self, cx: &mut Cx<'_>) {
         let own = cx.now.day();
-        if self.clock.as_mut().is_some_and(|clock| clock.observe(own)) {
-            self.save_clock(cx);
+        if let Some(clock) = &mut self.clock {
+            clock.observe(own);
         }
+        self.save_clock(cx);
     }
 
     fn save_clock(&self, cx: &mut Cx<'_>) {
