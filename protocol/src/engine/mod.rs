@@ -11,7 +11,7 @@
 //! - `commits` makes changes of conversations, `slots` follows them;
 //! - `direct` speaks one to one, `packages` hands out key packages, `signals` says who types;
 //! - `policing` enforces the family's policy on a child's device; `safety` is what a child can
-//!   do by itself;
+//!   do by itself, `noticing` tells guardians what a device noticed;
 //! - `family` founds; `pairing` (`offering`, `joining`) and `join` let devices in;
 //! - `governing` decides for the family; `authority` knows who is who, `lease` what day it is
 //!   and whose guardians were heard, `standing` what may be sent and shown now, and
@@ -50,6 +50,7 @@ mod load;
 mod mailboxes;
 mod meeting;
 mod news;
+mod noticing;
 mod offering;
 mod outbox;
 mod outgoing;

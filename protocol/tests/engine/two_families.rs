@@ -57,6 +57,40 @@ fn nobody_answers_what_another_guardian_of_their_own_offered() {
 }
 
 #[test]
+fn what_one_guardian_is_told_of_a_contact_the_other_hears_too() {
+    let mut world = two_families();
+    let link = world.link_between("mum", "ana");
+    let child = world.device("kid").engine.member().unwrap();
+    let other_child = world.device("leo").engine.member().unwrap();
+    for _ in 0..2 {
+        world.command(
+            "mum",
+            Command::OfferPass {
+                link,
+                child,
+                other_child,
+                wish: wish(),
+            },
+        );
+        world.settle();
+        let offered = world.device("ana").events.iter().rev();
+        let pass = offered.into_iter().find_map(|event| match event {
+            Event::PassOffered { pass, .. } => Some(pass.id()),
+            _ => None,
+        });
+        let pass = pass.unwrap();
+        world.command("ana", Command::AnswerPass { pass, wish: None });
+        world.settle();
+    }
+    let refused = |event: &Event| matches!(event, Event::PassRefused { .. });
+    assert_eq!(world.count("mum", refused), 2);
+    assert_eq!(world.count("dad", refused), 0);
+    let told = |event: &Event| matches!(event, Event::Control { control: Control::Refusal(refusal), .. } if refusal.sentence.contains("does not want"));
+    assert_eq!(world.count("dad", told), 1, "the same once a day");
+    assert_eq!(world.count("ana", told), 0);
+}
+
+#[test]
 fn a_revoked_pass_ends_it_even_while_that_tablet_is_off() {
     let mut world = two_families();
     let pass = world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
