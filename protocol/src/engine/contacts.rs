@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::device::Engine;
 use super::errors::CommandError;
 use super::io::{Event, PassWish};
+use super::news::{continued, is_part};
 use super::reconcile::shown_to;
 use super::records;
 use super::state::Cx;
@@ -17,8 +18,8 @@ use crate::content::{ContactSetup, Control, LogNews, PassOffer, PassStage};
 use crate::conversation::{ConversationKind, Parties, Person};
 use crate::day::Day;
 use crate::identity::{
-    ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms, Role, SignedHead,
-    Supervision,
+    ContactPass, Decision, FamilyLog, LogError, PassGuardian, PassSide, PassTerms, Role,
+    SignedHead, Supervision,
 };
 use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::labels;
@@ -372,12 +373,13 @@ impl Engine {
         let news = log.and_then(|log| {
             Some(LogNews {
                 family: log.family(),
+                from: 0,
                 entries: log.entries(),
                 head: self.vouching_head(log)?,
             })
         });
         if let Some(news) = news {
-            self.say(home, Control::News(news), cx);
+            self.say_log(home, news, cx);
         }
     }
 
@@ -495,10 +497,11 @@ impl Engine {
             if !self.is_told(*id, &own.family()) {
                 let news = LogNews {
                     family: own.family(),
+                    from: 0,
                     entries: own.extract(&shown_to(&own, room.conversation.parties())),
                     head: head.clone(),
                 };
-                words.push((*id, own.family(), Control::News(news)));
+                words.push((*id, news));
             }
         }
         for (family, log) in &self.friends {
@@ -510,14 +513,17 @@ impl Engine {
             }
             let news = LogNews {
                 family: *family,
+                from: 0,
                 entries: log.entries(),
                 head,
             };
-            words.push((home, *family, Control::News(news)));
+            words.push((home, news));
         }
-        for (id, family, control) in words {
-            self.say(id, control, cx);
-            self.note_told(id, family, cx);
+        for (id, news) in words {
+            let family = news.family;
+            if self.say_log(id, news, cx) {
+                self.note_told(id, family, cx);
+            }
         }
     }
 
@@ -576,9 +582,11 @@ impl Engine {
         if !may_tell {
             return self.unreadable("what it tells of another family is not for it to tell", cx);
         }
-        let log = match self.friends.get(&news.family) {
-            Some(known) => known.merged(&news.entries),
-            None => FamilyLog::from_entries(&news.entries),
+        let log = match (self.friends.get(&news.family), news.from) {
+            (Some(known), 0) => known.merged(&news.entries),
+            (Some(known), from) => continued(known, from, &news.entries),
+            (None, 0) => FamilyLog::from_entries(&news.entries),
+            (None, found) => Err(LogError::Hole { expected: 0, found }),
         };
         let head = wire::SignedHead::decode(news.head.clone())
             .ok()
@@ -591,6 +599,8 @@ impl Engine {
                     self.note_told(id, news.family, cx);
                 }
             }
+            // A part: more follows, which the head is about.
+            (Ok(log), Some(head)) if is_part(&log, &head) => self.hear_log(id, &log, cx),
             (Err(error), _) => self.unreadable(&error.to_string(), cx),
             _ => self.unreadable("nobody vouches for what it tells of another family", cx),
         }

@@ -434,6 +434,7 @@ impl Engine {
         self.renew_addresses(cx);
         self.retry_void_slots();
         self.observe_clock(cx);
+        self.keep_day(cx);
         self.erase_veiled(cx);
         self.ask_all_back(cx);
     }
