@@ -17,7 +17,8 @@
 //!   and whose guardians were heard, `standing` what may be sent and shown now, and
 //!   `reconcile` brings conversations to what the logs say;
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
-//!   their children, `copies` send home what supervision wants to see;
+//!   their children, `news` tell each what the other decided, `copies` send home what
+//!   supervision wants to see;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
 //!   device can't follow any more.
 
@@ -48,6 +49,7 @@ mod lease;
 mod load;
 mod mailboxes;
 mod meeting;
+mod news;
 mod offering;
 mod outbox;
 mod outgoing;
