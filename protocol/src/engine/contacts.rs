@@ -103,6 +103,15 @@ impl Engine {
         cx.erase(records::state(records::PASS, &[id.as_bytes()]));
     }
 
+    /// These decisions do not come about: neither do the passes among them.
+    pub(super) fn forget_approvals(&mut self, decisions: &[Decision], cx: &mut Cx<'_>) {
+        for decision in decisions {
+            if let Decision::ApprovePass(pass) = decision {
+                self.drop_pass(pass.id(), cx);
+            }
+        }
+    }
+
     /// The other family speaks of a pass; or another guardian of ours does to them.
     pub(super) fn pass_offered(
         &mut self,

@@ -260,6 +260,7 @@ impl Engine {
         self.advance_groups(cx);
         self.queue_reconciles(cx);
         self.start_operations(cx);
+        self.carry_over(cx);
         self.flush_outbox(cx);
         self.ask_key_packages(cx);
         self.hand_over(cx);

@@ -20,7 +20,7 @@
 //!   their children, `news` tell each what the other decided, `copies` send home what
 //!   supervision wants to see;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
-//!   device can't follow any more.
+//!   device can't follow any more, `reform` forms again what nobody can change any more.
 
 pub mod io;
 pub mod view;
@@ -60,6 +60,7 @@ mod receive;
 mod reconcile;
 mod records;
 mod reentry;
+mod reform;
 mod safety;
 mod sends;
 mod session;

@@ -9,7 +9,7 @@ use super::errors::CommandError;
 use super::state::{Cx, Room};
 use crate::conversation::{ConversationKind, Parties, Person, check_key_package};
 use crate::day::Day;
-use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown};
+use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown, Statement};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -59,8 +59,15 @@ impl Engine {
         }
         if !operation.statements.is_empty() {
             let mut log = self.log.clone().ok_or(CommandError::NoFamily)?;
+            let said = log.len();
             for signed in &operation.statements {
-                log.append(signed)?;
+                let salt = Statement::decode(&signed.statement)?.salt;
+                if !log.contains_salt(&salt) {
+                    log.append(signed)?;
+                }
+            }
+            if log.len() == said {
+                return Err(CommandError::Nothing);
             }
             plan.parties = Parties::from(log);
         }
@@ -105,6 +112,7 @@ impl Engine {
         let mut log = self.log.clone().ok_or(CommandError::NoFamily)?;
         let key = self.identity_key();
         let keys: Vec<_> = key.iter().collect();
+        let said = log.len();
         for record in &operation.decisions {
             let decision = Decision::decode(&record.decision)?;
             let salt = record
@@ -112,8 +120,15 @@ impl Engine {
                 .as_ref()
                 .try_into()
                 .map_err(|_| CommandError::Nothing)?;
+            if log.contains_salt(&salt) {
+                // By a newer copy of this store, or another guardian's yes.
+                continue;
+            }
             let signed = log.propose_with(decision, salt, record.consents.clone(), &keys, day);
             log.append(&signed)?;
+        }
+        if log.len() == said {
+            return Err(CommandError::Nothing);
         }
         Ok(log)
     }

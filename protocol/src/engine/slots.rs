@@ -223,11 +223,7 @@ impl Engine {
         }
         if why == Stuck::Refused {
             // The slot is taken for good: nothing that waits to change this conversation ever can.
-            self.drop_operations(
-                id,
-                "this conversation can't be changed any more; form it again",
-                cx,
-            );
+            self.stop_operations(id, cx);
         }
     }
 
@@ -250,10 +246,10 @@ impl Engine {
             .operations
             .get(&send.operation)
             .is_some_and(|operation| operation.revoke_old);
-        cx.erase(records::number(records::OPERATION, send.operation));
-        self.operations.remove(&send.operation);
         match room.conversation.merge_own(own, &send.news) {
             Ok(incoming) => {
+                cx.erase(records::number(records::OPERATION, send.operation));
+                self.operations.remove(&send.operation);
                 if let Some(commit) = &send.commit {
                     room.chain_commit(&commit.sealed);
                 }

@@ -13,6 +13,7 @@ mod catch_up;
 mod chaos;
 mod control;
 mod crash;
+mod formed_again;
 mod fuzz;
 mod governing;
 mod healing;
