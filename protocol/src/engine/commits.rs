@@ -36,10 +36,17 @@ impl Engine {
     }
 
     fn drop_operation(&mut self, number: u64, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
-        let decisions = self.operations.get(&number).map(decisions_of);
+        let operation = self.operations.get(&number);
+        let decisions = operation.map(decisions_of);
+        let forms = operation.is_some_and(|it| !it.children.is_empty());
         self.forget_operation(number, cx);
         self.counters.refused += 1;
         let sentence = sentence.to_owned();
+        if forms {
+            // The guardians have it formed by another, or later.
+            self.tell_refusal(id, &sentence, cx);
+            self.unform(id, cx);
+        }
         match decisions.filter(|decisions| !decisions.is_empty()) {
             Some(decisions) => {
                 self.forget_approvals(&decisions, cx);
@@ -72,6 +79,13 @@ impl Engine {
     /// soon as it can be.
     pub(super) fn forget_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
         for number in self.operations_of(id, |op| !is_wanted(op)) {
+            self.forget_operation(number, cx);
+        }
+    }
+
+    /// Nothing at all is to be done there any more.
+    pub(super) fn clear_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        for number in self.operations_of(id, |_| true) {
             self.forget_operation(number, cx);
         }
     }
@@ -182,6 +196,11 @@ impl Engine {
             && self.forming(id).is_some()
     }
 
+    /// Whether it is one of children of several families, and this device has still to form it.
+    pub(super) fn is_forming_contact(&self, id: ConversationId) -> bool {
+        self.forming(id).is_some_and(|op| !op.children.is_empty())
+    }
+
     fn forming(&self, id: ConversationId) -> Option<&wire::OperationRecord> {
         let alone = self.rooms.get(&id)?.conversation.devices().len() == 1;
         self.operations
@@ -225,6 +244,9 @@ impl Engine {
             match self.commit(number, id, &operation, cx) {
                 Ok(()) => {}
                 // What it was for has come about without it, or can't.
+                Err(CommandError::Nothing) if !operation.children.is_empty() => {
+                    self.unform(id, cx);
+                }
                 Err(CommandError::Nothing) => self.forget_operation(number, cx),
                 Err(_) if operation.reconcile => self.forget_operation(number, cx),
                 Err(error) => self.drop_operation(number, id, &error.to_string(), cx),

@@ -1,5 +1,4 @@
-//! Children of two families: the pass that their guardians agree on, and the conversation that
-//! it is for (PROTOCOL §7.5, §9.7).
+//! Children of two families: the pass that their guardians agree on (PROTOCOL §7.5, §9.7).
 
 use bytes::Bytes;
 
@@ -8,8 +7,8 @@ use super::errors::CommandError;
 use super::io::{Event, PassWish};
 use super::records;
 use super::state::Cx;
-use crate::content::{ContactSetup, Control, LogNews, PassOffer, PassStage};
-use crate::conversation::{ConversationKind, Parties, Person};
+use crate::content::{Control, PassOffer, PassStage};
+use crate::conversation::ConversationKind;
 use crate::day::Day;
 use crate::identity::{
     ContactPass, Decision, FamilyLog, PassGuardian, PassSide, PassTerms, Role, Supervision,
@@ -93,12 +92,12 @@ impl Engine {
             .ok_or(CommandError::NoConversation)
     }
 
-    fn save_pass(&mut self, id: PassId, record: wire::PassRecord, cx: &mut Cx<'_>) {
+    pub(super) fn save_pass(&mut self, id: PassId, record: wire::PassRecord, cx: &mut Cx<'_>) {
         cx.put_message(records::state(records::PASS, &[id.as_bytes()]), &record);
         self.passes.insert(id, record);
     }
 
-    fn drop_pass(&mut self, id: PassId, cx: &mut Cx<'_>) {
+    pub(super) fn drop_pass(&mut self, id: PassId, cx: &mut Cx<'_>) {
         self.passes.remove(&id);
         cx.erase(records::state(records::PASS, &[id.as_bytes()]));
     }
@@ -148,6 +147,9 @@ impl Engine {
             return;
         }
         match offer.stage {
+            PassStage::Offered if self.holds_to(&pass, cx) => {
+                self.give_packages_again(link, &pass, cx);
+            }
             PassStage::Offered => {
                 let record = wire::PassRecord {
                     pass: offer.pass.clone(),
@@ -283,6 +285,9 @@ impl Engine {
         let Some(record) = self.passes.get(&pass.id()).cloned() else {
             return self.unreadable("a contact pass was accepted that was not offered", cx);
         };
+        if record.said_at_ms > 0 {
+            return self.packages_came(pass, record, offer, cx);
+        }
         let Some(own) = self.log.as_ref().map(FamilyLog::family) else {
             return;
         };
@@ -311,153 +316,6 @@ impl Engine {
             });
             self.drop_pass(pass.id(), cx);
         }
-    }
-
-    /// Passes that both families have approved by now: the child's device forms the
-    /// conversation.
-    pub(super) fn advance_passes(&mut self, cx: &mut Cx<'_>) {
-        let Some(home) = self.family_conversation() else {
-            return;
-        };
-        let today = self.today(cx.now);
-        let Some(own) = self.log.as_ref() else { return };
-        let mut ready = Vec::new();
-        for (id, record) in &self.passes {
-            let Some(ours) = own.valid_pass(id, today) else {
-                continue;
-            };
-            if !record.ours {
-                ready.push((*id, None));
-                continue;
-            }
-            let other = ours.pass.other_side(&own.family()).map(|side| side.family);
-            let theirs = other
-                .and_then(|family| self.friends.get(&family))
-                .and_then(|log| log.valid_pass(id, today));
-            // At home they know of it when the newest of the other family was told there.
-            let told = other.is_some_and(|family| self.is_told(home, &family));
-            if theirs.is_some_and(|theirs| theirs.bytes == ours.bytes) && told {
-                ready.push((*id, Some(ours.pass.clone())));
-            }
-        }
-        for (id, pass) in ready {
-            let Some(record) = self.passes.get(&id).cloned() else {
-                continue;
-            };
-            if let Some(pass) = pass {
-                let Some(device) = self.former_of(&pass) else {
-                    continue;
-                };
-                let setup = ContactSetup {
-                    pass: id,
-                    device,
-                    title: self.title_of(&pass),
-                    key_packages: record.key_packages,
-                    children: vec![],
-                };
-                self.say_friends_log(home, &pass, cx);
-                self.say(home, Control::Setup(setup), cx);
-            }
-            self.drop_pass(id, cx);
-        }
-    }
-
-    /// Says the other family's log before the setup that rests on it: another guardian may have
-    /// said it before, and then it may come later than this.
-    fn say_friends_log(&mut self, home: ConversationId, pass: &ContactPass, cx: &mut Cx<'_>) {
-        let own = self.log.as_ref().map(FamilyLog::family);
-        let other = own
-            .and_then(|own| pass.other_side(&own))
-            .map(|side| side.family);
-        let log = other.and_then(|family| self.friends.get(&family));
-        let news = log.and_then(|log| {
-            Some(LogNews {
-                family: log.family(),
-                entries: log.entries(),
-                head: self.vouching_head(log)?,
-            })
-        });
-        if let Some(news) = news {
-            self.say(home, Control::News(news), cx);
-        }
-    }
-
-    /// The device of our child that forms the conversation of a pass.
-    pub(super) fn former_of(&self, pass: &ContactPass) -> Option<DeviceId> {
-        let log = self.log.as_ref()?;
-        let child = pass.side_of(&log.family())?.child;
-        let home = self.rooms.get(&self.family_conversation()?)?;
-        log.certificates()
-            .find(|certificate| {
-                certificate.member == child && home.conversation.leaf(certificate.device).is_some()
-            })
-            .map(|certificate| certificate.device)
-    }
-
-    fn title_of(&self, pass: &ContactPass) -> String {
-        let name = |(family, child): (FamilyId, MemberId)| {
-            self.latest(&family)
-                .and_then(|log| log.members().get(&child))
-                .map_or_else(String::new, |member| member.name.clone())
-        };
-        let [one, other] = pass.children().map(name);
-        let title: String = format!("{one} & {other}");
-        let end = title
-            .char_indices()
-            .map(|(at, c)| at + c.len_utf8())
-            .take_while(|end| *end <= crate::limits::NAME_BYTES_MAX)
-            .last()
-            .unwrap_or(0);
-        title.get(..end).unwrap_or_default().to_owned()
-    }
-
-    /// A guardian asks this device to form the conversation of a pass.
-    pub(super) fn set_up(&mut self, sender: DeviceId, setup: &ContactSetup, cx: &mut Cx<'_>) {
-        if self.guardian_of(sender).is_none() {
-            return self.unreadable("only a guardian has conversations formed", cx);
-        }
-        if setup.device != self.device() {
-            return;
-        }
-        if let Err(error) = self.form_contact(setup, cx) {
-            cx.event(Event::PassRefused {
-                pass: setup.pass,
-                sentence: error.to_string(),
-            });
-        }
-    }
-
-    fn form_contact(&mut self, setup: &ContactSetup, cx: &mut Cx<'_>) -> Result<(), CommandError> {
-        let children = if setup.children.is_empty() {
-            let today = self.today(cx.now);
-            let own = self.log.as_ref().ok_or(CommandError::NoFamily)?;
-            let entry = own
-                .valid_pass(&setup.pass, today)
-                .ok_or(CommandError::NoPass)?;
-            let pair = entry.pass.children();
-            pair.map(|(family, member)| Person { family, member })
-                .to_vec()
-        } else {
-            setup.children.clone()
-        };
-        let (ours, theirs) = self.group_logs(&children, cx)?;
-        let id = ConversationId::new(cx.random16());
-        self.form(
-            id,
-            ConversationKind::Contact,
-            &setup.title,
-            Parties::from(ours),
-            cx,
-        )?;
-        let operation = wire::OperationRecord {
-            conversation: id.to_bytes(),
-            key_packages: setup.key_packages.clone(),
-            parties: theirs.to_wire(),
-            ..wire::OperationRecord::default()
-        };
-        self.queue_operation(operation, cx);
-        self.reconcile_due = true;
-        Ok(())
     }
 
     /// Ends a contact: nobody of the other family is read or written to from now on.

@@ -89,6 +89,12 @@ impl Engine {
                         .flat_map(|log| log.passes().keys())
                         .map(|pass| pass.to_bytes())
                         .collect(),
+                    joined: if room.can_talk() {
+                        let joined = self.joined_by(room).into_iter();
+                        joined.map(PassId::to_bytes).collect()
+                    } else {
+                        vec![]
+                    },
                 });
             }
         }

@@ -17,8 +17,8 @@
 //!   and whose guardians were heard, `standing` what may be sent and shown now, and
 //!   `reconcile` brings conversations to what the logs say;
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
-//!   their children, `news` tell each what the other decided, `copies` send home what
-//!   supervision wants to see;
+//!   their children, `setup` has their conversations formed, `news` tell each what the other
+//!   decided, `copies` send home what supervision wants to see;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
 //!   device can't follow any more, `reform` forms again what nobody can change any more.
 
@@ -64,6 +64,7 @@ mod reform;
 mod safety;
 mod sends;
 mod session;
+mod setup;
 mod signals;
 mod slots;
 mod standing;

@@ -45,6 +45,11 @@ impl Engine {
             day,
             left: room.conversation.context()?.left,
         };
+        let children = super::groups::people(&operation.children);
+        if !children.is_empty() && self.is_with(&children) {
+            // Another device of this child was faster.
+            return Err(CommandError::Nothing);
+        }
         if operation.leave {
             let own = self
                 .certificate_in(id, self.device())

@@ -200,6 +200,11 @@ impl Engine {
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
         for id in ids {
+            if self.is_forming_contact(id) {
+                // Nobody is in it who could bring this device back.
+                self.unform(id, cx);
+                continue;
+            }
             self.discard_sends(id, |_| true, cx);
             self.forget_operations(id, cx);
             if let Some(room) = self.rooms.get_mut(&id) {

@@ -23,6 +23,7 @@ mod policing;
 mod races;
 mod relay;
 mod relay_faults;
+mod setting_up;
 mod short_code;
 mod stories;
 mod two_families;
