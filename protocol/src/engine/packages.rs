@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::device::Engine;
 use super::errors::CommandError;
 use super::records;
-use super::state::Cx;
-use crate::conversation::{check_key_package, make_key_package};
+use super::state::{Cx, Room};
+use crate::conversation::{ConversationKind, check_key_package, make_key_package};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -226,6 +226,7 @@ impl Engine {
                         key_package: package.clone(),
                     };
                     self.save_peer_key_package(cx.random16().to_vec(), record, cx);
+                    self.reconcile_due |= self.is_left_out(device);
                 }
                 _ => self.unreadable("a key package is damaged or of another device", cx),
             }
@@ -280,20 +281,41 @@ impl Engine {
         else {
             return;
         };
-        let mut devices = room.conversation.devices();
-        devices.retain(|device| {
+        let there = room.conversation.devices();
+        let lacks = |device: &DeviceId| {
             *device != self.signer.device && self.peer_key_package(*device).is_none()
-        });
-        for device in devices {
-            self.send_direct(
-                family,
-                device,
-                wire::Direct {
-                    wants_key_packages: true,
-                    ..wire::Direct::default()
-                },
-                cx,
-            );
+        };
+        let mut wanted: Vec<(ConversationId, DeviceId)> = there
+            .iter()
+            .filter(|device| lacks(device))
+            .map(|device| (family, *device))
+            .collect();
+        // Who was left out when it was formed again is where it was before.
+        if self.guardian_of(self.device()).is_some() {
+            let over = |room: &&Room| room.superseded && room.kind == ConversationKind::Family;
+            for old in self.rooms.values().filter(over) {
+                let left = old.conversation.devices().into_iter();
+                let left = left.filter(|device| self.is_left_out(*device) && lacks(device));
+                wanted.extend(left.map(|device| (old.id(), device)));
+            }
         }
+        for (id, device) in wanted {
+            let direct = wire::Direct {
+                wants_key_packages: true,
+                ..wire::Direct::default()
+            };
+            self.send_direct(id, device, direct, cx);
+        }
+    }
+
+    /// Whether a device of the family is not in the family's conversation.
+    fn is_left_out(&self, device: DeviceId) -> bool {
+        let family = self.family_conversation();
+        let room = family.and_then(|family| self.rooms.get(&family));
+        let certified = self
+            .log
+            .as_ref()
+            .is_some_and(|log| log.certificate(&device).is_some());
+        certified && room.is_some_and(|room| !room.conversation.devices().contains(&device))
     }
 }

@@ -184,11 +184,14 @@ impl Engine {
         let Some(own) = self.log.as_ref().and_then(|log| newest.log(&log.family())) else {
             return;
         };
+        let guardian = own
+            .certificate(&self.device())
+            .is_some_and(|it| it.role == Role::Guardian);
         let people = newest.certificates_of(stay);
         let present = |person: Person| people.iter().any(|other| Person::from(other) == person);
         let wanted = |certificate: &Certificate| match room.kind {
-            // Whoever was left out when it was formed again.
-            ConversationKind::Family => true,
+            // Whoever was left out when it was formed again follows a guardian alone.
+            ConversationKind::Family => guardian,
             ConversationKind::Room => present(Person::from(certificate)),
             ConversationKind::Link => certificate.role == Role::Guardian,
             ConversationKind::Contact => match certificate.role {

@@ -27,7 +27,7 @@ const SUSPECT_MS: u64 = 60_000;
 /// is suspected.
 const STRANGE_MAX: u32 = 3;
 /// Whoever is asked to bring a device back has so long; meanwhile it writes nothing there.
-const ANSWER_MS: u64 = 600_000;
+pub(super) const ANSWER_MS: u64 = 600_000;
 /// Addresses that the newer of two copies of a store will not have drawn.
 const SERIALS_SKIPPED: u64 = 1_000_000;
 /// Times a day that a conversation is suspected: a member who lies gets no further.

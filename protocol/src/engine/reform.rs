@@ -8,6 +8,7 @@ use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
 use super::outgoing::is_open;
+use super::reentry::ANSWER_MS;
 use super::state::{Cx, Room};
 use crate::content::Content;
 use crate::conversation::{ConversationKind, Parties};
@@ -16,11 +17,12 @@ use crate::wire::{self, OutgoingState};
 
 impl Engine {
     /// A guardian forms a conversation again whose slot is filled with something that leads
-    /// nowhere: the same people under a new id; family devices first, others as their key
-    /// packages come.
+    /// nowhere, or into which nobody brings this device back: the same people under a new id;
+    /// family devices first, others as their key packages come.
     ///
     /// # Errors
-    /// [`CommandError::NotStuck`] while it can still be changed.
+    /// [`CommandError::NotStuck`] while it can still be changed; [`CommandError::ComingBack`]
+    /// while somebody may still bring this device back.
     pub(super) fn reform(
         &mut self,
         id: ConversationId,
@@ -33,8 +35,12 @@ impl Engine {
             // A pass has its conversation formed by the child's device.
             return Err(CommandError::NotStuck);
         }
-        if room.stuck().is_none() || room.superseded {
+        if room.superseded || (room.stuck().is_none() && !room.lost) {
             return Err(CommandError::NotStuck);
+        }
+        let asked_at = self.session.caught_up_at;
+        if room.lost && asked_at.is_none_or(|at| at.plus_ms(ANSWER_MS) > cx.now) {
+            return Err(CommandError::ComingBack);
         }
         let (kind, title) = (room.kind, room.title.clone());
         let devices = room.conversation.devices();
@@ -80,6 +86,8 @@ impl Engine {
         room.superseded = true;
         room.dirty = true;
         let family = room.kind == ConversationKind::Family;
+        // Who was left out is asked for key packages.
+        self.session.packages_asked = false;
         self.discard_sends(old, |_| true, cx);
         self.move_operations(old, new, cx);
         let keys: Vec<ContentKey> = self.outbox.from(old, 0).map(|(key, _)| *key).collect();

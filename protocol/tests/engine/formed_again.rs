@@ -2,6 +2,7 @@
 //! again, and on a device that comes back.
 
 use kinline_protocol::content::Control;
+use kinline_protocol::engine::CommandError;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::identity::{Decision, Settings};
 use kinline_protocol::ids::ConversationId;
@@ -181,4 +182,82 @@ fn what_was_decided_on_a_restored_copy_is_decided_once_it_is_back() {
     }
     assert_eq!(world.count("mum", not_decided), 0);
     assert!(world.device("mum").engine.is_settled());
+}
+
+#[test]
+fn who_was_left_out_follows_a_guardian() {
+    let mut world = World::new();
+    let family = world.family();
+    // She uses up what she has of his phone, which is off; the tablet has some left.
+    world.disconnect("dad");
+    world.relay.drop_for = Some(world.mailbox("dad"));
+    for title in ["one", "two"] {
+        world.room("mum", &["dad"], title);
+    }
+    world.relay.drop_for = None;
+    stuck(&mut world, family);
+    world.command(
+        "mum",
+        Command::Reform {
+            conversation: family,
+        },
+    );
+    world.settle();
+    let new = world.device("mum").engine.family_conversation().unwrap();
+    assert_ne!(new, family);
+    assert_eq!(world.device("kid").engine.family_conversation(), Some(new));
+    world.connect("dad");
+    world.settle();
+    assert_eq!(world.device("dad").engine.family_conversation(), Some(new));
+    world.text("dad", new, "here I am");
+    world.settle();
+    for name in ["mum", "kid"] {
+        assert!(world.texts(name).contains(&"here I am".to_owned()));
+    }
+    let refused = |event: &Event| matches!(event, Event::Unreadable { reason, .. } if reason.contains("already"));
+    assert_eq!(world.count("dad", refused), 0, "no tablet invites him");
+}
+
+#[test]
+fn a_room_that_is_lost_to_all_is_formed_again_at_a_guardians_word() {
+    let mut world = World::new();
+    world.family();
+    let room = world.room("mum", &["kid"], "Two");
+    world.text("kid", room, "before");
+    world.settle();
+    world.relay.knows_copies = true;
+    // Both are restored from copies: neither can bring the other back there.
+    for name in ["mum", "kid"] {
+        let copy = world.device(name).store.clone();
+        world.text(name, room, "soon forgotten");
+        world.settle();
+        world.disconnect(name);
+        world.device(name).store = copy;
+        world.restart(name);
+    }
+    for name in ["mum", "kid"] {
+        world.connect(name);
+        world.connect(name);
+        world.settle();
+    }
+    let again = Command::Reform { conversation: room };
+    let early = world.try_command("mum", again.clone());
+    assert!(matches!(early, Err(CommandError::ComingBack)));
+    for _ in 0..4 {
+        world.pass(200_000);
+        world.settle();
+    }
+    let child = world.try_command("kid", again.clone());
+    assert!(matches!(child, Err(CommandError::NotGuardian)));
+    world.command("mum", again);
+    world.settle();
+    let both = ["mum", "kid"].map(|name| {
+        let all = world.device(name).engine.conversations();
+        let mut new = all.iter().filter(|c| c.title == "Two" && c.id != room);
+        new.next().map(|c| c.id)
+    });
+    assert!(both[0].is_some() && both[0] == both[1]);
+    world.text("kid", both[0].unwrap(), "we go on");
+    world.settle();
+    assert!(world.texts("mum").contains(&"we go on".to_owned()));
 }
