@@ -330,7 +330,9 @@ impl Engine {
                 if room.conversation.has_pending_commit() {
                     room.conversation.drop_own()?;
                 }
-                room.prune_addresses(device);
+                for address in room.prune_addresses(device) {
+                    self.revoke_address(id, &address, cx);
+                }
                 Err(error)
             }
             (Err(error), None) => Err(error),

@@ -6,7 +6,7 @@ use super::device::Engine;
 use super::errors::CommandError;
 use super::records;
 use super::state::{Cx, Room};
-use crate::conversation::{ConversationKind, check_key_package, make_key_package};
+use crate::conversation::{ConversationKind, OwnAddress, check_key_package, make_key_package};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -101,9 +101,30 @@ impl Engine {
         }
     }
 
+    /// Nobody can use it any more: neither to bring this device in, nor to write to it.
     pub(super) fn forget_key_package(&mut self, id: &Vec<u8>, cx: &mut Cx<'_>) {
+        let forgotten = self.drop_key_package(id, cx);
+        let address = forgotten
+            .and_then(|record| record.address)
+            .and_then(|address| OwnAddress::from_wire(&address));
+        // With one of them this device has come in: that address is in the tree.
+        let is_used = |address: &OwnAddress| {
+            let rooms = self.rooms.values().flat_map(|room| &room.addresses);
+            rooms.into_iter().any(|own| own.number == address.number)
+        };
+        if let Some(address) = address.filter(|address| !is_used(address)) {
+            self.revoke_address(NO_CONVERSATION, &address, cx);
+        }
+    }
+
+    /// Forgets one whose grant is not this device's to revoke.
+    pub(super) fn drop_key_package(
+        &mut self,
+        id: &Vec<u8>,
+        cx: &mut Cx<'_>,
+    ) -> Option<wire::KeyPackageRecord> {
         cx.erase(records::state(records::KEY_PACKAGE, &[id]));
-        self.key_packages.remove(id);
+        self.key_packages.remove(id)
     }
 
     /// Key packages that were made for pairing serve nobody once this device is in a family.

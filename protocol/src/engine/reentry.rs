@@ -213,10 +213,10 @@ impl Engine {
                 room.addresses.clear();
             }
         }
-        // The other copy may have used them.
+        // The other copy may have used them, and its mailbox is its own.
         let own: Vec<Vec<u8>> = self.key_packages.keys().cloned().collect();
         for id in own {
-            self.forget_key_package(&id, cx);
+            self.drop_key_package(&id, cx);
         }
         let peers: Vec<Vec<u8>> = self.peer_key_packages.keys().cloned().collect();
         for id in peers {

@@ -300,8 +300,10 @@ impl Engine {
     fn forget_offers(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
         self.discard_sends(id, |send| send.commit.is_some(), cx);
         let own = self.signer.device;
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.prune_addresses(own);
+        let forgotten = self.rooms.get_mut(&id);
+        let forgotten = forgotten.map_or_else(Vec::new, |room| room.prune_addresses(own));
+        for address in forgotten {
+            self.revoke_address(id, &address, cx);
         }
     }
 

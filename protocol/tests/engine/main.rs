@@ -16,6 +16,7 @@ mod crash;
 mod formed_again;
 mod fuzz;
 mod governing;
+mod grants;
 mod healing;
 mod life;
 mod members;
