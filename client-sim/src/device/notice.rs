@@ -185,6 +185,19 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 json!({"index": index, "by": by}),
             ))
         }
+        Event::NotDecided {
+            decisions,
+            sentence,
+        } => {
+            let decisions: Vec<String> = decisions.iter().map(|it| book.decision(it)).collect();
+            said(
+                "not-decided",
+                format!(
+                    "What was decided on this device did not happen ({}): {sentence}.",
+                    decisions.join("; ")
+                ),
+            )
+        }
         Event::Proposal {
             proposal,
             by,

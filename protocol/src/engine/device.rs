@@ -264,6 +264,7 @@ impl Engine {
         self.queue_reconciles(cx);
         self.start_operations(cx);
         self.tell_noticed(cx);
+        self.carry_over(cx);
         self.flush_outbox(cx);
         self.ask_key_packages(cx);
         self.hand_over(cx);

@@ -5,7 +5,7 @@ use super::device::Engine;
 use super::io::Event;
 use super::records;
 use super::state::Cx;
-use crate::content::{Body, Content};
+use crate::content::{Body, Content, Control};
 use crate::day::Timestamp;
 use crate::identity::Role;
 use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
@@ -38,6 +38,7 @@ impl Engine {
         match &content.body {
             Body::Control(control) => {
                 if !mine {
+                    self.know_again(content, control, member, cx);
                     self.controlled(id, content, control, cx);
                 }
                 return;
@@ -89,6 +90,27 @@ impl Engine {
             mine,
             body: content.body.clone(),
         });
+    }
+
+    /// Remembers the id of something that is to be heard once, for whoever says it again: of a
+    /// new leaf, or in a conversation that was formed again. Heads and news may come as often
+    /// as they like.
+    fn know_again(
+        &mut self,
+        content: &Content,
+        control: &Control,
+        member: MemberId,
+        cx: &mut Cx<'_>,
+    ) {
+        if matches!(control, Control::Head(_) | Control::News(_)) {
+            return;
+        }
+        let entry = wire::IndexRecord {
+            sender_member: member.to_bytes(),
+            sender_device: content.sender.to_bytes(),
+            ..wire::IndexRecord::default()
+        };
+        self.save_entry(content.id, entry, cx);
     }
 
     fn target(&self, id: ConversationId, target: ContentId) -> Target {

@@ -211,6 +211,7 @@ impl Engine {
                 send.commit.is_some() && send.conversation.as_ref() == id.as_bytes()
             };
             if !room.conversation.has_pending_commit() {
+                // What was pruned here has been before: nothing is left of it at the relay.
                 room.prune_addresses(self.signer.device);
             } else if !self.sends.values().any(offered) {
                 // Can't be: a commit and its offer are written together. It was never offered then.

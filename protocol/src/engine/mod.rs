@@ -17,10 +17,10 @@
 //!   and whose guardians were heard, `standing` what may be sent and shown now, and
 //!   `reconcile` brings conversations to what the logs say;
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
-//!   their children, `news` tells logs that are long, `copies` send home what supervision
-//!   wants to see;
+//!   their children, `setup` has their conversations formed, `news` and `parts` tell each what the
+//!   other decided, `copies` send home what supervision wants to see;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
-//!   device can't follow any more.
+//!   device can't follow any more, `reform` forms again what nobody can change any more.
 
 pub mod io;
 pub mod view;
@@ -56,14 +56,17 @@ mod outbox;
 mod outgoing;
 mod packages;
 mod pairing;
+mod parts;
 mod policing;
 mod receive;
 mod reconcile;
 mod records;
 mod reentry;
+mod reform;
 mod safety;
 mod sends;
 mod session;
+mod setup;
 mod signals;
 mod slots;
 mod standing;

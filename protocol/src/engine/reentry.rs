@@ -200,6 +200,11 @@ impl Engine {
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
         for id in ids {
+            if self.is_forming_contact(id) {
+                // Nobody is in it who could bring this device back.
+                self.unform(id, cx);
+                continue;
+            }
             self.discard_sends(id, |_| true, cx);
             self.forget_operations(id, cx);
             if let Some(room) = self.rooms.get_mut(&id) {
@@ -208,10 +213,10 @@ impl Engine {
                 room.addresses.clear();
             }
         }
-        // The other copy may have used them.
+        // The other copy may have used them, and its mailbox is its own.
         let own: Vec<Vec<u8>> = self.key_packages.keys().cloned().collect();
         for id in own {
-            self.forget_key_package(&id, cx);
+            self.drop_key_package(&id, cx);
         }
         let peers: Vec<Vec<u8>> = self.peer_key_packages.keys().cloned().collect();
         for id in peers {

@@ -11,7 +11,7 @@ use super::state::Cx;
 use crate::attach::{self, Challenge, MailboxKeys, NONCE_BYTES};
 use crate::day::Timestamp;
 use crate::faults::{Fault, planted};
-use crate::ids::{ConversationId, DeviceId};
+use crate::ids::{ConversationId, DeviceId, PassId};
 use crate::limits;
 use crate::wire::{
     self, ClientFrame, ErrorCode, Hello, ServerFrame, client_frame::Body as ClientBody,
@@ -91,6 +91,8 @@ pub(super) struct Session {
     pub(super) packages_asked: bool,
     /// Who asked for key packages and got one, and when.
     pub(super) packages_given: BTreeMap<(ConversationId, DeviceId), Timestamp>,
+    /// Passes for which another family asked for key packages again and got some, and when.
+    pub(super) passes_answered: BTreeMap<PassId, Timestamp>,
 }
 
 impl Session {

@@ -174,16 +174,20 @@ impl Room {
     }
 
     /// While no change of ours waits: forgets addresses that never came into the tree, and
-    /// those that are too old to be written to. The one in the tree always stays.
-    pub(super) fn prune_addresses(&mut self, own: DeviceId) {
+    /// those that are too old to be written to. The one in the tree always stays. Returned are
+    /// those forgotten, whose grants somebody may have.
+    pub(super) fn prune_addresses(&mut self, own: DeviceId) -> Vec<OwnAddress> {
         let Some(current) = self.conversation.leaf(own).map(|leaf| leaf.address.number) else {
-            return;
+            return vec![];
         };
-        let before = self.addresses.len();
-        self.addresses.retain(|address| address.number <= current);
+        let (known, mut forgotten): (Vec<_>, Vec<_>) = core::mem::take(&mut self.addresses)
+            .into_iter()
+            .partition(|address| address.number <= current);
+        self.addresses = known;
         let old = self.addresses.len().saturating_sub(OWN_ADDRESSES_MAX);
-        self.addresses.drain(..old);
-        self.dirty |= self.addresses.len() != before;
+        forgotten.extend(self.addresses.drain(..old));
+        self.dirty |= !forgotten.is_empty();
+        forgotten
     }
 
     /// Writes what changed.

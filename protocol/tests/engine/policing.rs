@@ -199,7 +199,7 @@ fn neither_a_child_nor_a_removed_guardian_sets_a_policy() {
     slip_in(&mut world, "kid", family, &own);
     assert_eq!(policy(&mut world, "mum"), Some(nights()));
     assert_eq!(policy(&mut world, "kid"), Some(nights()));
-    let told = |event: &Event| matches!(event, Event::Refused { .. });
+    let told = |event: &Event| matches!(event, Event::NotDecided { .. });
     assert_eq!(world.count("kid", told), 1);
     // Dad's phone is off when he is removed, and has a looser policy ready.
     let dad = member(&mut world, "dad");

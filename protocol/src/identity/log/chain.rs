@@ -293,6 +293,13 @@ impl FamilyLog {
         self.heads.contains(wanted)
     }
 
+    /// Whether a statement that is shown was made under this salt: the decision that was drawn
+    /// with it has come about.
+    #[must_use]
+    pub fn contains_salt(&self, salt: &[u8; 16]) -> bool {
+        self.salts.contains(salt)
+    }
+
     /// The head after so many entries; `None` for none, or more than there are.
     #[must_use]
     pub fn head_at(&self, statements: u64) -> Option<&[u8; 32]> {
