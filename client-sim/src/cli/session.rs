@@ -197,7 +197,9 @@ impl Session {
                     }
                     decided = true;
                 }
-                Event::Refused { sentence, .. } => refused = Some(sentence.clone()),
+                Event::Refused { sentence, .. } | Event::NotDecided { sentence, .. } => {
+                    refused = Some(sentence.clone());
+                }
                 Event::Decided { .. }
                 | Event::MailboxClosed { .. }
                 | Event::TimeCorrected { .. }

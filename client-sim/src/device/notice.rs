@@ -185,6 +185,19 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 json!({"index": index, "by": by}),
             ))
         }
+        Event::NotDecided {
+            decisions,
+            sentence,
+        } => {
+            let decisions: Vec<String> = decisions.iter().map(|it| book.decision(it)).collect();
+            said(
+                "not-decided",
+                format!(
+                    "What was decided on this device did not happen ({}): {sentence}.",
+                    decisions.join("; ")
+                ),
+            )
+        }
         Event::Proposal {
             proposal,
             by,
@@ -346,7 +359,7 @@ fn told(book: &Book, who: &str, control: &Control) -> Option<Notice> {
         Control::Refusal(refusal) => Some(Notice::new(
             "device-refused",
             format!(
-                "{who} refused a change in {}: {}.",
+                "{who} says of {}: {}.",
                 book.title(&refusal.conversation),
                 refusal.sentence
             ),

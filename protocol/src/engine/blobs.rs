@@ -245,11 +245,11 @@ impl Engine {
         let record = wire::GarbageRecord {
             owner_secret: upload.owner_secret.clone(),
             content_id: send.content_id.clone(),
-            // A welcome comes last in its send: its joiner is the last recipient.
-            device: if content {
-                Bytes::new()
+            // One welcome is for all who come in together.
+            devices: if content {
+                vec![]
             } else {
-                send.devices.last().cloned().unwrap_or_default()
+                send.readers.clone()
             },
             fetched: false,
         };
@@ -276,21 +276,46 @@ impl Engine {
         let Some(caught_up_at) = self.session.caught_up_at else {
             return;
         };
-        let now = cx.now;
-        let has = |name: &[u8], garbage: &Garbage| {
-            garbage.record.device.as_ref() == device.as_bytes()
-                && name.starts_with(id.as_bytes())
-                && garbage.since.max(caught_up_at).plus_ms(ANSWER_MS) <= now
-        };
-        self.collect(has, cx);
+        let before = cx.now;
+        self.collect_of(
+            id,
+            device,
+            |since| since.max(caught_up_at).plus_ms(ANSWER_MS) <= before,
+            cx,
+        );
     }
 
     /// A device left a conversation: it fetches nothing of it any more.
     pub(super) fn collect_left(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
-        let left = |name: &[u8], garbage: &Garbage| {
-            garbage.record.device.as_ref() == device.as_bytes() && name.starts_with(id.as_bytes())
-        };
-        self.collect(left, cx);
+        self.collect_of(id, device, |_| true, cx);
+    }
+
+    /// One of those for whom something lies there does not need it any more.
+    fn collect_of(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        when: impl Fn(Timestamp) -> bool,
+        cx: &mut Cx<'_>,
+    ) {
+        let is_it = |of: &Bytes| of.as_ref() == device.as_bytes();
+        let mut done = Vec::new();
+        for (name, garbage) in &mut self.garbage {
+            let devices = &mut garbage.record.devices;
+            if !name.starts_with(id.as_bytes())
+                || !devices.iter().any(is_it)
+                || !when(garbage.since)
+            {
+                continue;
+            }
+            devices.retain(|of| !is_it(of));
+            if devices.is_empty() {
+                done.push(name.clone());
+            } else {
+                cx.put_message(records::state(records::GARBAGE, &[name]), &garbage.record);
+            }
+        }
+        self.collect(|name, _| done.iter().any(|it| it == name), cx);
     }
 
     fn collect(&mut self, done: impl Fn(&[u8], &Garbage) -> bool, cx: &mut Cx<'_>) {

@@ -15,12 +15,15 @@ use crate::conversation::{
 };
 use crate::day::Day;
 use crate::envelope::Kind;
-use crate::identity::FamilyLog;
+use crate::identity::{Decision, FamilyLog, Statement};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
 /// Days before its grants end in which a device renews its keys and address: monthly.
 const RENEW_BEFORE_DAYS: u32 = 90;
+
+/// Days after which a guardian's device makes a change that does nothing but say the day.
+const DAY_KEPT: u32 = 1;
 
 impl Engine {
     pub(super) fn queue_operation(&mut self, operation: wire::OperationRecord, cx: &mut Cx<'_>) {
@@ -36,37 +39,100 @@ impl Engine {
     }
 
     fn drop_operation(&mut self, number: u64, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
+        let operation = self.operations.get(&number);
+        let decisions = operation.map(decisions_of);
+        let forms = operation.is_some_and(|it| !it.children.is_empty());
         self.forget_operation(number, cx);
         self.counters.refused += 1;
-        cx.event(Event::Refused {
-            conversation: id,
-            sentence: sentence.to_owned(),
-        });
+        let sentence = sentence.to_owned();
+        if forms {
+            // The guardians have it formed by another, or later.
+            self.tell_refusal(id, &sentence, cx);
+            self.unform(id, cx);
+        }
+        match decisions.filter(|decisions| !decisions.is_empty()) {
+            Some(decisions) => {
+                self.forget_approvals(&decisions, cx);
+                cx.event(Event::NotDecided {
+                    decisions,
+                    sentence,
+                });
+            }
+            None => cx.event(Event::Refused {
+                conversation: id,
+                sentence,
+            }),
+        }
     }
 
-    /// What was to be done there is not to be done any more.
-    pub(super) fn forget_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+    fn operations_of(
+        &self,
+        id: ConversationId,
+        which: impl Fn(&wire::OperationRecord) -> bool,
+    ) -> Vec<u64> {
         let of = |op: &wire::OperationRecord| op.conversation.as_ref() == id.as_bytes();
-        let numbers: Vec<u64> = self
-            .operations
+        self.operations
             .iter()
-            .filter(|(_, op)| of(op))
+            .filter(|(_, op)| of(op) && which(op))
             .map(|(number, _)| *number)
-            .collect();
-        for number in numbers {
+            .collect()
+    }
+
+    /// What was to be done there is not to be done any more; what people decided still is, as
+    /// soon as it can be.
+    pub(super) fn forget_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        for number in self.operations_of(id, |op| !is_wanted(op)) {
             self.forget_operation(number, cx);
         }
     }
 
+    /// Nothing at all is to be done there any more.
+    pub(super) fn clear_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        for number in self.operations_of(id, |_| true) {
+            self.forget_operation(number, cx);
+        }
+    }
+
+    /// What people decided in one conversation is done in another that takes its place; the
+    /// rest is not to be done any more.
+    pub(super) fn move_operations(
+        &mut self,
+        old: ConversationId,
+        new: ConversationId,
+        cx: &mut Cx<'_>,
+    ) {
+        self.forget_operations(old, cx);
+        for number in self.operations_of(old, |_| true) {
+            let operation = self.operations.get(&number).cloned();
+            self.forget_operation(number, cx);
+            if let Some(operation) = operation {
+                let operation = wire::OperationRecord {
+                    conversation: new.to_bytes(),
+                    ..operation
+                };
+                self.queue_operation(operation, cx);
+            }
+        }
+    }
+
+    /// Nothing can be changed there until it is formed again: says so of all that waits for
+    /// it. What people decided goes on waiting.
+    pub(super) fn stop_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        for number in self.operations_of(id, |op| !is_wanted(op)) {
+            let sentence = "this conversation can't be changed any more; form it again";
+            self.drop_operation(number, id, sentence, cx);
+        }
+        if !self.operations_of(id, |_| true).is_empty() {
+            cx.event(Event::Refused {
+                conversation: id,
+                sentence: "this conversation can't be changed any more; what was decided waits until it is formed again"
+                    .into(),
+            });
+        }
+    }
+
     pub(super) fn drop_operations(&mut self, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
-        let of = |op: &wire::OperationRecord| op.conversation.as_ref() == id.as_bytes();
-        let numbers: Vec<u64> = self
-            .operations
-            .iter()
-            .filter(|(_, op)| of(op))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in numbers {
+        for number in self.operations_of(id, |_| true) {
             self.drop_operation(number, id, sentence, cx);
         }
     }
@@ -125,12 +191,49 @@ impl Engine {
         }
     }
 
+    /// A guardian can date the removal of another back to the last change of the family's
+    /// conversation, and no further. So where there are more guardians than one, each keeps
+    /// that day young.
+    pub(super) fn keep_day(&mut self, cx: &mut Cx<'_>) {
+        let guardian = self.guardian_of(self.device()).is_some();
+        let several = self
+            .log
+            .as_ref()
+            .is_some_and(|log| log.guardians().count() > 1);
+        let Some(home) = self.family_conversation().filter(|_| guardian && several) else {
+            return;
+        };
+        let Some(room) = self.rooms.get(&home).filter(|room| room.can_talk()) else {
+            return;
+        };
+        let today = self.signed_day(cx.now);
+        let old = |context: ConversationContext| context.day.plus(DAY_KEPT) <= today;
+        let waits = self
+            .operations
+            .values()
+            .any(|op| op.conversation.as_ref() == home.as_bytes());
+        if waits || room.stuck().is_some() || !room.conversation.context().is_ok_and(old) {
+            return;
+        }
+        let operation = wire::OperationRecord {
+            conversation: home.to_bytes(),
+            day: true,
+            ..wire::OperationRecord::default()
+        };
+        self.queue_operation(operation, cx);
+    }
+
     /// Whether a room has this device alone in it because its first change is still to come.
     pub(super) fn is_forming(&self, id: ConversationId) -> bool {
         self.rooms
             .get(&id)
             .is_some_and(|room| room.kind != ConversationKind::Family)
             && self.forming(id).is_some()
+    }
+
+    /// Whether it is one of children of several families, and this device has still to form it.
+    pub(super) fn is_forming_contact(&self, id: ConversationId) -> bool {
+        self.forming(id).is_some_and(|op| !op.children.is_empty())
     }
 
     fn forming(&self, id: ConversationId) -> Option<&wire::OperationRecord> {
@@ -176,6 +279,9 @@ impl Engine {
             match self.commit(number, id, &operation, cx) {
                 Ok(()) => {}
                 // What it was for has come about without it, or can't.
+                Err(CommandError::Nothing) if !operation.children.is_empty() => {
+                    self.unform(id, cx);
+                }
                 Err(CommandError::Nothing) => self.forget_operation(number, cx),
                 Err(_) if operation.reconcile => self.forget_operation(number, cx),
                 Err(error) => self.drop_operation(number, id, &error.to_string(), cx),
@@ -221,7 +327,8 @@ impl Engine {
             && joiners.is_empty()
             && plan.remove.is_empty()
             && plan.left == before.left;
-        if nothing && address.is_none() {
+        let new_day = operation.day && plan.day > before.day;
+        if nothing && address.is_none() && !new_day {
             return Err(CommandError::Nothing);
         }
         room.dirty = true;
@@ -259,7 +366,9 @@ impl Engine {
                 if room.conversation.has_pending_commit() {
                     room.conversation.drop_own()?;
                 }
-                room.prune_addresses(device);
+                for address in room.prune_addresses(device) {
+                    self.revoke_address(id, &address, cx);
+                }
                 Err(error)
             }
             (Err(error), None) => Err(error),
@@ -336,6 +445,21 @@ impl Engine {
         }
         Ok(send)
     }
+}
+
+/// Whether a person wants it, whatever becomes of the conversation.
+fn is_wanted(operation: &wire::OperationRecord) -> bool {
+    !operation.decisions.is_empty() || !operation.statements.is_empty() || operation.leave
+}
+
+/// What an operation was to put into the family's log.
+fn decisions_of(operation: &wire::OperationRecord) -> Vec<Decision> {
+    let own = operation.decisions.iter();
+    let own = own.filter_map(|record| Decision::decode(&record.decision).ok());
+    let carried = operation.statements.iter();
+    let carried = carried.filter_map(|signed| Statement::decode(&signed.statement).ok());
+    own.chain(carried.map(|statement| statement.decision))
+        .collect()
 }
 
 fn recipients(leaves: &[crate::conversation::Leaf], own: DeviceId) -> Vec<Recipient> {

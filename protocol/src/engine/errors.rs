@@ -122,6 +122,11 @@ pub enum CommandError {
     /// Nothing is wrong with it.
     #[error("that conversation can still be changed: there is no need to form it again")]
     NotStuck,
+    /// Another device may still bring this one back.
+    #[error(
+        "this device has asked the others to bring it back into that conversation; form it again when none has within ten minutes of being online"
+    )]
+    ComingBack,
     /// No group of children.
     #[error("a group is of one child of each of two or three families, ours among them")]
     Group,

@@ -226,6 +226,13 @@ pub enum Event {
         /// Guardians who signed it.
         by: Vec<MemberId>,
     },
+    /// What this device was to decide, and could not at once, does not come about.
+    NotDecided {
+        /// What.
+        decisions: Vec<Decision>,
+        /// Why not.
+        sentence: String,
+    },
     /// These decisions wait for another guardian's yes.
     Proposed {
         /// What.

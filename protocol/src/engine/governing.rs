@@ -306,6 +306,9 @@ impl Engine {
                 .filter(|(_, person)| person.identity_key.is_some_and(|key| keys.contains(&key)))
                 .map(|(member, _)| *member)
                 .collect();
+            if let Decision::ApprovePass(pass) = &decision {
+                self.watch_pass(pass, cx);
+            }
             cx.event(Event::Decided {
                 index,
                 decision,

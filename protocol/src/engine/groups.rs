@@ -69,7 +69,7 @@ impl Engine {
     }
 
     /// A link with the guardians of a family.
-    fn link_with(&self, family: &FamilyId) -> Option<ConversationId> {
+    pub(super) fn link_with(&self, family: &FamilyId) -> Option<ConversationId> {
         let links = self
             .rooms
             .values()
@@ -225,10 +225,11 @@ impl Engine {
             };
             let news = LogNews {
                 family: own.family(),
+                from: 0,
                 entries: own.extract(&shown),
                 head,
             };
-            self.say(link, Control::News(news), cx);
+            self.say_log(link, news, cx);
             answer.stage = PassStage::Accepted;
         }
         self.say(link, Control::Group(answer), cx);
@@ -346,7 +347,7 @@ fn sorted(children: &[Person]) -> Vec<Person> {
     children
 }
 
-fn people_to_wire(people: &[Person]) -> Vec<wire::Person> {
+pub(super) fn people_to_wire(people: &[Person]) -> Vec<wire::Person> {
     let person = |person: &Person| wire::Person {
         family: person.family.to_bytes(),
         member: person.member.to_bytes(),
@@ -354,7 +355,7 @@ fn people_to_wire(people: &[Person]) -> Vec<wire::Person> {
     people.iter().map(person).collect()
 }
 
-fn people(people: &[wire::Person]) -> Vec<Person> {
+pub(super) fn people(people: &[wire::Person]) -> Vec<Person> {
     let person = |person: &wire::Person| {
         Some(Person {
             family: FamilyId::try_from(&person.family).ok()?,

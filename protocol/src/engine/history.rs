@@ -5,7 +5,7 @@ use super::device::Engine;
 use super::io::Event;
 use super::records;
 use super::state::Cx;
-use crate::content::{Body, Content};
+use crate::content::{Body, Content, Control};
 use crate::day::Timestamp;
 use crate::identity::Role;
 use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
@@ -38,6 +38,7 @@ impl Engine {
         match &content.body {
             Body::Control(control) => {
                 if !mine {
+                    self.know_again(content, control, member, cx);
                     self.controlled(id, content, control, cx);
                 }
                 return;
@@ -89,6 +90,27 @@ impl Engine {
             mine,
             body: content.body.clone(),
         });
+    }
+
+    /// Remembers the id of something that is to be heard once, for whoever says it again: of a
+    /// new leaf, or in a conversation that was formed again. Heads and news may come as often
+    /// as they like.
+    fn know_again(
+        &mut self,
+        content: &Content,
+        control: &Control,
+        member: MemberId,
+        cx: &mut Cx<'_>,
+    ) {
+        if matches!(control, Control::Head(_) | Control::News(_)) {
+            return;
+        }
+        let entry = wire::IndexRecord {
+            sender_member: member.to_bytes(),
+            sender_device: content.sender.to_bytes(),
+            ..wire::IndexRecord::default()
+        };
+        self.save_entry(content.id, entry, cx);
     }
 
     fn target(&self, id: ConversationId, target: ContentId) -> Target {
@@ -190,16 +212,13 @@ impl Engine {
             .as_ref()
             .and_then(|log| log.certificate(&self.device()))
             .is_some_and(|own| own.role == Role::Child);
-        let outsider = DeviceId::try_from(&entry.sender_device)
-            .ok()
-            .and_then(|device| {
-                self.rooms
-                    .get(&id)?
-                    .conversation
-                    .parties()
-                    .certificate(&device)
-            })
-            .is_some_and(|holder| !self.is_own(&holder.family));
+        // Also when its device is in no family any more.
+        let parties = self.rooms.get(&id).map(|room| room.conversation.parties());
+        let sender = DeviceId::try_from(&entry.sender_device).ok();
+        let outsider = parties.zip(sender).is_some_and(|(parties, sender)| {
+            let mut others = parties.logs().filter(|log| !self.is_own(&log.family()));
+            others.any(|log| log.signature_key_ever(&sender).is_some())
+        });
         if !child || !outsider {
             return self.strip(id, target, cx);
         }

@@ -12,6 +12,7 @@ use super::device::{Counters, Engine};
 use super::errors::LoadError;
 use super::inbox::Inbox;
 use super::io::Output;
+use super::noticing::Noticed;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
@@ -125,6 +126,7 @@ impl Engine {
             meeting: None,
             clock: None,
             lease: Lease::default(),
+            noticed: Noticed::default(),
             heads: BTreeMap::new(),
             clock_record: None,
             news_due: true,
@@ -209,6 +211,7 @@ impl Engine {
                 send.commit.is_some() && send.conversation.as_ref() == id.as_bytes()
             };
             if !room.conversation.has_pending_commit() {
+                // What was pruned here has been before: nothing is left of it at the relay.
                 room.prune_addresses(self.signer.device);
             } else if !self.sends.values().any(offered) {
                 // Can't be: a commit and its offer are written together. It was never offered then.

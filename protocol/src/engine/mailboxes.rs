@@ -2,17 +2,20 @@
 //! guardians, who can so cut it off, or cut a contact off from it, while it is off itself
 //! (PROTOCOL §9.6). After a guardian was removed, each device draws new ones.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
+use super::packages::NO_CONVERSATION;
 use super::records;
 use super::session::Request;
 use super::state::Cx;
 use crate::attach::{self, Challenge};
-use crate::conversation::ConversationKind;
+use crate::conversation::{ConversationKind, OwnAddress};
 use crate::grant::revocation_secret;
 use crate::identity::Role;
 use crate::ids::{ConversationId, DeviceId, MailboxId, PassId};
@@ -77,7 +80,11 @@ impl Engine {
             if room.kind != ConversationKind::Contact || !room.conversation.is_active() {
                 continue;
             }
-            if let Some(address) = room.addresses.last() {
+            // Not the one of a change that waits for its slot, and may never come into it.
+            let current = room.conversation.leaf(self.device());
+            let current = current.map(|leaf| leaf.address.number);
+            let mut own = room.addresses.iter();
+            if let Some(address) = own.find(|address| Some(address.number) == current) {
                 addresses.push(wire::AddressNote {
                     conversation: id.to_bytes(),
                     number: address.number,
@@ -89,6 +96,12 @@ impl Engine {
                         .flat_map(|log| log.passes().keys())
                         .map(|pass| pass.to_bytes())
                         .collect(),
+                    joined: if room.can_talk() {
+                        let joined = self.joined_by(room).into_iter();
+                        joined.map(PassId::to_bytes).collect()
+                    } else {
+                        vec![]
+                    },
                 });
             }
         }
@@ -182,19 +195,31 @@ impl Engine {
         let Some(current) = room.conversation.leaf(own).map(|leaf| leaf.address.number) else {
             return;
         };
-        let old: Vec<(u64, u32)> = room
+        let old: Vec<OwnAddress> = room
             .addresses
             .iter()
             .filter(|address| address.number < current)
-            .map(|address| (address.number, address.last_day.0))
+            .cloned()
             .collect();
-        for (number, last_day) in old {
-            // The first address of a conversation came in a key package, before the
-            // conversation had a name.
-            for scope in [id, super::packages::NO_CONVERSATION] {
-                let secret = revocation_secret(&self.seed_of(number), scope.as_bytes(), number);
-                self.revoke(self.mailbox, &secret, last_day, cx);
-            }
+        for address in old {
+            self.revoke_address(id, &address, cx);
+        }
+    }
+
+    /// Nothing comes to an address of this device any more.
+    pub(super) fn revoke_address(
+        &mut self,
+        id: ConversationId,
+        address: &OwnAddress,
+        cx: &mut Cx<'_>,
+    ) {
+        // The first address of a conversation came in a key package, before the conversation
+        // had a name.
+        let scopes: BTreeSet<ConversationId> = [id, NO_CONVERSATION].into_iter().collect();
+        let seed = self.seed_of(address.number);
+        for scope in scopes {
+            let secret = revocation_secret(&seed, scope.as_bytes(), address.number);
+            self.revoke(self.mailbox, &secret, address.last_day.0, cx);
         }
     }
 
@@ -301,8 +326,7 @@ impl Engine {
                 for number in note.number..=note.number.saturating_add(NUMBERS_AHEAD) {
                     // The first address of a conversation came in a key package. The numbers
                     // after it may be of key packages for others, which must stay good.
-                    let package =
-                        (number == note.number).then_some(super::packages::NO_CONVERSATION);
+                    let package = (number == note.number).then_some(NO_CONVERSATION);
                     for scope in [Some(id), package].into_iter().flatten() {
                         let secret = revocation_secret(&seed, scope.as_bytes(), number);
                         cuts.push((mailbox, secret, note.last_day));

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::device::Engine;
 use super::errors::CommandError;
 use super::records;
-use super::state::Cx;
-use crate::conversation::{check_key_package, make_key_package};
+use super::state::{Cx, Room};
+use crate::conversation::{ConversationKind, OwnAddress, check_key_package, make_key_package};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
 
@@ -101,9 +101,30 @@ impl Engine {
         }
     }
 
+    /// Nobody can use it any more: neither to bring this device in, nor to write to it.
     pub(super) fn forget_key_package(&mut self, id: &Vec<u8>, cx: &mut Cx<'_>) {
+        let forgotten = self.drop_key_package(id, cx);
+        let address = forgotten
+            .and_then(|record| record.address)
+            .and_then(|address| OwnAddress::from_wire(&address));
+        // With one of them this device has come in: that address is in the tree.
+        let is_used = |address: &OwnAddress| {
+            let rooms = self.rooms.values().flat_map(|room| &room.addresses);
+            rooms.into_iter().any(|own| own.number == address.number)
+        };
+        if let Some(address) = address.filter(|address| !is_used(address)) {
+            self.revoke_address(NO_CONVERSATION, &address, cx);
+        }
+    }
+
+    /// Forgets one whose grant is not this device's to revoke.
+    pub(super) fn drop_key_package(
+        &mut self,
+        id: &Vec<u8>,
+        cx: &mut Cx<'_>,
+    ) -> Option<wire::KeyPackageRecord> {
         cx.erase(records::state(records::KEY_PACKAGE, &[id]));
-        self.key_packages.remove(id);
+        self.key_packages.remove(id)
     }
 
     /// Key packages that were made for pairing serve nobody once this device is in a family.
@@ -240,6 +261,7 @@ impl Engine {
                         key_package: package.clone(),
                     };
                     self.save_peer_key_package(cx.random16().to_vec(), record, cx);
+                    self.reconcile_due |= self.is_left_out(device);
                 }
                 _ => self.unreadable("a key package is damaged or of another device", cx),
             }
@@ -294,20 +316,41 @@ impl Engine {
         else {
             return;
         };
-        let mut devices = room.conversation.devices();
-        devices.retain(|device| {
+        let there = room.conversation.devices();
+        let lacks = |device: &DeviceId| {
             *device != self.signer.device && self.peer_key_package(*device).is_none()
-        });
-        for device in devices {
-            self.send_direct(
-                family,
-                device,
-                wire::Direct {
-                    wants_key_packages: true,
-                    ..wire::Direct::default()
-                },
-                cx,
-            );
+        };
+        let mut wanted: Vec<(ConversationId, DeviceId)> = there
+            .iter()
+            .filter(|device| lacks(device))
+            .map(|device| (family, *device))
+            .collect();
+        // Who was left out when it was formed again is where it was before.
+        if self.guardian_of(self.device()).is_some() {
+            let over = |room: &&Room| room.superseded && room.kind == ConversationKind::Family;
+            for old in self.rooms.values().filter(over) {
+                let left = old.conversation.devices().into_iter();
+                let left = left.filter(|device| self.is_left_out(*device) && lacks(device));
+                wanted.extend(left.map(|device| (old.id(), device)));
+            }
         }
+        for (id, device) in wanted {
+            let direct = wire::Direct {
+                wants_key_packages: true,
+                ..wire::Direct::default()
+            };
+            self.send_direct(id, device, direct, cx);
+        }
+    }
+
+    /// Whether a device of the family is not in the family's conversation.
+    fn is_left_out(&self, device: DeviceId) -> bool {
+        let family = self.family_conversation();
+        let room = family.and_then(|family| self.rooms.get(&family));
+        let certified = self
+            .log
+            .as_ref()
+            .is_some_and(|log| log.certificate(&device).is_some());
+        certified && room.is_some_and(|room| !room.conversation.devices().contains(&device))
     }
 }

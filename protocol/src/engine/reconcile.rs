@@ -9,7 +9,7 @@ use super::errors::CommandError;
 use super::state::{Cx, Room};
 use crate::conversation::{ConversationKind, Parties, Person, check_key_package};
 use crate::day::Day;
-use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown};
+use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown, Statement};
 use crate::ids::{ConversationId, DeviceId, FamilyId};
 use crate::wire;
 
@@ -52,15 +52,22 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) -> Result<Plan, CommandError> {
         let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
-        let day = self.signed_day(cx.now);
+        let before = room.conversation.context()?;
+        // What is decided now is not dated before what was changed already.
+        let day = self.signed_day(cx.now).max(before.day);
         let mut plan = Plan {
             parties: room.conversation.parties().clone(),
             remove: vec![],
             key_packages: vec![],
             used: vec![],
             day,
-            left: room.conversation.context()?.left,
+            left: before.left,
         };
+        let children = super::groups::people(&operation.children);
+        if !children.is_empty() && self.is_with(&children) {
+            // Another device of this child was faster.
+            return Err(CommandError::Nothing);
+        }
         if operation.leave {
             let own = self
                 .certificate_in(id, self.device())
@@ -75,8 +82,15 @@ impl Engine {
         }
         if !operation.statements.is_empty() {
             let mut log = self.log.clone().ok_or(CommandError::NoFamily)?;
+            let said = log.len();
             for signed in &operation.statements {
-                log.append(signed)?;
+                let salt = Statement::decode(&signed.statement)?.salt;
+                if !log.contains_salt(&salt) {
+                    log.append(signed)?;
+                }
+            }
+            if log.len() == said {
+                return Err(CommandError::Nothing);
             }
             plan.parties = Parties::from(log);
         }
@@ -122,6 +136,7 @@ impl Engine {
         let mut log = self.log.clone().ok_or(CommandError::NoFamily)?;
         let key = self.identity_key();
         let keys: Vec<_> = key.iter().collect();
+        let said = log.len();
         for record in &operation.decisions {
             let decision = Decision::decode(&record.decision)?;
             let salt = record
@@ -129,8 +144,15 @@ impl Engine {
                 .as_ref()
                 .try_into()
                 .map_err(|_| CommandError::Nothing)?;
+            if log.contains_salt(&salt) {
+                // By a newer copy of this store, or another guardian's yes.
+                continue;
+            }
             let signed = log.propose_with(decision, salt, record.consents.clone(), &keys, day);
             log.append(&signed)?;
+        }
+        if log.len() == said {
+            return Err(CommandError::Nothing);
         }
         Ok(log)
     }
@@ -181,11 +203,14 @@ impl Engine {
         let Some(own) = self.log.as_ref().and_then(|log| newest.log(&log.family())) else {
             return;
         };
+        let guardian = own
+            .certificate(&self.device())
+            .is_some_and(|it| it.role == Role::Guardian);
         let people = newest.certificates_of(stay);
         let present = |person: Person| people.iter().any(|other| Person::from(other) == person);
         let wanted = |certificate: &Certificate| match room.kind {
-            // Whoever was left out when it was formed again.
-            ConversationKind::Family => true,
+            // Whoever was left out when it was formed again follows a guardian alone.
+            ConversationKind::Family => guardian,
             ConversationKind::Room => present(Person::from(certificate)),
             ConversationKind::Link => certificate.role == Role::Guardian,
             ConversationKind::Contact => match certificate.role {

@@ -28,7 +28,7 @@ const SUSPECT_MS: u64 = 60_000;
 /// is suspected.
 const STRANGE_MAX: u32 = 3;
 /// Whoever is asked to bring a device back has so long; meanwhile it writes nothing there.
-const ANSWER_MS: u64 = 600_000;
+pub(super) const ANSWER_MS: u64 = 600_000;
 /// Addresses that the newer of two copies of a store will not have drawn.
 const SERIALS_SKIPPED: u64 = 1_000_000;
 /// Times a day that a conversation is suspected: a member who lies gets no further.
@@ -202,6 +202,11 @@ impl Engine {
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
         for id in ids {
+            if self.is_forming_contact(id) {
+                // Nobody is in it who could bring this device back.
+                self.unform(id, cx);
+                continue;
+            }
             self.discard_sends(id, |_| true, cx);
             self.forget_operations(id, cx);
             if let Some(room) = self.rooms.get_mut(&id) {
@@ -210,15 +215,30 @@ impl Engine {
                 room.addresses.clear();
             }
         }
-        // The other copy may have used them.
+        // The other copy may have used them, and its mailbox is its own.
         let own: Vec<Vec<u8>> = self.key_packages.keys().cloned().collect();
         for id in own {
-            self.forget_key_package(&id, cx);
+            self.drop_key_package(&id, cx);
         }
         let peers: Vec<Vec<u8>> = self.peer_key_packages.keys().cloned().collect();
         for id in peers {
             self.use_peer_key_package(id, cx);
         }
+    }
+
+    /// A welcome should be on its way; if it is not, it is asked for before the hour is over.
+    pub(super) fn ask_back_soon(&mut self, cx: &Cx<'_>) {
+        let soon = cx.now.plus_ms(SUSPECT_MS);
+        if let Some(at) = &mut self.session.upkeep_at {
+            *at = soon.min(*at);
+        }
+    }
+
+    /// Whether a way back is still to be found.
+    pub(super) fn has_lost_rooms(&self) -> bool {
+        self.rooms
+            .values()
+            .any(|room| room.lost && room.conversation.is_active())
     }
 
     /// Asks to come back into every conversation that was lost; the family's first.
@@ -383,7 +403,6 @@ impl Engine {
             let epoch = room.conversation.epoch();
             let before = room.peers.remove(&device).unwrap_or_default();
             let peer = room.peer(device);
-            peer.first_sequence_seen = 1;
             peer.leaf_epoch = epoch;
             peer.readd_day = day.0;
             peer.readds = if before.readd_day == day.0 {

@@ -153,6 +153,10 @@ impl Engine {
                 done: false,
                 inline: stored,
             });
+            let readers = recipients.iter();
+            send.readers = readers
+                .map(|recipient| recipient.device.to_bytes())
+                .collect();
             Payload::Pointer(pointer.to_wire())
         };
         for recipient in recipients {

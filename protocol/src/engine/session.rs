@@ -11,7 +11,7 @@ use super::state::Cx;
 use crate::attach::{self, Challenge, MailboxKeys, NONCE_BYTES};
 use crate::day::Timestamp;
 use crate::faults::{Fault, planted};
-use crate::ids::{ConversationId, DeviceId};
+use crate::ids::{ConversationId, DeviceId, PassId};
 use crate::limits;
 use crate::wire::{
     self, ClientFrame, ErrorCode, Hello, ServerFrame, client_frame::Body as ClientBody,
@@ -84,13 +84,15 @@ pub(super) struct Session {
     pub(super) slots_after: Option<Timestamp>,
     /// Grants that were said to be revoked.
     pub(super) revoked: std::collections::BTreeSet<Bytes>,
-    upkeep_at: Option<Timestamp>,
+    pub(super) upkeep_at: Option<Timestamp>,
     /// Requests refused in a row.
     failures: u32,
     /// Family devices without a key package here have been asked for one.
     pub(super) packages_asked: bool,
     /// Who asked for key packages and got one, and when.
     pub(super) packages_given: BTreeMap<(ConversationId, DeviceId), Timestamp>,
+    /// Passes for which another family asked for key packages again and got some, and when.
+    pub(super) passes_answered: BTreeMap<PassId, Timestamp>,
 }
 
 impl Session {
@@ -430,11 +432,17 @@ impl Engine {
 
     /// What has to be looked after now and then, and when a device has caught up.
     pub(super) fn upkeep(&mut self, cx: &mut Cx<'_>) {
-        self.session.upkeep_at = Some(cx.now.plus_ms(UPKEEP_MS));
+        let wait = if self.has_lost_rooms() {
+            super::reentry::ANSWER_MS
+        } else {
+            UPKEEP_MS
+        };
+        self.session.upkeep_at = Some(cx.now.plus_ms(wait));
         self.expire_outbox(cx);
         self.renew_addresses(cx);
         self.retry_void_slots();
         self.observe_clock(cx);
+        self.keep_day(cx);
         self.erase_veiled(cx);
         self.ask_all_back(cx);
     }

@@ -181,7 +181,12 @@ impl Engine {
                 // lost, it is asked for again: nobody else counts this device as gone.
                 room.lost = true;
                 room.synced = true;
+                if !std::mem::replace(&mut room.renewed, true) {
+                    // What it asked with last may be used now: next time it is another.
+                    room.asked_back = None;
+                }
                 self.forget_offers(id, cx);
+                self.ask_back_soon(cx);
                 Taken::Refused
             }
             Err(error @ ConversationError::Early(_)) => {
@@ -224,11 +229,7 @@ impl Engine {
         }
         if why == Stuck::Refused {
             // The slot is taken for good: nothing that waits to change this conversation ever can.
-            self.drop_operations(
-                id,
-                "this conversation can't be changed any more; form it again",
-                cx,
-            );
+            self.stop_operations(id, cx);
         }
     }
 
@@ -251,10 +252,10 @@ impl Engine {
             .operations
             .get(&send.operation)
             .is_some_and(|operation| operation.revoke_old);
-        cx.erase(records::number(records::OPERATION, send.operation));
-        self.operations.remove(&send.operation);
         match room.conversation.merge_own(own, &send.news) {
             Ok(incoming) => {
+                cx.erase(records::number(records::OPERATION, send.operation));
+                self.operations.remove(&send.operation);
                 if let Some(commit) = &send.commit {
                     room.chain_commit(&commit.sealed);
                 }
@@ -305,8 +306,10 @@ impl Engine {
     fn forget_offers(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
         self.discard_sends(id, |send| send.commit.is_some(), cx);
         let own = self.signer.device;
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.prune_addresses(own);
+        let forgotten = self.rooms.get_mut(&id);
+        let forgotten = forgotten.map_or_else(Vec::new, |room| room.prune_addresses(own));
+        for address in forgotten {
+            self.revoke_address(id, &address, cx);
         }
     }
 

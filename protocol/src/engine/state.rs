@@ -80,6 +80,8 @@ pub(super) struct Room {
     pub(super) suspicion: Option<super::reentry::Suspicion>,
     /// Volatile: why nothing is sent, as was last said.
     pub(super) silence: Option<super::io::Silence>,
+    /// Volatile: its leaf was seen to be replaced by a new one.
+    pub(super) renewed: bool,
     /// Volatile: when, and with which key package, others were asked to bring this device back.
     pub(super) asked_back: Option<(Timestamp, Bytes)>,
     /// Volatile: the day, and how often it was suspected on it.
@@ -122,6 +124,7 @@ impl Room {
             lost: false,
             sent_since_update: 0,
             suspicion: None,
+            renewed: false,
             asked_back: None,
             suspicions: (0, 0),
             silence: None,
@@ -190,16 +193,20 @@ impl Room {
     }
 
     /// While no change of ours waits: forgets addresses that never came into the tree, and
-    /// those that are too old to be written to. The one in the tree always stays.
-    pub(super) fn prune_addresses(&mut self, own: DeviceId) {
+    /// those that are too old to be written to. The one in the tree always stays. Returned are
+    /// those forgotten, whose grants somebody may have.
+    pub(super) fn prune_addresses(&mut self, own: DeviceId) -> Vec<OwnAddress> {
         let Some(current) = self.conversation.leaf(own).map(|leaf| leaf.address.number) else {
-            return;
+            return vec![];
         };
-        let before = self.addresses.len();
-        self.addresses.retain(|address| address.number <= current);
+        let (known, mut forgotten): (Vec<_>, Vec<_>) = core::mem::take(&mut self.addresses)
+            .into_iter()
+            .partition(|address| address.number <= current);
+        self.addresses = known;
         let old = self.addresses.len().saturating_sub(OWN_ADDRESSES_MAX);
-        self.addresses.drain(..old);
-        self.dirty |= self.addresses.len() != before;
+        forgotten.extend(self.addresses.drain(..old));
+        self.dirty |= !forgotten.is_empty();
+        forgotten
     }
 
     /// Writes what changed.
@@ -278,6 +285,7 @@ impl Room {
             lost: record.lost,
             sent_since_update: record.sent_since_update,
             suspicion: None,
+            renewed: false,
             asked_back: None,
             suspicions: (0, 0),
             silence: None,

@@ -138,6 +138,7 @@ impl Engine {
     pub fn passes_under_way(&self) -> BTreeMap<PassId, PassUnderWay> {
         self.passes
             .iter()
+            .filter(|(_, record)| record.said_at_ms == 0)
             .filter_map(|(id, record)| {
                 let under_way = PassUnderWay {
                     pass: ContactPass::decode(&record.pass).ok()?,

@@ -457,3 +457,35 @@ fn an_unknown_upload_is_nothing() {
     world.input("mum", input);
     assert!(world.device("mum").engine.is_settled());
 }
+
+#[test]
+fn a_welcome_for_several_waits_for_each_of_them() {
+    let mut world = World::new();
+    world.family();
+    for off in ["dad", "kid"] {
+        let on = if off == "dad" { "kid" } else { "dad" };
+        world.disconnect(off);
+        let room = world.room("mum", &["dad", "kid"], off);
+        // Whoever is in speaks, long after the welcome was put into its mailbox.
+        world.pass(120_000);
+        world.text(on, room, &format!("{on} is in"));
+        world.settle();
+        world.connect(off);
+        world.settle();
+        world.text(off, room, &format!("{off} is in"));
+        world.settle();
+        for text in [format!("{on} is in"), format!("{off} is in")] {
+            assert!(world.texts("mum").contains(&text), "{text}");
+            assert!(world.texts(off).contains(&text), "{text} for {off}");
+        }
+        world.pass(120_000);
+        for name in [on, off] {
+            world.text(name, room, "still here");
+        }
+        world.settle();
+        let name = [b"x/".as_slice(), room.as_bytes()].concat();
+        let kept = world.device("mum").store.keys();
+        let kept = kept.filter(|key| key.name.starts_with(&name)).count();
+        assert_eq!(kept, 0, "then it goes");
+    }
+}

@@ -171,11 +171,20 @@ impl FamilyLog {
         if self.salts.contains(&statement.salt) {
             return Err(LogError::Salt);
         }
+        let takes_away = statement.decision.takes_away();
+        let open = limits::FAMILY_LOG_STATEMENTS_MAX - limits::FAMILY_LOG_RESERVED;
+        if self.heads.len() >= open && !takes_away {
+            return Err(LogError::Full);
+        }
+        if self.state.has(&statement.decision) {
+            return Err(LogError::Unchanged);
+        }
         let signers = self.state.judge(signed, &statement, &decision)?;
         let place = Place {
             index: statement.index,
             day: statement.day,
             signers: &signers,
+            counts: !takes_away,
         };
         self.state.apply(statement.decision, &place)?;
         self.salts.insert(statement.salt);
@@ -282,6 +291,13 @@ impl FamilyLog {
     #[must_use]
     pub fn contains_head(&self, wanted: &[u8; 32]) -> bool {
         self.heads.contains(wanted)
+    }
+
+    /// Whether a statement that is shown was made under this salt: the decision that was drawn
+    /// with it has come about.
+    #[must_use]
+    pub fn contains_salt(&self, salt: &[u8; 16]) -> bool {
+        self.salts.contains(salt)
     }
 
     /// The head after so many entries; `None` for none, or more than there are.
