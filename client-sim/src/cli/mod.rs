@@ -15,6 +15,7 @@ mod failure;
 mod family;
 mod family_log;
 mod find;
+mod groups;
 mod inbox;
 mod meeting;
 mod message;
@@ -31,6 +32,6 @@ mod status;
 mod steal;
 
 pub use args::{Cli, DeviceArgs, StealArgs, Verb, Work};
-pub use args_contacts::{ContactVerb, MeetVerb, PassVerb};
+pub use args_contacts::{ContactVerb, GroupVerb, MeetVerb, PassVerb};
 pub use args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
 pub use run::main;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::device::Engine;
 use super::io::Silence;
 use super::state::Room;
-use crate::conversation::ConversationKind;
+use crate::conversation::{ConversationKind, Person};
 use crate::day::{Day, Timestamp};
 use crate::identity::{ContactPass, Decision, FamilyLog, Role};
 use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId, PassId};
@@ -64,6 +64,23 @@ pub struct PassUnderWay {
     pub ours: bool,
     /// The asked family has said yes.
     pub accepted: bool,
+}
+
+/// A group of children of several families to which not everybody has agreed yet, for a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupUnderWay {
+    /// To be named in the answer.
+    pub group: [u8; 16],
+    /// Who would be in it.
+    pub children: Vec<Person>,
+    /// What it is to be called.
+    pub title: String,
+    /// The family that asks, when it is another one and still linked with this device.
+    pub asked_by: Option<FamilyId>,
+    /// Asked for by this device; else it waits for its answer.
+    pub ours: bool,
+    /// Families that have agreed.
+    pub accepted: Vec<FamilyId>,
 }
 
 impl Engine {
