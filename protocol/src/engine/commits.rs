@@ -58,16 +58,22 @@ impl Engine {
         }
     }
 
+    /// What was to be done there can't be done any more. Nobody is told of what nobody asked
+    /// for: keys that were to be renewed, a conversation that was to be brought up to date.
     pub(super) fn drop_operations(&mut self, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
         let of = |op: &wire::OperationRecord| op.conversation.as_ref() == id.as_bytes();
-        let numbers: Vec<u64> = self
+        let dropped: Vec<(u64, bool)> = self
             .operations
             .iter()
             .filter(|(_, op)| of(op))
-            .map(|(number, _)| *number)
+            .map(|(number, op)| (*number, op.reconcile || op.self_update))
             .collect();
-        for number in numbers {
-            self.drop_operation(number, id, sentence, cx);
+        for (number, upkeep) in dropped {
+            if upkeep {
+                self.forget_operation(number, cx);
+            } else {
+                self.drop_operation(number, id, sentence, cx);
+            }
         }
     }
 

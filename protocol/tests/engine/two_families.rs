@@ -522,6 +522,11 @@ fn children_of_three_families_talk_when_each_two_have_a_pass() {
         it.members.iter().any(|m| m.devices.contains(&device))
     };
     assert!(!(together("leo") && together("tim")));
+    // Whoever was taken out had keys to renew there: nobody has to be told that it can't.
+    for name in ["kid", "leo", "tim", "mum", "dad", "ana", "zoe"] {
+        let counters = world.device(name).engine.counters();
+        assert_eq!(counters.refused, 0, "{name}");
+    }
 }
 
 #[test]
