@@ -119,7 +119,14 @@ async fn prepare(
     let own = find::relative(&book, Some(Role::Child), child)?;
     let mut children = vec![person(&book, own)?];
     for other in others {
-        children.push(person(&book, find::friend(&book, other)?)?);
+        let other = person(&book, find::friend(&book, other)?)?;
+        if children.iter().any(|it| it.family == other.family) {
+            return Err(Failure::refused(format!(
+                "a group is of one child of each family, and {} is named twice",
+                book.family(&other.family)
+            )));
+        }
+        children.push(other);
     }
     check_passes(device, &book, &children).await?;
     Ok((book, children))

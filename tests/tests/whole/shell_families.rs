@@ -12,7 +12,7 @@ const EVERYBODY: [&str; 5] = ["Mum", "Dad", "Mia", "Ada", "Leo"];
 const ROOM: &str = "Mia & Leo";
 
 /// Mum, Dad and Mia; Ada and Leo. Nobody knows the other family yet.
-fn two_families(shell: &Shell, relay: &str) {
+pub(crate) fn two_families(shell: &Shell, relay: &str) {
     shell.found("Mum", relay, "Reed");
     shell.pair_by_digits("Mum", "Mia", "--child", relay);
     let _ = shell.pair("Mum", "Dad", "--guardian");
@@ -32,7 +32,7 @@ fn conversation(shell: &Shell, device: &str, title: &str) -> Option<Value> {
 }
 
 /// Names of those who are in a conversation, as a device sees it.
-fn people(shell: &Shell, device: &str, title: &str) -> Vec<String> {
+pub(crate) fn people(shell: &Shell, device: &str, title: &str) -> Vec<String> {
     let Some(found) = conversation(shell, device, title) else {
         return vec![];
     };
@@ -42,7 +42,7 @@ fn people(shell: &Shell, device: &str, title: &str) -> Vec<String> {
         .collect()
 }
 
-fn texts(shell: &Shell, device: &str) -> Vec<String> {
+pub(crate) fn texts(shell: &Shell, device: &str) -> Vec<String> {
     let inbox = shell.inbox(device).into_iter();
     inbox
         .filter_map(|it| Some(it["text"].as_str()?.to_owned()))
@@ -60,7 +60,7 @@ fn decisions(shell: &Shell, device: &str) -> String {
 }
 
 /// The children may talk: Mum watches, Ada does not.
-fn agree(shell: &Shell) -> String {
+pub(crate) fn agree(shell: &Shell) -> String {
     let _ = shell.meet("Mum", "Mia", "Ada", "Leo", &["--short"]);
     shell.rounds(&EVERYBODY, "the guardians are linked", || {
         let link = |device| people(shell, device, "Reed & Okafor").len() >= 2;
@@ -326,7 +326,7 @@ fn a_tablet_is_lost(shell: &Shell) {
 }
 
 /// Turned down with a sentence, and nothing that people decided is different.
-fn turned_down(shell: &Shell, device: &str, words: &[&str], sentence: &str) {
+pub(crate) fn turned_down(shell: &Shell, device: &str, words: &[&str], sentence: &str) {
     let head = shell.json(device, &["family"])["head"].clone();
     let passes = shell.run(device, &["pass", "list", "--json"]);
     let said = shell.denied(device, words);
