@@ -317,8 +317,8 @@ fn a_tablet_is_lost(shell: &Shell) {
     assert!(!seen.contains("the tablet is gone"), "{seen}");
     let said = shell.denied("Mum", &["remove", "device", "tablet of Mia"]);
     assert!(said.contains("no device"), "{said}");
-    let said = shell.denied("Mum", &["show-code", "--guardian", "Dad"]);
-    assert!(said.contains("guardian of this family already"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--guardian", "Mum"]);
+    assert!(said.contains("a guardian has one phone"), "{said}");
     let family = shell.json("Mum", &["family"]);
     let members = family["members"].as_array().unwrap();
     let mia = members.iter().find(|it| it["name"] == "Mia").unwrap();
@@ -508,4 +508,28 @@ async fn what_families_may_not_is_told_in_a_sentence_and_changes_nothing() {
         &["answer-proposal", "0000", "yes"],
         "no proposal",
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guardian_moves_to_another_phone() {
+    let home = tempfile::tempdir().unwrap();
+    let relay = Relay::start(&home.path().join("relay")).await;
+    let shell = Shell::new(home.path());
+    shell.found("Mum", &relay.address().to_string(), "Reed");
+    let _ = shell.pair("Mum", "Dad", "--guardian");
+    let said = shell.denied("Mum", &["show-code", "--guardian", "Dad", "--yes"]);
+    assert!(said.contains("a guardian has one phone"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--child", "Dad", "--yes"]);
+    assert!(said.contains("somebody else in this family"), "{said}");
+    // Nobody else removes him, so nothing is frozen.
+    shell_ok(&shell, "Dad", &["remove", "member", "Dad"]);
+    std::fs::rename(shell.path("Dad"), shell.path("old phone")).unwrap();
+    let _ = shell.pair("Mum", "Dad", "--guardian");
+    let said = shell.run("Dad", &["settings", "--signatures", "2"]);
+    assert!(said.contains("2 guardians"), "{said}");
+    shell_ok(&shell, "Mum", &["sync"]);
+    let members = shell.json("Mum", &["family"])["members"].to_string();
+    assert_eq!(members.matches("\"Dad\"").count(), 1, "{members}");
+    let old = shell.denied("old phone", &["settings", "--signatures", "1"]);
+    assert!(!old.is_empty());
 }
