@@ -37,7 +37,7 @@ pub enum FamilyVerb {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=14))]
         lease_days: Option<u32>,
     },
-    /// Show what other guardians ask this one's yes for
+    /// Show what waits for a guardian's yes: who has signed, and whose yes is missing
     Proposals {
         /// One JSON object a line
         #[arg(long)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::device::Engine;
+use super::governing::consented_until;
 use super::io::Silence;
 use super::state::Room;
 use crate::conversation::{ConversationKind, Person};
@@ -42,15 +43,19 @@ pub struct MemberSummary {
     pub devices: Vec<DeviceId>,
 }
 
-/// Another guardian's proposal that waits for this device's yes or no, for a screen.
+/// What a guardian has asked the others' yes for, for a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProposalSummary {
     /// To be named in the answer.
     pub proposal: [u8; 16],
     /// Who asks.
     pub by: MemberId,
+    /// Asked by this device's guardian: it waits for another's yes; else for this one's.
+    pub ours: bool,
     /// What.
     pub decision: Decision,
+    /// The last day on which it can be agreed to.
+    pub last_day: Day,
 }
 
 /// A contact pass that the guardians of two families have not both approved yet, for a screen.
@@ -134,17 +139,21 @@ impl Engine {
         self.wards.keys().copied().collect()
     }
 
-    /// Other guardians' proposals that wait for this device's answer.
+    /// What waits for a guardian's yes: other guardians' proposals that this device has not
+    /// answered, and its own that are not decided. A no is told to nobody: a proposal runs out.
     #[must_use]
     pub fn proposals(&self) -> Vec<ProposalSummary> {
         self.proposals
             .iter()
             .filter_map(|(salt, record)| {
                 let decision = &record.proposal.as_ref()?.decision;
+                let by = MemberId::try_from(&record.by).ok()?;
                 Some(ProposalSummary {
                     proposal: *salt,
-                    by: MemberId::try_from(&record.by).ok()?,
+                    by,
+                    ours: self.member() == Some(by),
                     decision: Decision::decode(decision).ok()?,
+                    last_day: consented_until(record)?,
                 })
             })
             .collect()

@@ -234,6 +234,10 @@ fn two_guardians_must_agree(shell: &Shell) {
         let said = shell.run("Dad", &["proposals", "--json"]);
         let proposal: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(proposal["by"], "Mum");
+        assert_eq!(proposal["ours"], false);
+        let said = shell.run("Mum", &["proposals"]);
+        assert!(said.contains("signed by Mum"), "{said}");
+        assert!(said.contains("the yes of Dad is missing"), "{said}");
         let id = &proposal["id"].as_str().unwrap()[..8];
         let said = shell.denied("Mum", &["answer-proposal", id, "yes"]);
         assert!(said.contains("no proposal"), "nobody agrees twice: {said}");
@@ -246,6 +250,9 @@ fn two_guardians_must_agree(shell: &Shell) {
             now
         );
     }
+    // What was decided waits for nobody, also where it was asked twice.
+    let said = shell.run("Mum", &["proposals"]);
+    assert!(said.contains("Nothing waits"), "{said}");
     let family = shell.json("Mum", &["family"]);
     let last = family["decisions"].as_array().unwrap().last().unwrap();
     assert_eq!(last["by"].as_array().unwrap().len(), 2, "{last}");
