@@ -411,6 +411,7 @@ mod tests {
             "policy set --child Mia --resume --no-quiet",
             "close-mailbox tablet --undo",
             "correct-time 2026-11-22",
+            "correct-time 2027-11-22 --far",
             "reform Elms",
             "notices --all --json",
             "meet show --child Mia --short --yes",

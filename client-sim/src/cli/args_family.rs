@@ -83,6 +83,9 @@ pub enum FamilyVerb {
         /// Today
         #[arg(value_name = "YYYY-MM-DD", value_parser = quiet::date)]
         day: Day,
+        /// It is right, although it is more than a month later than what is known here
+        #[arg(long)]
+        far: bool,
     },
     /// Form a conversation again that can't be changed any more (guardians only)
     Reform {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
 use super::failure::Failure;
 use super::session::Session;
-use super::{family_log, find, policies};
+use super::{correcting, family_log, find, policies};
 use crate::device::{Book, Notice, notices, short, unseen};
 
 /// Does one of these.
@@ -44,12 +44,7 @@ pub(super) async fn run(session: &Session, verb: FamilyVerb) -> Result<(), Failu
         }
         FamilyVerb::Policy(set) => policies::set(session, set).await,
         FamilyVerb::CloseMailbox { device, undo } => close_mailbox(session, &device, undo).await,
-        FamilyVerb::CorrectTime { day } => {
-            let device = session.open_current().await?;
-            session
-                .carry_out(device, Command::CorrectTime { day })
-                .await
-        }
+        FamilyVerb::CorrectTime { day, far } => correcting::correct(session, day, far).await,
         FamilyVerb::Reform { title } => {
             let device = session.open_current().await?;
             let conversation = find::conversation(&device, Some(&title)).await?;

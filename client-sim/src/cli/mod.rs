@@ -10,6 +10,7 @@ mod args_contacts;
 mod args_family;
 mod compose;
 mod contact_run;
+mod correcting;
 mod deciding;
 mod failure;
 mod family;

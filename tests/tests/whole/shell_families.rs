@@ -509,6 +509,12 @@ async fn what_families_may_not_is_told_in_a_sentence_and_changes_nothing() {
     turned_down(&shell, "Mum", &["withdraw", "1"], "");
     turned_down(&shell, "Mum", &["reform", "Reed"], "no need");
     turned_down(&shell, "Mum", &["object"], "removal");
+    for (day, sentence) in [
+        ("2026-10-31", "was made on 2026-11-01"),
+        ("9999-12-31", "ten years"),
+    ] {
+        turned_down(&shell, "Mum", &["correct-time", day, "--far"], sentence);
+    }
     turned_down(
         &shell,
         "Mum",
