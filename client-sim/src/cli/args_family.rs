@@ -74,7 +74,7 @@ pub enum FamilyVerb {
         /// The device: its name, or the beginning of its id
         #[arg(value_name = "DEVICE")]
         device: String,
-        /// Open it again
+        /// Open it again; not possible once the device was removed
         #[arg(long)]
         undo: bool,
     },
@@ -104,7 +104,7 @@ pub enum RemoveVerb {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// One device; a child's mailbox is closed with it
+    /// One device; a child's mailbox is closed with it, which can't be undone
     Device {
         /// The device: its name, or the beginning of its id
         #[arg(value_name = "DEVICE")]

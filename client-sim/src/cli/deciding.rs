@@ -4,6 +4,7 @@ use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::Command;
 use kinline_protocol::identity::{FamilyLog, Role, Settings};
+use kinline_protocol::ids::DeviceId;
 use serde_json::{Value, json};
 
 use super::args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
@@ -218,12 +219,31 @@ async fn object(session: &Session) -> Result<(), Failure> {
 async fn close_mailbox(session: &Session, wanted: &str, undo: bool) -> Result<(), Failure> {
     let device = session.open_current().await?;
     let book = session.book(&device).await?;
-    let closed = find::device(&book, wanted)?;
+    let closed = match find::device(&book, wanted) {
+        Ok(found) => found,
+        Err(failure) => {
+            device.shutdown().await;
+            let gone = find::removed_device(&book, wanted);
+            return Err(gone.map_or(failure, |gone| removed(&book, gone, undo)));
+        }
+    };
     let command = Command::CloseMailbox {
         device: closed,
         undo,
     };
     session.carry_out(device, command).await
+}
+
+/// Why a mailbox can't be opened or closed any more whose device was removed.
+fn removed(book: &Book, device: DeviceId, undo: bool) -> Failure {
+    let whose = book.device(&device);
+    Failure::refused(if undo {
+        format!(
+            "{whose} was removed from the family, and that can't be undone: its mailbox is not opened again; let the device in as a new one (show-code)"
+        )
+    } else {
+        format!("{whose} was removed from the family already: nothing is sent to it any more")
+    })
 }
 
 /// `notices`

@@ -317,6 +317,12 @@ fn a_tablet_is_lost(shell: &Shell) {
     let said = shell.run("Mum", &["remove", "device", "tablet of Mia"]);
     assert!(said.contains("tablet was removed"), "{said}");
     assert!(said.contains("mailbox of Mia's tablet is closed"), "{said}");
+    let undo = ["close-mailbox", "tablet of Mia", "--undo"];
+    let said = shell.denied("Mum", &undo);
+    assert!(said.contains("Mia's tablet was removed"), "{said}");
+    assert!(said.contains("can't be undone"), "{said}");
+    let said = shell.denied("Mum", &undo[..2]);
+    assert!(said.contains("removed from the family already"), "{said}");
     shell_ok(shell, "Mum", &["send", "the tablet is gone"]);
     let seen = shell.command("Mia", &["inbox", "--json"]).output().unwrap();
     assert!(!seen.status.success());
