@@ -13,17 +13,20 @@ use crate::conversation::{
     CheckedKeyPackage, ConversationContext, ConversationError, ConversationKind, Parties,
     ProposedChange, ProposedCommit, check_key_package, seal_commit,
 };
-use crate::day::Day;
+use crate::day::{Day, Timestamp};
 use crate::envelope::Kind;
-use crate::identity::{Decision, FamilyLog, Statement};
+use crate::identity::{Certificate, Decision, FamilyLog, Role, Statement};
 use crate::ids::{ConversationId, DeviceId};
+use crate::limits;
 use crate::wire;
 
 /// Days before its grants end in which a device renews its keys and address: monthly.
 const RENEW_BEFORE_DAYS: u32 = 90;
 
 /// Days after which a guardian's device makes a change that does nothing but say the day.
-const DAY_KEPT: u32 = 1;
+const DAY_KEPT_BY_GUARDIANS: u32 = 1;
+/// And a child's device, when no guardian's does.
+const DAY_KEPT_BY_CHILDREN: u32 = 2;
 
 impl Engine {
     pub(super) fn queue_operation(&mut self, operation: wire::OperationRecord, cx: &mut Cx<'_>) {
@@ -199,32 +202,78 @@ impl Engine {
         }
     }
 
+    /// The day to sign into a change: not before the last one, and not past the freeze after a
+    /// guardian's removal where that is for others to say, or has not come by the own clock.
+    pub(super) fn day_for(&self, room: &Room, before: Day, now: Timestamp) -> Day {
+        let day = self.signed_day(now).max(before);
+        let (Some(log), Some(own)) = (&self.log, self.own_certificate()) else {
+            return day;
+        };
+        if room.kind != ConversationKind::Family {
+            return day;
+        }
+        let parties = room.conversation.parties();
+        let people = parties.certificates_of(&room.conversation.devices());
+        // What a guardian's head says moves the day; it may be the one who removed another.
+        let clock = now.day();
+        let unset = clock < limits::BUILD_DAY;
+        log.thawing(before)
+            .filter(|removal| {
+                removal.is_held(&own, log, &people) || (!unset && clock < removal.thaws())
+            })
+            .map(|removal| Day(removal.thaws().0.saturating_sub(1)))
+            .fold(day, Day::min)
+    }
+
+    /// The day on which this device would sign a decision now.
+    pub(super) fn deciding_day(&self, now: Timestamp) -> Day {
+        let home = self
+            .family_conversation()
+            .and_then(|id| self.rooms.get(&id));
+        let context = home.and_then(|room| room.conversation.context().ok());
+        home.zip(context).map_or_else(
+            || self.signed_day(now),
+            |(room, context)| self.day_for(room, context.day, now),
+        )
+    }
+
+    fn own_certificate(&self) -> Option<Certificate> {
+        self.log.as_ref()?.certificate(&self.device())
+    }
+
     /// A guardian can date the removal of another back to the last change of the family's
-    /// conversation, and no further. So where there are more guardians than one, each keeps
-    /// that day young.
+    /// conversation, and no further. So where there are more guardians than one, devices keep
+    /// that day young, guardians' first. And whoever may says when a freeze is over.
     pub(super) fn keep_day(&mut self, cx: &mut Cx<'_>) {
-        let guardian = self.guardian_of(self.device()).is_some();
-        let several = self
-            .log
-            .as_ref()
-            .is_some_and(|log| log.guardians().count() > 1);
-        let Some(home) = self.family_conversation().filter(|_| guardian && several) else {
+        let (Some(log), Some(own)) = (&self.log, self.own_certificate()) else {
             return;
         };
-        let Some(room) = self.rooms.get(&home).filter(|room| room.can_talk()) else {
+        let room = self
+            .family_conversation()
+            .and_then(|id| self.rooms.get(&id));
+        let Some(room) = room.filter(|room| room.can_talk() && room.stuck().is_none()) else {
             return;
         };
-        let today = self.signed_day(cx.now);
-        let old = |context: ConversationContext| context.day.plus(DAY_KEPT) <= today;
+        let Ok(context) = room.conversation.context() else {
+            return;
+        };
+        let (id, last) = (room.id(), context.day);
+        let today = self.day_for(room, last, cx.now);
+        let kept = match own.role {
+            Role::Guardian => DAY_KEPT_BY_GUARDIANS,
+            Role::Child => DAY_KEPT_BY_CHILDREN,
+        };
+        let old = log.guardians().count() > 1 && last.plus(kept) <= today;
+        let thaws = log.thawing(last).any(|removal| removal.thaws() <= today);
         let waits = self
             .operations
             .values()
-            .any(|op| op.conversation.as_ref() == home.as_bytes());
-        if waits || room.stuck().is_some() || !room.conversation.context().is_ok_and(old) {
+            .any(|op| op.conversation.as_ref() == id.as_bytes());
+        if !(old || thaws) || waits {
             return;
         }
         let operation = wire::OperationRecord {
-            conversation: home.to_bytes(),
+            conversation: id.to_bytes(),
             day: true,
             ..wire::OperationRecord::default()
         };
