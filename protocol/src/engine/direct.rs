@@ -265,7 +265,10 @@ impl Engine {
         if direct.wants_key_packages {
             self.key_packages_wanted(id, device, cx);
         }
-        self.heard(id, device, cx);
+        // Who asks to come back speaks from a leaf that it can't use.
+        if direct.reentry.is_none() {
+            self.heard(id, device, cx);
+        }
     }
 
     /// A one-to-one message for the leaf that this device had: who missed that it came back may
@@ -280,6 +283,13 @@ impl Engine {
     /// A device speaks only after it has read its mailbox: what was put there long enough
     /// before and is not confirmed, it did not get.
     pub(super) fn heard(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        let room = self.rooms.get_mut(&id);
+        if let Some(room) = room.filter(|room| {
+            let peer = room.peers.get(&device);
+            peer.is_some_and(|peer| peer.unheard)
+        }) {
+            room.peer(device).unheard = false;
+        }
         if !self.session.is_caught_up() {
             // From the past: it says nothing about now.
             return;

@@ -404,6 +404,7 @@ impl Engine {
             let before = room.peers.remove(&device).unwrap_or_default();
             let peer = room.peer(device);
             peer.leaf_epoch = epoch;
+            peer.unheard = true;
             peer.readd_day = day.0;
             peer.readds = if before.readd_day == day.0 {
                 before.readds.saturating_add(1)
@@ -446,13 +447,16 @@ impl Engine {
     /// and counts its contents anew.
     pub(super) fn take_over(&mut self, mut room: Room, cx: &mut Cx<'_>) {
         let id = room.id();
+        let mut forgotten = Vec::new();
         if let Some(old) = self.rooms.remove(&id) {
             room.next_order = old.next_order;
             room.blocked = old.blocked;
             // Who has not followed yet, and has to come back too, asks at the ones before.
             room.leaf_from = room.addresses.first().map_or(0, |own| own.number);
             room.addresses.splice(0..0, old.addresses);
-            room.prune_addresses(self.signer.device);
+            for address in room.prune_addresses(self.signer.device) {
+                forgotten.push(address);
+            }
             // Names of MLS records that the new state does not have.
             for name in old.conversation.record_names() {
                 cx.erase(records::state(records::MLS, &[id.as_bytes(), &name]));
@@ -461,6 +465,9 @@ impl Engine {
         self.drop_held(|(of, _, _)| *of == id, cx);
         self.asks.retain(|(of, _), _| *of != id);
         self.rooms.insert(id, room);
+        for address in forgotten {
+            self.revoke_address(id, &address, cx);
+        }
         self.recount(id, cx);
         cx.event(Event::BackIn { conversation: id });
     }

@@ -15,6 +15,8 @@ use crate::wire;
 
 /// Own addresses that still open: in-flight envelopes may be sealed to the one before.
 const OWN_ADDRESSES_MAX: usize = 3;
+/// … and while somebody may know none of those: each costs every envelope a try.
+const OWN_ADDRESSES_AWAITED_MAX: usize = 16;
 
 /// Time, randomness and output of one call into the engine.
 pub(super) struct Cx<'a> {
@@ -203,7 +205,14 @@ impl Room {
             .into_iter()
             .partition(|address| address.number <= current);
         self.addresses = known;
-        let old = self.addresses.len().saturating_sub(OWN_ADDRESSES_MAX);
+        // Who came back and is not heard yet may have to ask once more, where it last did.
+        let awaited = self.peers.values().any(|peer| peer.unheard);
+        let kept = if awaited {
+            OWN_ADDRESSES_AWAITED_MAX
+        } else {
+            OWN_ADDRESSES_MAX
+        };
+        let old = self.addresses.len().saturating_sub(kept);
         forgotten.extend(self.addresses.drain(..old));
         self.dirty |= !forgotten.is_empty();
         forgotten

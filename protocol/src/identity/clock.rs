@@ -115,6 +115,11 @@ impl Clock {
         // A relay that kept heads back must not turn time back with them, and so renew a lease
         // that is over. Only days that nobody can have been away for are a wrong own clock.
         let counted = own.0.saturating_sub(self.anchor.0);
+        if head.day() == self.today(own) {
+            // The own clock has counted right so far, and counts on from here.
+            self.set(head.day(), own);
+            return Heard::Old;
+        }
         let past = self.now.is_some() && head.day() <= self.today(own);
         if past && counted <= COUNTED_DAYS_MAX {
             return Heard::Old;
@@ -469,6 +474,19 @@ mod tests {
         assert_eq!(lease.newest(&family), Some(Day(602)));
         lease.keep(|_| false);
         assert_eq!(lease, Lease::default());
+    }
+
+    #[test]
+    fn heads_that_come_on_their_day_are_counted_from() {
+        let mut clock = clock();
+        for day in 600..=700 {
+            clock.hear(&heard(day), Day(day));
+        }
+        // Ten days off, and then all that came meanwhile, the oldest first.
+        for day in 701..710 {
+            assert_eq!(clock.hear(&heard(day), Day(710)), Heard::Old);
+            assert_eq!(clock.today(Day(710)), Day(710), "time is not turned back");
+        }
     }
 
     const HOUR_MS: u64 = 3_600_000;
