@@ -1,17 +1,19 @@
 //! Own changes of a conversation: queued, made into a commit one at a time, offered to
 //! their slot together with what hangs on them.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
+use super::reconcile::Plan;
 use super::records;
 use super::sends::Recipient;
 use super::state::{Cx, Room};
 use crate::conversation::{
     CheckedKeyPackage, ConversationContext, ConversationError, ConversationKind, Parties,
-    ProposedChange, ProposedCommit, check_key_package, seal_commit,
+    ProposedChange, ProposedCommit, Refusal, check_key_package, seal_commit,
 };
 use crate::day::Day;
 use crate::envelope::Kind;
@@ -275,11 +277,8 @@ impl Engine {
         operation: &wire::OperationRecord,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
-        let plan = self.plan(id, operation, cx)?;
-        let mut joiners = Vec::new();
-        for bytes in operation.key_packages.iter().chain(&plan.key_packages) {
-            joiners.push(check_key_package(&self.crypto, bytes)?);
-        }
+        let mut plan = self.plan(id, operation, cx)?;
+        let joiners = self.joiners(number, id, operation, &mut plan, cx)?;
         let own = operation.self_update.then(|| self.draw_address(id, cx));
         let (own, address) = own.map_or((None, None), |(own, address)| (Some(own), Some(address)));
         let room = self
@@ -336,6 +335,95 @@ impl Engine {
                 Err(error)
             }
             (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Who comes in with a change. What does not let anybody in is left out of it and told,
+    /// and the rest goes on; but nobody is taken out to be brought back with it, and no
+    /// conversation with another family is formed with ours alone.
+    fn joiners(
+        &mut self,
+        number: u64,
+        id: ConversationId,
+        operation: &wire::OperationRecord,
+        plan: &mut Plan,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<CheckedKeyPackage>, CommandError> {
+        let mut joiners: Vec<CheckedKeyPackage> = Vec::new();
+        let mut bad = Vec::new();
+        for bytes in operation.key_packages.iter().chain(&plan.key_packages) {
+            match self.joiner(id, bytes, plan, &joiners) {
+                Ok(joiner) => joiners.push(joiner),
+                Err(error) if operation.remove.is_empty() => bad.push((bytes.clone(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let others = |joiner: &CheckedKeyPackage| {
+            let holder = plan.parties.certificate(&joiner.device);
+            holder.is_some_and(|holder| !self.is_own(&holder.family))
+        };
+        if !operation.children.is_empty() && !joiners.iter().any(others) {
+            let first = bad.into_iter().next();
+            return Err(first.map_or(CommandError::Nothing, |(_, error)| error));
+        }
+        let is_bad = |bytes: &Bytes| bad.iter().any(|(it, _)| it == bytes);
+        for key in plan.used.clone() {
+            let known = self.peer_key_packages.get(&key);
+            if known.is_some_and(|record| is_bad(&record.key_package)) {
+                // Its device is asked for another.
+                self.session.packages_asked = false;
+                self.use_peer_key_package(key, cx);
+            }
+        }
+        plan.key_packages.retain(|bytes| !is_bad(bytes));
+        if operation.key_packages.iter().any(is_bad) {
+            // Told once, though the change may have to be made again.
+            let mut left = operation.clone();
+            left.key_packages.retain(|bytes| !is_bad(bytes));
+            cx.put_message(records::number(records::OPERATION, number), &left);
+            self.operations.insert(number, left);
+        }
+        for (_, error) in bad {
+            if matches!(
+                error,
+                CommandError::Conversation(ConversationError::Refused(Refusal::Again))
+            ) {
+                // It is in it, which is all that was wanted.
+                continue;
+            }
+            let sentence = format!("a device could not be let in: {error}");
+            self.counters.refused += 1;
+            self.tell_refusal(id, &sentence, cx);
+            cx.event(Event::Refused {
+                conversation: id,
+                sentence,
+            });
+        }
+        Ok(joiners)
+    }
+
+    /// Reads a key package, if its device belongs to a family that is in the conversation
+    /// after the change, and is not in it already.
+    fn joiner(
+        &self,
+        id: ConversationId,
+        bytes: &Bytes,
+        plan: &Plan,
+        joiners: &[CheckedKeyPackage],
+    ) -> Result<CheckedKeyPackage, CommandError> {
+        let joiner = check_key_package(&self.crypto, bytes)?;
+        let refused = |refusal: Refusal| Err(ConversationError::from(refusal).into());
+        let stays = self.rooms.get(&id).is_some_and(|room| {
+            let there = room.conversation.leaf(joiner.device).is_some();
+            there && !plan.remove.contains(&joiner.device)
+        });
+        if stays || joiners.iter().any(|other| other.device == joiner.device) {
+            return refused(Refusal::Again);
+        }
+        match plan.parties.certificate(&joiner.device) {
+            None => refused(Refusal::Stranger),
+            Some(it) if it.signature_key != joiner.signature_key => refused(Refusal::Key),
+            Some(_) => Ok(joiner),
         }
     }
 

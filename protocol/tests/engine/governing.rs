@@ -2,8 +2,10 @@
 
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::CommandError;
-use kinline_protocol::engine::io::{Command, Event, MemberRole};
+use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordClass};
 use kinline_protocol::identity::{Decision, LogError, Settings};
+use kinline_protocol::wire;
+use prost::Message as _;
 
 use super::world::{Name, World};
 
@@ -244,4 +246,46 @@ fn a_guardian_forms_a_conversation_again_whose_slot_is_void() {
     world.text("dad", new, "as before");
     world.settle();
     assert!(world.texts("kid").contains(&"as before".to_owned()));
+}
+
+#[test]
+fn a_bad_key_package_keeps_no_decision_from_being_made() {
+    let mut world = World::new();
+    let family = world.family();
+    let settings = Settings {
+        signatures: 1,
+        lease_days: 9,
+    };
+    // A second guardian's yes brought it; nobody has looked at it yet.
+    world.disconnect("mum");
+    world.command("mum", Command::ChangeSettings { settings });
+    for (key, value) in &mut world.device("mum").store {
+        if key.class == RecordClass::State && key.name.starts_with(b"q/") {
+            let operation = wire::OperationRecord::decode(value.as_slice()).unwrap();
+            assert_eq!(operation.conversation.as_ref(), family.as_bytes());
+            let operation = wire::OperationRecord {
+                key_packages: vec![vec![7; 100].into()],
+                ..operation
+            };
+            *value = operation.encode_to_vec();
+        }
+    }
+    world.restart("mum");
+    // Another change is faster, so that hers has to be made twice.
+    world.relay.hold_sends_of = Some("mum");
+    world.connect("mum");
+    world.self_update("dad", family);
+    world.relay.serve_held();
+    world.settle();
+    for name in ["mum", "dad", "kid"] {
+        let log = world.device(name).engine.family_log().unwrap();
+        assert_eq!(log.settings(), settings, "{name}");
+    }
+    let told = |event: &Event| matches!(event, Event::Refused { sentence, .. } if sentence.contains("could not be let in"));
+    assert_eq!(
+        world.count("mum", told),
+        1,
+        "and she hears what was left out"
+    );
+    assert!(world.device("mum").engine.is_settled());
 }
