@@ -71,6 +71,13 @@ pub const CONTENT_BYTES_MAX: usize = 128 * 1_024;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Statements in one family log.
 pub const FAMILY_LOG_STATEMENTS_MAX: usize = 10_000;
+/// The last of them are kept for what takes away: whoever fills the log must not keep others
+/// from removing them, nor from ending contacts.
+pub const FAMILY_LOG_RESERVED: usize = 1_000;
+/// Statements of one day that one guardian signs or consents to, beside what takes away: a
+/// family with 32 people and a device for each is made in a day, and the log lasts for 140 days
+/// of a device that does nothing else (9,000 / 64).
+pub const FAMILY_LOG_DAY_MAX: u32 = 64;
 /// Bytes of one statement: a policy with 32 quiet hours or a full pass fit three times over.
 pub const STATEMENT_BYTES_MAX: usize = 4_096;
 const _: () = assert!(3 * (PASS_BYTES_MAX + 128) <= STATEMENT_BYTES_MAX);

@@ -359,7 +359,7 @@ fn told(book: &Book, who: &str, control: &Control) -> Option<Notice> {
         Control::Refusal(refusal) => Some(Notice::new(
             "device-refused",
             format!(
-                "{who} refused a change in {}: {}.",
+                "{who} says of {}: {}.",
                 book.title(&refusal.conversation),
                 refusal.sentence
             ),

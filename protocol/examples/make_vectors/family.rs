@@ -355,6 +355,11 @@ pub(super) fn logs() -> Value {
             &story.forged(|s| s.salt = [1; 16]),
         ),
         refused(
+            "with the settings that it has",
+            "unchanged",
+            &story.and(story.signed(Decision::Settings(story.0.settings()), 20_601, &[1])),
+        ),
+        refused(
             "signed by a stranger",
             "signature",
             &story.and(story.signed(leo(), 20_601, &[9])),

@@ -184,18 +184,25 @@ impl Body {
         }
     }
 
-    /// The [`kinds`] bit of this content; 0 for what goes with any kind: reactions, edits,
-    /// what is taken back, and what devices say to each other.
+    /// The [`kinds`] bit of this content; 0 for what goes with any kind: reactions, what is
+    /// taken back, and what devices say to each other. An edit is written words, whatever it
+    /// changes: a sticker whose edit says more than a sticker can is none.
     #[must_use]
     pub const fn kind_bit(&self) -> u32 {
         match self {
-            Self::Text { .. } => kinds::TEXT,
+            Self::Text { .. } | Self::Edit { .. } => kinds::TEXT,
             Self::Sticker { .. } => kinds::STICKER,
             Self::Photo(_) => kinds::PHOTO,
             Self::Voice(_) => kinds::VOICE,
             Self::Progress(_) => kinds::PROGRESS,
-            Self::Reaction { .. } | Self::Edit { .. } | Self::Delete { .. } | Self::Control(_) => 0,
+            Self::Reaction { .. } | Self::Delete { .. } | Self::Control(_) => 0,
         }
+    }
+
+    /// Whether it is a message by itself, of which a day may have so many: an edit is none.
+    #[must_use]
+    pub const fn is_message(&self) -> bool {
+        self.kind_bit() != 0 && !matches!(self, Self::Edit { .. })
     }
 
     /// The attachment's pointer, for photo and voice.

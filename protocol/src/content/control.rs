@@ -86,11 +86,13 @@ pub struct ContactSetup {
     pub children: Vec<Person>,
 }
 
-/// Entries of a family's log, from its first on.
+/// Entries of a family's log, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogNews {
     /// Whose.
     pub family: FamilyId,
+    /// Index of the first of them. What is too long for one content is said in parts.
+    pub from: u64,
     /// At least one; each either shown or hidden behind its hash of 32 bytes.
     pub entries: Vec<wire::LogEntry>,
     /// Bytes of a `SignedHead` that vouches for what is hidden; at most 1 KiB.
@@ -291,6 +293,7 @@ impl Control {
             Self::Head(head) => WireBody::Head(head),
             Self::News(news) => WireBody::News(wire::LogNews {
                 family: news.family.to_bytes(),
+                from: news.from,
                 entries: news.entries,
                 head: news.head,
             }),
@@ -354,6 +357,7 @@ impl Control {
             WireBody::Head(head) => Self::Head(head),
             WireBody::News(news) => Self::News(LogNews {
                 family: FamilyId::try_from(&news.family)?,
+                from: news.from,
                 entries: news.entries,
                 head: news.head,
             }),

@@ -43,6 +43,7 @@ fn shown() -> wire::LogEntry {
 fn news(entries: Vec<wire::LogEntry>) -> Control {
     Control::News(LogNews {
         family: FamilyId::new([1; 16]),
+        from: 3,
         entries,
         head: bytes(7),
     })

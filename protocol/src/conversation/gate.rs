@@ -10,7 +10,7 @@ use super::context::{ConversationContext, ConversationKind, Party};
 use super::parties::Parties;
 use super::rights::Person;
 use crate::faults::{Fault, planted};
-use crate::identity::{Certificate, LogError, Role};
+use crate::identity::{Certificate, FamilyLog, LogError, Role};
 use crate::ids::{ConversationId, DeviceId};
 use crate::primitives::sign::PublicKey;
 use crate::wire;
@@ -96,6 +96,9 @@ pub enum Refusal {
     /// The day goes back.
     #[error("the change was made on a day before the last one")]
     Day,
+    /// A guardian is removed on a day before the change before it: its freeze would lie behind.
+    #[error("the change removes a guardian on a day before the change before it")]
+    Backdated,
     /// The head named is not the one the entries lead to.
     #[error("the change names another family log than its entries lead to")]
     Head,
@@ -187,6 +190,13 @@ fn judge_context(change: &Change<'_>, before: &Parties) -> Result<Parties, Refus
     let within = !new.kind.crosses_families();
     if within && after.logs().any(|log| !log.is_whole()) {
         return Err(Refusal::Hidden);
+    }
+    // The family's log moves here first; elsewhere it may come late.
+    if new.kind == ConversationKind::Family {
+        let known = before.logs().next().map_or(0, FamilyLog::len);
+        if after.logs().any(|log| log.is_backdated(known, old.day)) {
+            return Err(Refusal::Backdated);
+        }
     }
     Ok(after)
 }

@@ -54,13 +54,13 @@ impl Engine {
             .map(|certificate| certificate.member)
     }
 
-    /// A member's name in its family's log.
+    /// A member's name in its family's log; of one who was removed, the last one.
     pub(super) fn name_in(&self, id: ConversationId, member: MemberId) -> String {
         let logs = self.rooms.get(&id).into_iter();
         logs.flat_map(|room| room.conversation.parties().logs())
             .chain(&self.log)
-            .find_map(|log| log.members().get(&member))
-            .map_or_else(String::new, |entry| entry.name.clone())
+            .find_map(|log| log.name_ever(&member))
+            .map_or_else(String::new, str::to_owned)
     }
 
     /// The name of a member of this device's family.

@@ -24,6 +24,9 @@ use crate::wire;
 /// Days before its grants end in which a device renews its keys and address: monthly.
 const RENEW_BEFORE_DAYS: u32 = 90;
 
+/// Days after which a guardian's device makes a change that does nothing but say the day.
+const DAY_KEPT: u32 = 1;
+
 impl Engine {
     pub(super) fn queue_operation(&mut self, operation: wire::OperationRecord, cx: &mut Cx<'_>) {
         let number = self.next_operation;
@@ -190,6 +193,38 @@ impl Engine {
         }
     }
 
+    /// A guardian can date the removal of another back to the last change of the family's
+    /// conversation, and no further. So where there are more guardians than one, each keeps
+    /// that day young.
+    pub(super) fn keep_day(&mut self, cx: &mut Cx<'_>) {
+        let guardian = self.guardian_of(self.device()).is_some();
+        let several = self
+            .log
+            .as_ref()
+            .is_some_and(|log| log.guardians().count() > 1);
+        let Some(home) = self.family_conversation().filter(|_| guardian && several) else {
+            return;
+        };
+        let Some(room) = self.rooms.get(&home).filter(|room| room.can_talk()) else {
+            return;
+        };
+        let today = self.signed_day(cx.now);
+        let old = |context: ConversationContext| context.day.plus(DAY_KEPT) <= today;
+        let waits = self
+            .operations
+            .values()
+            .any(|op| op.conversation.as_ref() == home.as_bytes());
+        if waits || room.stuck().is_some() || !room.conversation.context().is_ok_and(old) {
+            return;
+        }
+        let operation = wire::OperationRecord {
+            conversation: home.to_bytes(),
+            day: true,
+            ..wire::OperationRecord::default()
+        };
+        self.queue_operation(operation, cx);
+    }
+
     /// Whether a room has this device alone in it because its first change is still to come.
     pub(super) fn is_forming(&self, id: ConversationId) -> bool {
         self.rooms
@@ -291,7 +326,8 @@ impl Engine {
             && joiners.is_empty()
             && plan.remove.is_empty()
             && plan.left == before.left;
-        if nothing && address.is_none() {
+        let new_day = operation.day && plan.day > before.day;
+        if nothing && address.is_none() && !new_day {
             return Err(CommandError::Nothing);
         }
         room.dirty = true;

@@ -10,15 +10,17 @@ use crate::ids::ConversationId;
 
 impl Engine {
     /// Says something to the devices in a conversation. What can't be said is of a
-    /// conversation that is over.
-    pub(super) fn say(&mut self, id: ConversationId, control: Control, cx: &mut Cx<'_>) {
-        if let Err(error) = self.write(id, Body::Control(control), None, 0, None, cx) {
+    /// conversation that is over, or too long; then this is false.
+    pub(super) fn say(&mut self, id: ConversationId, control: Control, cx: &mut Cx<'_>) -> bool {
+        let said = self.write(id, Body::Control(control), None, 0, None, cx);
+        if let Err(error) = &said {
             self.counters.refused += 1;
             cx.event(Event::Refused {
                 conversation: id,
                 sentence: error.to_string(),
             });
         }
+        said.is_ok()
     }
 
     /// Tells the guardians what was refused, where that can still be said.

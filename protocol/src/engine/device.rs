@@ -8,6 +8,7 @@ use super::errors::CommandError;
 use super::inbox::Inbox;
 use super::io::{Command, Input, Output};
 use super::meeting::Meeting;
+use super::noticing::Noticed;
 use super::pairing::PairingState;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
@@ -82,6 +83,7 @@ pub struct Engine {
     pub(super) told: BTreeMap<(ConversationId, FamilyId), [u8; 32]>,
     pub(super) clock: Option<Clock>,
     pub(super) lease: Lease,
+    pub(super) noticed: Noticed,
     /// The newest signed head of each family.
     pub(super) heads: BTreeMap<FamilyId, bytes::Bytes>,
     /// While loading: until the family is known.
@@ -250,6 +252,7 @@ impl Engine {
 
     /// Does everything that has become possible.
     fn settle(&mut self, cx: &mut Cx<'_>) {
+        self.lease.observe(cx.now);
         self.work_inbox(cx);
         self.wake(cx);
         self.check_slots(cx);
@@ -260,6 +263,7 @@ impl Engine {
         self.advance_groups(cx);
         self.queue_reconciles(cx);
         self.start_operations(cx);
+        self.tell_noticed(cx);
         self.carry_over(cx);
         self.flush_outbox(cx);
         self.ask_key_packages(cx);

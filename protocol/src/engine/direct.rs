@@ -186,22 +186,54 @@ impl Engine {
         }
     }
 
-    /// The address that a one-to-one message was sealed for is not good any more.
+    /// The address that a one-to-one message was sealed for is not good any more. What it
+    /// confirms and asks for is said afresh: the device may be back as a new leaf, which counts
+    /// its contents anew, and would take old numbers for new ones.
     pub(super) fn seal_direct_again(
         &mut self,
         send: &wire::PendingSendRecord,
         device: &Bytes,
         cx: &mut Cx<'_>,
     ) {
-        let (Ok(id), Ok(device)) = (
+        let direct = wire::SignedDirect::decode(send.direct.clone())
+            .and_then(|signed| wire::Direct::decode(signed.direct));
+        let (Ok(id), Ok(device), Ok(mut direct)) = (
             ConversationId::try_from(&send.conversation),
             DeviceId::try_from(device),
+            direct,
         ) else {
             return;
         };
-        let room = self.rooms.get(&id);
-        if let Some(leaf) = room.and_then(|room| room.conversation.leaf(device)) {
-            self.queue_direct(id, device, leaf.address, send.direct.to_vec(), cx);
+        direct.resend.clear();
+        if let Some(confirmation) = direct.confirmation.take() {
+            for content in &confirmation.fetched {
+                if let Ok(content) = ContentId::try_from(content) {
+                    self.owe_fetched(id, device, content, cx);
+                }
+            }
+            self.confirm(id, device, cx);
+        }
+        let says_more = !direct.key_packages.is_empty()
+            || direct.wants_key_packages
+            || direct.handover.is_some()
+            || direct.reentry.is_some();
+        if says_more {
+            self.send_direct(id, device, direct, cx);
+        }
+    }
+
+    /// A confirmation to this device is to name an attachment that was fetched.
+    fn owe_fetched(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        content: ContentId,
+        cx: &mut Cx<'_>,
+    ) {
+        let fetched = self.fetched_contents.entry((id, device)).or_default();
+        if !fetched.contains(&content) {
+            fetched.push(content);
+            cx.put(records::fetched(id, device, content), vec![1]);
         }
     }
 
@@ -397,11 +429,7 @@ impl Engine {
         let device =
             DeviceId::try_from(&entry.sender_device).map_err(|_| CommandError::NoMember)?;
         if !entry.mine {
-            let fetched = self.fetched_contents.entry((id, device)).or_default();
-            if !fetched.contains(&content) {
-                fetched.push(content);
-                cx.put(records::fetched(id, device, content), vec![1]);
-            }
+            self.owe_fetched(id, device, content, cx);
             self.confirm(id, device, cx);
         }
         Ok(())

@@ -225,10 +225,11 @@ impl Engine {
             };
             let news = LogNews {
                 family: own.family(),
+                from: 0,
                 entries: own.extract(&shown),
                 head,
             };
-            self.say(link, Control::News(news), cx);
+            self.say_log(link, news, cx);
             answer.stage = PassStage::Accepted;
         }
         self.say(link, Control::Group(answer), cx);

@@ -212,16 +212,13 @@ impl Engine {
             .as_ref()
             .and_then(|log| log.certificate(&self.device()))
             .is_some_and(|own| own.role == Role::Child);
-        let outsider = DeviceId::try_from(&entry.sender_device)
-            .ok()
-            .and_then(|device| {
-                self.rooms
-                    .get(&id)?
-                    .conversation
-                    .parties()
-                    .certificate(&device)
-            })
-            .is_some_and(|holder| !self.is_own(&holder.family));
+        // Also when its device is in no family any more.
+        let parties = self.rooms.get(&id).map(|room| room.conversation.parties());
+        let sender = DeviceId::try_from(&entry.sender_device).ok();
+        let outsider = parties.zip(sender).is_some_and(|(parties, sender)| {
+            let mut others = parties.logs().filter(|log| !self.is_own(&log.family()));
+            others.any(|log| log.signature_key_ever(&sender).is_some())
+        });
         if !child || !outsider {
             return self.strip(id, target, cx);
         }

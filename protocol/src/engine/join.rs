@@ -31,6 +31,8 @@ enum WelcomeError {
     Family,
     #[error("the welcome's family log does not continue the one this device knows")]
     Fork,
+    #[error("the welcome's family log removes a guardian on a day before changes known here")]
+    Backdated,
     #[error("the welcome is into a conversation with people whom this family does not know")]
     Strangers,
     #[error("the key package it was made for is damaged")]
@@ -137,6 +139,7 @@ impl Engine {
                         if !guardian || !log.contains_head(own.head()) {
                             return Err(WelcomeError::Again);
                         }
+                        self.check_removals(old, log)?;
                         superseded = Some(old);
                     }
                 }
@@ -193,6 +196,19 @@ impl Engine {
             Ok(())
         } else {
             Err(WelcomeError::Family)
+        }
+    }
+
+    /// Forming the family's conversation again is no way around its gate: who is removed is so
+    /// after the last change that this device knows.
+    fn check_removals(&self, old: ConversationId, log: &FamilyLog) -> Result<(), WelcomeError> {
+        let known = self.log.as_ref().map_or(0, FamilyLog::len);
+        let context = self.rooms.get(&old).map(|room| room.conversation.context());
+        match context {
+            Some(Ok(context)) if log.is_backdated(known, context.day) => {
+                Err(WelcomeError::Backdated)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -37,7 +37,10 @@ impl Engine {
     pub(super) fn signed_day(&self, now: Timestamp) -> Day {
         let today = self.today(now);
         let told = self.clock.as_ref().and_then(Clock::now);
-        told.map_or(today, |told| {
+        // While the own clock counts right, heads confirm the day and set nothing.
+        let own = self.log.as_ref().map(FamilyLog::family);
+        let heard = own.and_then(|own| self.lease.newest(&own));
+        told.max(heard).map_or(today, |told| {
             today.min(told.plus(limits::CLOCK_AHEAD_DAYS_MAX))
         })
     }
@@ -69,12 +72,13 @@ impl Engine {
     }
 
     /// Looks at this device's own clock: when it was set back, days are counted from there,
-    /// and a lease runs out all the same.
+    /// and a lease runs out all the same. Keeps how long it has run, every hour.
     pub(super) fn observe_clock(&mut self, cx: &mut Cx<'_>) {
         let own = cx.now.day();
-        if self.clock.as_mut().is_some_and(|clock| clock.observe(own)) {
-            self.save_clock(cx);
+        if let Some(clock) = &mut self.clock {
+            clock.observe(own);
         }
+        self.save_clock(cx);
     }
 
     fn save_clock(&self, cx: &mut Cx<'_>) {

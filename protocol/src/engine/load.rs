@@ -12,6 +12,7 @@ use super::device::{Counters, Engine};
 use super::errors::LoadError;
 use super::inbox::Inbox;
 use super::io::Output;
+use super::noticing::Noticed;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
@@ -125,6 +126,7 @@ impl Engine {
             meeting: None,
             clock: None,
             lease: Lease::default(),
+            noticed: Noticed::default(),
             heads: BTreeMap::new(),
             clock_record: None,
             news_due: true,

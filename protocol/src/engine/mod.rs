@@ -11,14 +11,14 @@
 //! - `commits` makes changes of conversations, `slots` follows them;
 //! - `direct` speaks one to one, `packages` hands out key packages, `signals` says who types;
 //! - `policing` enforces the family's policy on a child's device; `safety` is what a child can
-//!   do by itself;
+//!   do by itself, `noticing` tells guardians what a device noticed;
 //! - `family` founds; `pairing` (`offering`, `joining`) and `join` let devices in;
 //! - `governing` decides for the family; `authority` knows who is who, `lease` what day it is
 //!   and whose guardians were heard, `standing` what may be sent and shown now, and
 //!   `reconcile` brings conversations to what the logs say;
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
-//!   their children, `setup` has their conversations formed, `news` tell each what the other
-//!   decided, `copies` send home what supervision wants to see;
+//!   their children, `setup` has their conversations formed, `news` and `parts` tell each what the
+//!   other decided, `copies` send home what supervision wants to see;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
 //!   device can't follow any more, `reform` forms again what nobody can change any more.
 
@@ -50,11 +50,13 @@ mod load;
 mod mailboxes;
 mod meeting;
 mod news;
+mod noticing;
 mod offering;
 mod outbox;
 mod outgoing;
 mod packages;
 mod pairing;
+mod parts;
 mod policing;
 mod receive;
 mod reconcile;

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::device::Engine;
+use super::parts::{continued, is_part};
 use super::reconcile::shown_to;
 use super::records;
 use super::state::Cx;
-use crate::content::{Control, LogNews};
+use crate::content::LogNews;
 use crate::conversation::ConversationKind;
-use crate::identity::{FamilyLog, Role, SignedHead};
+use crate::identity::{FamilyLog, LogError, Role, SignedHead};
 use crate::ids::{ConversationId, DeviceId, FamilyId};
 use crate::labels;
 use crate::primitives::hash;
@@ -43,10 +44,11 @@ impl Engine {
             if !self.is_told(*id, &own.family()) {
                 let news = LogNews {
                     family: own.family(),
+                    from: 0,
                     entries: own.extract(&shown_to(&own, room.conversation.parties())),
                     head: head.clone(),
                 };
-                words.push((*id, own.family(), Control::News(news)));
+                words.push((*id, news));
             }
         }
         for (family, log) in &self.friends {
@@ -58,14 +60,17 @@ impl Engine {
             }
             let news = LogNews {
                 family: *family,
+                from: 0,
                 entries: log.entries(),
                 head,
             };
-            words.push((home, *family, Control::News(news)));
+            words.push((home, news));
         }
-        for (id, family, control) in words {
-            self.say(id, control, cx);
-            self.note_told(id, family, cx);
+        for (id, news) in words {
+            let family = news.family;
+            if self.say_log(id, news, cx) {
+                self.note_told(id, family, cx);
+            }
         }
     }
 
@@ -124,9 +129,11 @@ impl Engine {
         if !may_tell {
             return self.unreadable("what it tells of another family is not for it to tell", cx);
         }
-        let log = match self.friends.get(&news.family) {
-            Some(known) => known.merged(&news.entries),
-            None => FamilyLog::from_entries(&news.entries),
+        let log = match (self.friends.get(&news.family), news.from) {
+            (Some(known), 0) => known.merged(&news.entries),
+            (Some(known), from) => continued(known, from, &news.entries),
+            (None, 0) => FamilyLog::from_entries(&news.entries),
+            (None, found) => Err(LogError::Hole { expected: 0, found }),
         };
         let head = wire::SignedHead::decode(news.head.clone())
             .ok()
@@ -139,6 +146,8 @@ impl Engine {
                     self.note_told(id, news.family, cx);
                 }
             }
+            // A part: more follows, which the head is about.
+            (Ok(log), Some(head)) if is_part(&log, &head) => self.hear_log(id, &log, cx),
             (Err(error), _) => self.unreadable(&error.to_string(), cx),
             _ => self.unreadable("nobody vouches for what it tells of another family", cx),
         }

@@ -46,6 +46,16 @@ pub(super) const fn is_open(state: OutgoingState) -> bool {
 }
 
 impl Engine {
+    /// Contents of this device in a conversation and their sequences there, for whom its log of
+    /// what was sent is to be held against others'. A new leaf counts anew (PROTOCOL §6.12).
+    #[must_use]
+    pub fn sequences(&self, conversation: ConversationId) -> Vec<(ContentId, u64)> {
+        self.own_contents
+            .range((conversation, 0)..=(conversation, u64::MAX))
+            .map(|((_, sequence), content)| (*content, *sequence))
+            .collect()
+    }
+
     /// Keeps a content that still has to reach somebody, or lets it go.
     pub(super) fn put_back(
         &mut self,

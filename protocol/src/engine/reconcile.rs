@@ -36,14 +36,16 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) -> Result<Plan, CommandError> {
         let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
-        let day = self.signed_day(cx.now);
+        let before = room.conversation.context()?;
+        // What is decided now is not dated before what was changed already.
+        let day = self.signed_day(cx.now).max(before.day);
         let mut plan = Plan {
             parties: room.conversation.parties().clone(),
             remove: vec![],
             key_packages: vec![],
             used: vec![],
             day,
-            left: room.conversation.context()?.left,
+            left: before.left,
         };
         let children = super::groups::people(&operation.children);
         if !children.is_empty() && self.is_with(&children) {

@@ -224,6 +224,21 @@ impl Engine {
         }
     }
 
+    /// A welcome should be on its way; if it is not, it is asked for before the hour is over.
+    pub(super) fn ask_back_soon(&mut self, cx: &Cx<'_>) {
+        let soon = cx.now.plus_ms(SUSPECT_MS);
+        if let Some(at) = &mut self.session.upkeep_at {
+            *at = soon.min(*at);
+        }
+    }
+
+    /// Whether a way back is still to be found.
+    pub(super) fn has_lost_rooms(&self) -> bool {
+        self.rooms
+            .values()
+            .any(|room| room.lost && room.conversation.is_active())
+    }
+
     /// Asks to come back into every conversation that was lost; the family's first.
     pub(super) fn ask_all_back(&mut self, cx: &mut Cx<'_>) {
         let mut lost: Vec<(bool, ConversationId)> = self
@@ -375,7 +390,6 @@ impl Engine {
             let peer = room.peer(device);
             let grant = leaf.map(|leaf| leaf.address.grant.as_bytes().to_vec());
             peer.came_back_with = grant.unwrap_or_default().into();
-            peer.first_sequence_seen = 1;
             peer.leaf_epoch = epoch;
             peer.readd_day = day.0;
             peer.readds = if before.readd_day == day.0 {

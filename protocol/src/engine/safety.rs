@@ -63,13 +63,15 @@ impl Engine {
             .ok_or(CommandError::NoConversation)?
             .conversation
             .parties();
-        let key = parties
-            .certificate(&device)
-            .ok_or(CommandError::NoTarget)?
-            .signature_key;
-        let said = crate::content::ContentIn::parse(signed)
-            .and_then(|said| said.verify(&key))
-            .map_err(|_| CommandError::NoTarget)?;
+        // Its device may have been removed since: what it said before stays said.
+        let (key, said) = parties
+            .logs()
+            .filter_map(|log| log.signature_key_ever(&device))
+            .find_map(|key| {
+                let said = crate::content::ContentIn::parse(signed);
+                Some((key, said.and_then(|said| said.verify(&key)).ok()?))
+            })
+            .ok_or(CommandError::NoTarget)?;
         if said.id != content {
             return Err(CommandError::NoTarget);
         }

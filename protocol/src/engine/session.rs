@@ -84,7 +84,7 @@ pub(super) struct Session {
     pub(super) slots_after: Option<Timestamp>,
     /// Grants that were said to be revoked.
     pub(super) revoked: std::collections::BTreeSet<Bytes>,
-    upkeep_at: Option<Timestamp>,
+    pub(super) upkeep_at: Option<Timestamp>,
     /// Requests refused in a row.
     failures: u32,
     /// Family devices without a key package here have been asked for one.
@@ -426,11 +426,17 @@ impl Engine {
 
     /// What has to be looked after now and then, and when a device has caught up.
     pub(super) fn upkeep(&mut self, cx: &mut Cx<'_>) {
-        self.session.upkeep_at = Some(cx.now.plus_ms(UPKEEP_MS));
+        let wait = if self.has_lost_rooms() {
+            super::reentry::ANSWER_MS
+        } else {
+            UPKEEP_MS
+        };
+        self.session.upkeep_at = Some(cx.now.plus_ms(wait));
         self.expire_outbox(cx);
         self.renew_addresses(cx);
         self.retry_void_slots();
         self.observe_clock(cx);
+        self.keep_day(cx);
         self.erase_veiled(cx);
         self.ask_all_back(cx);
     }

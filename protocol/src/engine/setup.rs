@@ -253,12 +253,13 @@ impl Engine {
         let news = log.and_then(|log| {
             Some(LogNews {
                 family: log.family(),
+                from: 0,
                 entries: log.entries(),
                 head: self.vouching_head(log)?,
             })
         });
         if let Some(news) = news {
-            self.say(home, Control::News(news), cx);
+            self.say_log(home, news, cx);
         }
     }
 

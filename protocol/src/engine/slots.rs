@@ -181,6 +181,7 @@ impl Engine {
                 // lost, it is asked for again: nobody else counts this device as gone.
                 room.lost = true;
                 self.forget_offers(id, cx);
+                self.ask_back_soon(cx);
                 Taken::Refused
             }
             Err(error @ ConversationError::Early(_)) => {

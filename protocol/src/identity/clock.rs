@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::head::Head;
-use crate::day::Day;
+use crate::day::{DAY_MS, Day, Timestamp};
 use crate::ids::FamilyId;
 use crate::limits;
 use crate::wire;
@@ -152,13 +152,43 @@ impl Clock {
     }
 }
 
-/// The newest day on which a guardian of each family signed its head.
+/// The most that is counted between two looks at the own clock: a device that runs and is
+/// attached looks every hour. More is a clock that was set, or a device that was off.
+const LOOK_MS_MAX: u64 = 2 * 3_600_000;
+
+/// The newest day on which a guardian of each family signed its head, and how long this device
+/// has run since it heard that.
+///
+/// [`Clock::today`] forgets days when the own clock is set back. Running time is added up as
+/// the own clock goes forward, and setting it back takes none away: whoever does so again and
+/// again keeps no lease alive.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lease {
-    newest: BTreeMap<FamilyId, Day>,
+    newest: BTreeMap<FamilyId, Newest>,
+    /// What the own clock said last; volatile.
+    seen: Option<Timestamp>,
+}
+
+/// A family's newest head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Newest {
+    day: Day,
+    /// How long this device has run since it was heard.
+    run_ms: u64,
 }
 
 impl Lease {
+    /// Looks at the own clock, and counts what it has gone forward since the last look.
+    pub fn observe(&mut self, own: Timestamp) {
+        let Some(seen) = self.seen.replace(own) else {
+            return;
+        };
+        let run = own.0.saturating_sub(seen.0).min(LOOK_MS_MAX);
+        for newest in self.newest.values_mut() {
+            newest.run_ms = newest.run_ms.saturating_add(run);
+        }
+    }
+
     /// Hears a head; `today` is [`Clock::today`] after that clock heard it. One that is further
     /// ahead than the clock allows is not counted. Returns whether it was the newest.
     pub fn hear(&mut self, head: &Head, today: Day) -> bool {
@@ -170,29 +200,39 @@ impl Lease {
             self.newest.contains_key(&head.family()) || self.newest.len() < limits::LEASES_MAX;
         let counts = newer && room && !ahead;
         if counts {
-            self.newest.insert(head.family(), head.day());
+            let newest = Newest {
+                day: head.day(),
+                run_ms: 0,
+            };
+            self.newest.insert(head.family(), newest);
         }
         counts
     }
 
     /// After a correction of the clock: no head is of a later day than it is.
     pub fn corrected(&mut self, today: Day) {
-        for day in self.newest.values_mut() {
-            *day = today.min(*day);
+        for newest in self.newest.values_mut() {
+            newest.day = today.min(newest.day);
         }
     }
 
     /// The day of the family's newest head.
     #[must_use]
     pub fn newest(&self, family: &FamilyId) -> Option<Day> {
-        self.newest.get(family).copied()
+        self.newest.get(family).map(|newest| newest.day)
     }
 
-    /// Whether the family's head is at most `lease_days` old.
+    /// Whether the family's head is at most `lease_days` old, by the day and by how long this
+    /// device has run since it heard it.
     #[must_use]
     pub fn is_fresh(&self, family: &FamilyId, lease_days: u32, today: Day) -> bool {
-        self.newest(family)
-            .is_some_and(|day| today <= day.plus(lease_days))
+        // Heard on the first of the days by which it may be ahead, it lasts to the end of its
+        // last one.
+        let days = lease_days.saturating_add(limits::CLOCK_AHEAD_DAYS_MAX + 1);
+        let run_ms_max = u64::from(days).saturating_mul(DAY_MS);
+        self.newest.get(family).is_some_and(|newest| {
+            today <= newest.day.plus(lease_days) && newest.run_ms <= run_ms_max
+        })
     }
 
     /// Forgets families that nobody here talks with any more.
@@ -217,9 +257,10 @@ pub fn clock_record(clock: &Clock, lease: &Lease) -> wire::ClockRecord {
         leases: lease
             .newest
             .iter()
-            .map(|(family, day)| wire::LeaseRecord {
+            .map(|(family, newest)| wire::LeaseRecord {
                 family: family.to_bytes(),
-                newest_day: day.0,
+                newest_day: newest.day.0,
+                run_ms: newest.run_ms,
             })
             .collect(),
     }
@@ -249,10 +290,14 @@ pub fn read_clock_record(
         .iter()
         .filter_map(|lease| {
             let family = FamilyId::try_from(&lease.family).ok()?;
-            Some((family, Day(lease.newest_day)))
+            let newest = Newest {
+                day: Day(lease.newest_day),
+                run_ms: lease.run_ms,
+            };
+            Some((family, newest))
         })
         .collect();
-    (clock, Lease { newest })
+    (clock, Lease { newest, seen: None })
 }
 
 #[cfg(test)]
@@ -260,7 +305,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::{Clock, Heard, Lease, clock_record, read_clock_record};
-    use crate::day::Day;
+    use crate::day::{DAY_MS, Day, Timestamp};
     use crate::identity::head::tests::{family, key};
     use crate::identity::{FamilyLog, Head, SignedHead, sign_head};
     use crate::primitives::sign::SecretKey;
@@ -426,6 +471,72 @@ mod tests {
         assert_eq!(lease, Lease::default());
     }
 
+    const HOUR_MS: u64 = 3_600_000;
+
+    /// Looks at the own clock every hour from the beginning of a day on.
+    fn run(lease: &mut Lease, from: u32, hours: u64) {
+        let start = u64::from(from) * DAY_MS;
+        for hour in 0..=hours {
+            lease.observe(Timestamp(start + hour * HOUR_MS));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_again_and_again_keeps_no_lease() {
+        let family = family(1).family();
+        let mut clock = clock();
+        let mut lease = Lease::default();
+        clock.hear(&heard(600), Day(600));
+        lease.hear(&heard(600), Day(600));
+        // Before each midnight it is set back, and the process is started anew.
+        let mut nights = 0;
+        while lease.is_fresh(&family, 7, clock.today(Day(600))) {
+            assert!(nights < 30, "the lease never ends");
+            run(&mut lease, 600, 23);
+            let stored = clock_record(&clock, &lease);
+            (clock, lease) = read_clock_record(&stored, family, BUILD);
+            nights += 1;
+        }
+        assert_eq!(clock.today(Day(600)), Day(600));
+        // 10 days of 24 hours, in days of 23.
+        assert_eq!(nights, 11);
+        // A guardian is heard: all is well again, but not by what was heard before.
+        assert!(!lease.hear(&heard(600), Day(600)));
+        assert!(!lease.is_fresh(&family, 7, Day(600)));
+        assert!(lease.hear(&heard(602), Day(600)));
+        assert!(lease.is_fresh(&family, 7, Day(600)));
+    }
+
+    #[test]
+    fn a_clock_that_runs_ends_a_lease_on_its_day_and_not_before() {
+        let family = family(1).family();
+        for heard_on in [598, 600, 607] {
+            let mut lease = Lease::default();
+            lease.hear(&heard(600), Day(heard_on));
+            run(&mut lease, heard_on, u64::from(608 - heard_on) * 24);
+            assert!(lease.is_fresh(&family, 7, Day(607)), "{heard_on}");
+            assert!(!lease.is_fresh(&family, 7, Day(608)), "{heard_on}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ends_no_lease_by_itself() {
+        let family = family(1).family();
+        let mut lease = Lease::default();
+        lease.hear(&heard(600), Day(600));
+        // A tablet that starts in 1970 and is set right, again and again.
+        for _ in 0..100 {
+            lease.observe(Timestamp(0));
+            lease.observe(Timestamp(600 * DAY_MS));
+        }
+        assert!(lease.is_fresh(&family, 7, Day(600)), "two hours each time");
+        for _ in 0..100 {
+            lease.observe(Timestamp(0));
+            lease.observe(Timestamp(600 * DAY_MS));
+        }
+        assert!(!lease.is_fresh(&family, 7, Day(600)));
+    }
+
     #[test]
     fn what_is_stored_reads_back() {
         let mut clock = clock();
@@ -433,6 +544,8 @@ mod tests {
         clock.hear(&correction(590), Day(602));
         let mut lease = Lease::default();
         lease.hear(&heard(600), Day(600));
+        run(&mut lease, 600, 5);
+        lease.seen = None;
         let record = clock_record(&clock, &lease);
         let read = read_clock_record(&record, family(1).family(), BUILD);
         assert_eq!(read, (clock, lease));

@@ -114,6 +114,19 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Whether it can only take away what the log has given, or speaks for somebody who was
+    /// removed: there can't be more of these than of the others.
+    pub(super) const fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Self::RemoveMember(_)
+                | Self::RemoveDevice(_)
+                | Self::RevokePass(_)
+                | Self::Object { .. }
+                | Self::Withdraw { .. }
+        )
+    }
+
     /// The bytes that stand in a statement, and that consents are given to.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -87,7 +87,7 @@ impl Policy {
             return Some(Why::Kind(kinds::name(kind)));
         }
         let rest = self.rest(now);
-        if rest.is_some() || kind == 0 {
+        if rest.is_some() || !body.is_message() {
             return rest;
         }
         (self.left_today(now, count) == Some(0)).then_some(Why::Limit {
@@ -132,7 +132,7 @@ impl Policy {
         count: DayCount,
     ) -> DayCount {
         let count = count.on(self.zone().day(now));
-        if audience == Audience::Others && body.kind_bit() != 0 {
+        if audience == Audience::Others && body.is_message() {
             count.plus_one()
         } else {
             count

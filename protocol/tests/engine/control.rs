@@ -172,3 +172,27 @@ fn learning_reports_stay_in_the_family() {
     let sentence = BodyError::Control("a head").to_string();
     assert_eq!(refused.unwrap_err().to_string(), sentence);
 }
+
+#[test]
+fn a_time_that_lies_ahead_is_told_to_every_guardian_once_a_day() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let mut world = World::new();
+    world.family();
+    world.disconnect("mum");
+    world.disconnect("kid");
+    let now = world.now;
+    world.pass(10 * DAY_MS);
+    world.settle();
+    world.now = now;
+    world.connect("kid");
+    world.settle();
+    world.connect("mum");
+    world.settle();
+    let noticed = |event: &Event| matches!(event, Event::TimeAhead { .. });
+    assert_eq!(world.count("kid", noticed), 1);
+    let kid = world.device("kid").engine.device();
+    let told = |event: &Event| matches!(event, Event::Control { sender, control: Control::Refusal(refusal), .. } if *sender == kid && refusal.sentence.contains("own clock"));
+    for name in ["mum", "dad"] {
+        assert_eq!(world.count(name, told), 1, "{name}");
+    }
+}

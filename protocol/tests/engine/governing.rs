@@ -78,6 +78,50 @@ fn a_removed_guardian_reads_and_writes_nothing_more() {
     assert!(renewed.next_close_seed.is_empty() && renewed.revocation_seed_from > 0);
 }
 
+fn today(world: &World) -> Day {
+    Day(u32::try_from(world.now.0 / DAY_MS).unwrap())
+}
+
+#[test]
+fn a_removal_that_waited_is_of_the_day_on_which_it_is_carried() {
+    let mut world = World::new();
+    world.family();
+    let dad = member(&mut world, "dad");
+    world.disconnect("mum");
+    world.command("mum", Command::RemoveMember { member: dad });
+    for _ in 0..5 {
+        world.pass(DAY_MS);
+        world.settle();
+    }
+    world.connect("mum");
+    world.settle();
+    let log = world.device("kid").engine.family_log().unwrap().clone();
+    let day = today(&world);
+    assert_eq!(log.removals().values().next().unwrap().day, day);
+    assert!(log.is_frozen(day).is_some());
+}
+
+#[test]
+fn two_guardians_keep_the_day_of_their_family_and_one_alone_need_not() {
+    let mut world = World::new();
+    let family = world.family();
+    for _ in 0..3 {
+        let before = world.epoch("kid", family);
+        world.pass(DAY_MS);
+        world.settle();
+        assert_eq!(world.epoch("kid", family), before + 1, "once a day");
+    }
+    let dad = member(&mut world, "dad");
+    world.command("mum", Command::RemoveMember { member: dad });
+    world.settle();
+    let before = world.epoch("kid", family);
+    for _ in 0..3 {
+        world.pass(DAY_MS);
+        world.settle();
+    }
+    assert_eq!(world.epoch("kid", family), before);
+}
+
 #[test]
 fn what_widens_is_frozen_until_an_objection_is_settled() {
     let mut world = World::new();
@@ -85,7 +129,7 @@ fn what_widens_is_frozen_until_an_objection_is_settled() {
     let dad = member(&mut world, "dad");
     world.command("mum", Command::RemoveMember { member: dad });
     world.settle();
-    let today = Day(u32::try_from(world.now.0 / DAY_MS).unwrap());
+    let today = today(&world);
     let text = world.device("dad").engine.objection(today).unwrap();
     world.add("sis");
     world.connect("sis");

@@ -1,6 +1,8 @@
 //! Devices that can't follow any more come back as new leaves, and say what they miss.
 
-use kinline_protocol::engine::io::{Command, Event, MemberRole};
+use std::collections::BTreeMap;
+
+use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordKey};
 
 use super::world::World;
 
@@ -112,10 +114,8 @@ fn a_device_whose_way_back_was_lost_asks_for_it_again() {
     let back = |event: &Event| matches!(event, Event::BackIn { .. });
     assert_eq!(world.count("kid", back), 0);
     world.relay.drop_for = None;
-    for _ in 0..3 {
-        world.pass(3_600_000);
-        world.settle();
-    }
+    world.pass(601_000);
+    world.settle();
     assert_eq!(world.count("kid", back), 1);
     assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
     for name in ["mum", "dad"] {
@@ -127,6 +127,81 @@ fn a_device_whose_way_back_was_lost_asks_for_it_again() {
     }
     let unsaid = |event: &Event| matches!(event, Event::Undelivered { .. });
     assert_eq!(world.count("kid", unsaid), 0);
+}
+
+/// A device restored from `copy`, which the relay knows to be old, comes back as a new leaf.
+fn restore(world: &mut World, name: &'static str, copy: BTreeMap<RecordKey, Vec<u8>>) {
+    world.disconnect(name);
+    world.device(name).store = copy;
+    world.relay.knows_copies = true;
+    world.restart(name);
+    world.connect(name);
+    world.connect(name);
+    world.settle();
+    let back = |event: &Event| matches!(event, Event::BackIn { .. });
+    assert_eq!(world.count(name, back), 1);
+}
+
+#[test]
+fn nobody_waits_for_what_a_new_leaf_says_again_to_others() {
+    let mut world = World::new();
+    let family = world.family();
+    world.disconnect("dad");
+    world.text("kid", family, "one");
+    world.text("kid", family, "two");
+    world.settle();
+    let copy = world.device("kid").store.clone();
+    world.text("kid", family, "three");
+    world.settle();
+    restore(&mut world, "kid", copy);
+    // Its first and second are for him alone: she has had them.
+    world.text("kid", family, "four");
+    world.settle();
+    let texts = world.texts("mum");
+    assert!(texts.contains(&"four".to_owned()), "{texts:?}");
+    world.connect("dad");
+    world.settle();
+    let texts = world.texts("dad");
+    assert!(texts.contains(&"four".to_owned()), "{texts:?}");
+}
+
+#[test]
+fn what_was_confirmed_of_an_old_leaf_says_nothing_of_the_new_one() {
+    let mut world = World::new();
+    let family = world.family();
+    for text in ["one", "two", "three"] {
+        world.text("kid", family, text);
+    }
+    world.settle();
+    // That four are there can't be said yet.
+    let mailbox = world.mailbox("kid");
+    world.relay.full = Some(mailbox.clone());
+    world.text("kid", family, "four");
+    world.settle();
+    world.disconnect("mum");
+    let copy = world.device("kid").store.clone();
+    world.text("kid", family, "five");
+    world.settle();
+    world.relay.full = None;
+    world.relay.shut = Some(mailbox);
+    restore(&mut world, "kid", copy);
+    // Her mailbox gets none of what the new leaf says, up to its fourth.
+    world.relay.drop_for = Some(world.mailbox("mum"));
+    for text in ["six", "seven", "eight"] {
+        world.text("kid", family, text);
+    }
+    world.connect("mum");
+    world.settle();
+    world.relay.drop_for = None;
+    for _ in 0..3 {
+        world.pass(61_000);
+        world.text("mum", family, "anything new?");
+        world.settle();
+    }
+    let texts = world.texts("mum");
+    for text in ["six", "seven", "eight"] {
+        assert!(texts.contains(&text.to_owned()), "{text} of {texts:?}");
+    }
 }
 
 #[test]

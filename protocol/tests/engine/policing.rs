@@ -562,3 +562,48 @@ fn a_kind_that_is_off_neither_goes_nor_is_shown() {
     assert_eq!(shown(&mut world, "sib"), 2);
     assert_eq!(withheld(&mut world), 1, "what was withheld stays so");
 }
+
+#[test]
+fn words_do_not_come_in_as_the_edit_of_a_sticker() {
+    let mut world = World::new();
+    let (_, room) = children(&mut world);
+    let stickers = Policy {
+        kinds: kinds::STICKER,
+        messages_per_day: 2,
+        ..open()
+    };
+    set(&mut world, "mum", stickers.clone());
+    world.say("kid", room, sticker());
+    world.say("sib", room, sticker());
+    world.settle();
+    let target = |world: &mut World, name: Name, mine: bool| {
+        let screen = world.screen(name);
+        let view = screen.iter().find(|view| view.mine == mine);
+        view.unwrap().content
+    };
+    let edit = |target| Body::Edit {
+        target,
+        text: "psst".into(),
+    };
+    let theirs = target(&mut world, "sib", true);
+    world.say("sib", room, edit(theirs));
+    world.settle();
+    let withheld = |event: &Event| matches!(event, Event::Withheld { .. });
+    assert_eq!(world.count("kid", withheld), 1);
+    let screen = world.screen("kid");
+    let it = screen.iter().find(|view| view.content == theirs).unwrap();
+    assert_eq!(it.edited, None);
+    let mine = target(&mut world, "kid", true);
+    let sentence = "Texts are switched off for this tablet.";
+    assert_eq!(refused(&mut world, room, edit(mine)), sentence);
+    // Where words are allowed, an edit is no message more.
+    let words = Policy {
+        kinds: kinds::STICKER | kinds::TEXT,
+        ..stickers
+    };
+    set(&mut world, "mum", words);
+    world.say("kid", room, edit(mine));
+    world.say("kid", room, sticker());
+    let sentence = "That was 2 messages today; there are more tomorrow.";
+    assert_eq!(refused(&mut world, room, sticker()), sentence);
+}

@@ -1,6 +1,6 @@
 //! Children of two families, and the guardians who decide.
 
-use kinline_protocol::content::Control;
+use kinline_protocol::content::{Body, Control};
 use kinline_protocol::conversation::Person;
 use kinline_protocol::engine::io::{Command, Event, PassWish, Silence};
 use kinline_protocol::engine::{CommandError, view};
@@ -54,6 +54,40 @@ fn nobody_answers_what_another_guardian_of_their_own_offered() {
     let wish = Some(wish());
     let answer = Command::AnswerPass { pass, wish };
     assert!(world.try_command("dad", answer).is_err());
+}
+
+#[test]
+fn what_one_guardian_is_told_of_a_contact_the_other_hears_too() {
+    let mut world = two_families();
+    let link = world.link_between("mum", "ana");
+    let child = world.device("kid").engine.member().unwrap();
+    let other_child = world.device("leo").engine.member().unwrap();
+    for _ in 0..2 {
+        world.command(
+            "mum",
+            Command::OfferPass {
+                link,
+                child,
+                other_child,
+                wish: wish(),
+            },
+        );
+        world.settle();
+        let offered = world.device("ana").events.iter().rev();
+        let pass = offered.into_iter().find_map(|event| match event {
+            Event::PassOffered { pass, .. } => Some(pass.id()),
+            _ => None,
+        });
+        let pass = pass.unwrap();
+        world.command("ana", Command::AnswerPass { pass, wish: None });
+        world.settle();
+    }
+    let refused = |event: &Event| matches!(event, Event::PassRefused { .. });
+    assert_eq!(world.count("mum", refused), 2);
+    assert_eq!(world.count("dad", refused), 0);
+    let told = |event: &Event| matches!(event, Event::Control { control: Control::Refusal(refusal), .. } if refusal.sentence.contains("does not want"));
+    assert_eq!(world.count("dad", told), 1, "the same once a day");
+    assert_eq!(world.count("ana", told), 0);
 }
 
 #[test]
@@ -326,6 +360,58 @@ fn what_outsiders_take_back_can_still_be_reported_for_a_month() {
     days(&mut world, 32);
     assert!(kept(&mut world).is_none(), "and then it is gone");
     world.restart("kid");
+}
+
+#[test]
+fn what_a_device_said_can_be_reported_after_it_was_removed() {
+    let (mut world, room) = talkers();
+    world.text("leo", room, "you are stupid");
+    world.command(
+        "leo",
+        Command::Send {
+            conversation: room,
+            body: Body::Text {
+                text: "very stupid".into(),
+            },
+            reply_to: None,
+            disappear_seconds: 3_600,
+            blob: None,
+        },
+    );
+    world.settle();
+    let (device, member) = {
+        let leo = &world.device("leo").engine;
+        (leo.device(), leo.member().unwrap())
+    };
+    let said: Vec<_> = world
+        .screen("kid")
+        .iter()
+        .map(|view| view.content)
+        .collect();
+    world.command("ana", Command::RemoveDevice { device });
+    world.settle();
+    world.command("ana", Command::RemoveMember { member });
+    world.settle();
+    world.pass(2 * 3_600_000);
+    world.settle();
+    let log = world.device("kid").engine.family_logs().nth(1).unwrap();
+    assert!(!log.members().contains_key(&member), "the friends told it");
+    for (content, words) in said.into_iter().zip(["first", "second"]) {
+        let store = &world.device("kid").store;
+        let history = store
+            .iter()
+            .map(|(key, value)| (key.name.clone(), value.clone()));
+        let signed = view::signed(history, content).expect(words);
+        let report = Command::Report {
+            content,
+            signed,
+            words: words.into(),
+        };
+        world.command("kid", report);
+        world.settle();
+        let reported = |event: &Event| matches!(event, Event::Control { control: Control::Report(report), .. } if report.words == words && report.sender_name == "Leo");
+        assert_eq!(world.count("mum", reported), 1);
+    }
 }
 
 #[test]

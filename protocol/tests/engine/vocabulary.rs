@@ -256,7 +256,7 @@ impl World {
         self.of_kind(name, ConversationKind::Link)
     }
 
-    fn link_between(&mut self, one: Name, other: Name) -> ConversationId {
+    pub(crate) fn link_between(&mut self, one: Name, other: Name) -> ConversationId {
         let theirs = self.device(other).engine.conversations();
         let ours = self.device(one).engine.conversations();
         let mut common = ours.iter().filter(|c| {

@@ -305,6 +305,8 @@ fn family_logs() {
             Err(LogError::Policy(_)) => "policy",
             Err(LogError::Empty) => "empty",
             Err(LogError::Full) => "full",
+            Err(LogError::Unchanged) => "unchanged",
+            Err(LogError::Often(_)) => "often",
             Err(LogError::Family) => "family",
             Err(LogError::Hole { .. }) => "hole",
             Err(LogError::Fork) => "fork",

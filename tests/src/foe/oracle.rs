@@ -185,7 +185,9 @@ impl Oracle {
     pub fn recounted(&mut self, numbers: &[(ContentId, u64)]) {
         for (content, number) in numbers {
             if let Some(written) = self.written.get_mut(content) {
-                written.numbers.push(*number);
+                if written.numbers.last() != Some(number) {
+                    written.numbers.push(*number);
+                }
             }
         }
     }

@@ -171,11 +171,20 @@ impl FamilyLog {
         if self.salts.contains(&statement.salt) {
             return Err(LogError::Salt);
         }
+        let takes_away = statement.decision.takes_away();
+        let open = limits::FAMILY_LOG_STATEMENTS_MAX - limits::FAMILY_LOG_RESERVED;
+        if self.heads.len() >= open && !takes_away {
+            return Err(LogError::Full);
+        }
+        if self.state.has(&statement.decision) {
+            return Err(LogError::Unchanged);
+        }
         let signers = self.state.judge(signed, &statement, &decision)?;
         let place = Place {
             index: statement.index,
             day: statement.day,
             signers: &signers,
+            counts: !takes_away,
         };
         self.state.apply(statement.decision, &place)?;
         self.salts.insert(statement.salt);

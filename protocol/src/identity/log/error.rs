@@ -35,9 +35,16 @@ pub enum LogError {
     /// A log without statements.
     #[error("the family log is empty")]
     Empty,
-    /// Longer than [`crate::limits::FAMILY_LOG_STATEMENTS_MAX`].
-    #[error("the family log is full")]
+    /// Longer than [`crate::limits::FAMILY_LOG_STATEMENTS_MAX`], or in the places at its end
+    /// that are kept for what takes away.
+    #[error("the family log is full: it takes nothing more but what removes and revokes")]
     Full,
+    /// Decides what is decided already.
+    #[error("the statement changes nothing")]
+    Unchanged,
+    /// One guardian decides more than [`crate::limits::FAMILY_LOG_DAY_MAX`] in a day.
+    #[error("a guardian has decided so much on {0} that more has to wait for the next day")]
+    Often(Day),
     /// Of another family.
     #[error("the statement is of another family")]
     Family,

@@ -153,6 +153,9 @@ impl State {
                 }
             }
         }
+        if !statement.decision.takes_away() && self.is_busy(&signers, statement.day) {
+            return Err(LogError::Often(statement.day));
+        }
         Ok(signers)
     }
 

@@ -95,6 +95,8 @@ pub(super) struct Place<'a> {
     pub(super) index: u64,
     pub(super) day: Day,
     pub(super) signers: &'a BTreeSet<PublicKey>,
+    /// Whether it is one of those of which a day has so many.
+    pub(super) counts: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +110,8 @@ pub(super) struct State {
     pub(super) removals: BTreeMap<u64, Removal>,
     pub(super) passes: BTreeMap<PassId, PassEntry>,
     pub(super) policies: BTreeMap<MemberId, Policy>,
+    /// Statements of `day` that count, by who signed.
+    pub(super) of_day: BTreeMap<PublicKey, u32>,
 }
 
 impl State {
@@ -132,6 +136,7 @@ impl State {
             removals: BTreeMap::new(),
             passes: BTreeMap::new(),
             policies: BTreeMap::new(),
+            of_day: BTreeMap::new(),
         };
         state.add_member(guardian)?;
         state.add_device(device)?;
@@ -155,8 +160,34 @@ impl State {
             Decision::Object { removal } => self.object(removal, place.day)?,
             Decision::Withdraw { removal } => self.withdraw(removal, place)?,
         }
+        if place.day != self.day {
+            self.of_day.clear();
+        }
         self.day = place.day;
+        for key in place.signers.iter().filter(|_| place.counts) {
+            let count = self.of_day.entry(*key).or_default();
+            *count = count.saturating_add(1);
+        }
         Ok(())
+    }
+
+    /// Whether that is decided already.
+    pub(super) fn has(&self, decision: &Decision) -> bool {
+        match decision {
+            Decision::SetPolicy { child, policy } => self.policies.get(child) == Some(policy),
+            Decision::Settings(settings) => self.settings == *settings,
+            _ => false,
+        }
+    }
+
+    /// Whether one of these has signed as much on this day as the log takes of them.
+    pub(super) fn is_busy(&self, signers: &BTreeSet<PublicKey>, day: Day) -> bool {
+        let busy = |key| {
+            self.of_day
+                .get(key)
+                .is_some_and(|count| *count >= limits::FAMILY_LOG_DAY_MAX)
+        };
+        day == self.day && signers.iter().any(busy)
     }
 
     fn is(&self, member: &MemberId, role: Role) -> bool {

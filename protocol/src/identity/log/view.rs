@@ -102,6 +102,14 @@ impl FamilyLog {
         &self.state.removals
     }
 
+    /// Whether an entry from index `from` on removes a guardian, who did not sign that, on a day
+    /// before `day`: so long ago that the freeze would be over.
+    #[must_use]
+    pub fn is_backdated(&self, from: u64, day: Day) -> bool {
+        let mut new = self.state.removals.range(from..);
+        new.any(|(_, removal)| removal.standing != Standing::Final && removal.day < day)
+    }
+
     /// Members that were removed and did not come back.
     pub fn removed_members(&self) -> impl Iterator<Item = &Removal> {
         self.state
@@ -126,6 +134,26 @@ impl FamilyLog {
             device: *device,
             signature_key: entry.device.signature_key,
         })
+    }
+
+    /// The signature key of a device that belongs to the family, or once did: what it signed
+    /// then is still its own.
+    #[must_use]
+    pub fn signature_key_ever(&self, device: &DeviceId) -> Option<PublicKey> {
+        let entry = self.state.devices.get(device)?;
+        Some(entry.device.signature_key)
+    }
+
+    /// The name of a member who is in the family, or once was.
+    #[must_use]
+    pub fn name_ever(&self, member: &MemberId) -> Option<&str> {
+        let removed = || {
+            let mut removals = self.state.removals.values().rev();
+            let removal = removals.find(|removal| removal.member == *member)?;
+            Some(&removal.person)
+        };
+        let person = self.state.members.get(member).or_else(removed)?;
+        Some(&person.name)
     }
 
     /// Certificates of all devices that belong to the family now.

@@ -45,6 +45,8 @@ pub(crate) struct Relay {
     /// Drops everything for this mailbox although it says ok.
     pub(crate) drop_for: Option<Vec<u8>>,
     pub(crate) full: Option<Vec<u8>>,
+    /// Says of every grant for this mailbox that it was revoked.
+    pub(crate) shut: Option<Vec<u8>>,
     /// Asks once to slow down with what goes to this mailbox.
     pub(crate) slow_once: Option<Vec<u8>>,
     /// Keeps what is for this mailbox to itself.
@@ -101,6 +103,7 @@ impl Default for Relay {
             drop_next: 0,
             drop_for: None,
             full: None,
+            shut: None,
             slow_once: None,
             paused: None,
             answer_sends: true,
@@ -446,6 +449,9 @@ impl Relay {
         let to = delivery.mailbox.to_vec();
         if self.full.as_ref() == Some(&to) {
             return RecipientStatus::Full;
+        }
+        if self.shut.as_ref() == Some(&to) {
+            return RecipientStatus::Revoked;
         }
         if self.slow_once.as_ref() == Some(&to) {
             self.slow_once = None;

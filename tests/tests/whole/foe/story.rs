@@ -8,7 +8,7 @@ use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::primitives::sign::SecretKey;
 use kinline_tests::foe::{EnemyRelay, Manners, Oracle};
-use kinline_tests::patience::{PATIENCE, eventually};
+use kinline_tests::patience::eventually;
 use kinline_tests::people::Person;
 use rand::RngExt as _;
 
@@ -19,6 +19,13 @@ const MISCHIEF: usize = 3;
 const HOUSE: &str = "family of the tests";
 /// Rounds in which what was lost comes again, each some hours after the one before.
 const ROUNDS_MAX: usize = 12;
+/// Attached so long, a device that was away for hours gives up what nobody says again.
+const GAP: Duration = Duration::from_secs(150);
+const MINUTE: Duration = Duration::from_secs(60);
+/// Minutes in which a device comes to rest that has to ask again for something.
+const MINUTES_MAX: u32 = 15;
+/// A device that has not come to rest by then waits for its clock; on two busy cores.
+const UNSETTLED: Duration = Duration::from_secs(8);
 
 struct Watched {
     person: Person,
@@ -44,6 +51,14 @@ impl Watched {
         assert_eq!(self.reader.missed(), 0, "too much happened at once");
     }
 
+    /// Tells the oracle the numbers of what it said: a new leaf counts anew.
+    async fn number(&self, oracle: &mut Oracle) {
+        let family = self.person.family().await;
+        let device = &self.person.device;
+        let numbers = device.with(move |engine| engine.sequences(family)).await;
+        oracle.recounted(&numbers.unwrap());
+    }
+
     async fn say(&self, oracle: &mut Oracle, text: String) {
         let own = self.person.id().await;
         let family = self.person.family().await;
@@ -53,7 +68,17 @@ impl Watched {
         let devices = members.iter().flat_map(|member| member.devices.clone());
         let to = devices.filter(|device| *device != own).collect();
         let content = self.person.say(&text).await;
-        oracle.wrote(own, family, content, Body::Text { text }, to, None);
+        let numbers = self
+            .person
+            .device
+            .with(move |engine| engine.sequences(family))
+            .await;
+        let numbers = numbers.unwrap();
+        let number = numbers
+            .iter()
+            .find(|(of, _)| *of == content)
+            .map(|(_, number)| *number);
+        oracle.wrote(own, family, content, Body::Text { text }, to, number);
     }
 }
 
@@ -99,14 +124,14 @@ fn is_named(people: &[Watched]) -> bool {
         .any(|watched| watched.events.iter().any(names))
 }
 
-/// Whether all have the same texts, each once; when a gap was named, of those alone that begin
-/// with `last`.
+/// Whether all have the same texts, each once; when a gap was named, of those alone that are
+/// `last`.
 async fn screens_agree(people: &[Watched], last: &str) -> Result<(), String> {
     let named = is_named(people);
     let mut screens = Vec::new();
     for watched in people {
         let mut screen = watched.person.screen().await;
-        screen.retain(|text| !named || text.starts_with(last));
+        screen.retain(|text| !named || *text == last);
         screen.sort();
         if screen.is_empty() {
             return Err("nothing of the last round".into());
@@ -142,6 +167,32 @@ async fn epochs_agree(people: &[Watched]) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("epochs {epochs:?}"))
+    }
+}
+
+/// Until nobody has anything to do, nor when some minutes have passed.
+async fn settle(people: &mut [Watched], oracle: &mut Oracle) {
+    for minutes in 0.. {
+        let mut unsettled = 0;
+        for watched in &*people {
+            let device = &watched.person.device;
+            unsettled += u32::from(device.settled(UNSETTLED).await.is_err());
+        }
+        for watched in &mut *people {
+            watched.read();
+            watched.number(oracle).await;
+        }
+        if unsettled == 0 {
+            return;
+        }
+        assert!(
+            minutes < MINUTES_MAX,
+            "{unsettled} devices do not come to rest"
+        );
+        for watched in &*people {
+            watched.person.device.advance_clock(MINUTE).await.unwrap();
+            watched.person.device.go_online().await.unwrap();
+        }
     }
 }
 
@@ -206,6 +257,7 @@ async fn real_devices_live_through_the_enemys_relay() {
         eventually("an end of looking", async || {
             for watched in &mut people {
                 watched.read();
+                watched.number(&mut oracle).await;
                 // Whoever was cut off dials again at once: the story waits for no backoff.
                 let link = watched.person.device.status().link;
                 if link != LinkStatus::Up && said % 11 != 5 {
@@ -234,10 +286,13 @@ async fn real_devices_live_through_the_enemys_relay() {
         for watched in &people {
             watched.say(&mut oracle, format!("round {round}")).await;
         }
-        for watched in &mut people {
-            watched.person.device.settled(PATIENCE).await.unwrap();
-            watched.read();
+        settle(&mut people, &mut oracle).await;
+        for watched in &people {
+            let device = &watched.person.device;
+            device.advance_clock(GAP).await.unwrap();
+            device.go_online().await.unwrap();
         }
+        settle(&mut people, &mut oracle).await;
         agreed = screens_agree(&people, &format!("round {round}")).await;
         if agreed.is_ok() {
             // A device may have moved on since it was last heard: that is for the next round.

@@ -1,6 +1,6 @@
 //! Who may put out whom.
 
-use super::world::{Contact, Family, LAST, Link, Room, World, device, member, pass_id, row};
+use super::world::{Contact, DAY, Family, LAST, Link, Room, World, device, member, pass_id, row};
 use crate::conversation::gate::Refusal;
 use crate::identity::Decision;
 
@@ -246,4 +246,43 @@ fn a_guardian_goes_with_the_last_tablet_it_was_there_for() {
         .to(&lost, &[1, 2])
         .removes(&[125, 111])
         .is_refused(&Refusal::Removal);
+}
+
+#[test]
+fn the_removal_of_a_guardian_is_not_dated_before_the_change_before() {
+    let all = World::new();
+    let gone = all.and(1, Decision::RemoveMember(member(12)));
+    let by_itself = all.and_by(1, Decision::RemoveMember(member(12)), 12);
+    let child = all.and(1, Decision::RemoveMember(member(16)));
+    let lost = all.and(1, Decision::RemoveDevice(device(112)));
+    let later = DAY + 1;
+    let to = |name, kind, families, to: &World| {
+        row(name, kind, &all, families, &[111, 115]).to(to, families)
+    };
+    to("on that day", Family, &[1], &gone)
+        .between(DAY, later)
+        .is_good();
+    to("before it", Family, &[1], &gone)
+        .between(later, later)
+        .is_refused(&Refusal::Backdated);
+    for (name, world) in [
+        ("by itself", &by_itself),
+        ("a child", &child),
+        ("a device", &lost),
+    ] {
+        to(name, Family, &[1], world)
+            .between(later, later)
+            .is_good();
+    }
+    // What moved at home comes to other conversations whenever it comes.
+    to("a room", Room, &[1], &gone)
+        .between(later, later)
+        .is_good();
+    to("contacts", Contact, &[1, 2], &gone)
+        .between(later, later)
+        .is_good();
+    row("known before", Family, &gone, &[1], &[111, 115])
+        .to(&gone.and(1, Decision::RemoveDevice(device(115))), &[1])
+        .between(later, later)
+        .is_good();
 }

@@ -195,7 +195,12 @@ impl World {
 
     /// And one more decision of family `f`.
     pub(super) fn and(&self, f: u8, decision: Decision) -> Self {
-        let signed = self.signed(f, decision, 10 * f + 1);
+        self.and_by(f, decision, 10 * f + 1)
+    }
+
+    /// And one more, by this guardian.
+    pub(super) fn and_by(&self, f: u8, decision: Decision, by: u8) -> Self {
+        let signed = self.signed(f, decision, by);
         let mut world = self.clone();
         world.0[usize::from(f) - 1].append(&signed).unwrap();
         world

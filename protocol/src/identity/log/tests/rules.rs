@@ -2,6 +2,7 @@ use super::{Family, child, device, guardian, id, key, pass, policy};
 use crate::day::Day;
 use crate::identity::{ContactPass, Decision, LogError, PassTerms, Role, Settings, Standing};
 use crate::ids::{DeviceId, FamilyId, PassId};
+use crate::{limits, wire};
 
 const fn few(needed: usize, found: usize) -> Result<(), LogError> {
     Err(LogError::Signatures { needed, found })
@@ -64,7 +65,6 @@ fn what_narrows_needs_one_and_what_widens_as_many_as_chosen() {
         ),
         ("a pass less", Decision::RevokePass(PassId::new([7; 16])), 1),
         ("a stricter policy", set_policy(49), 1),
-        ("the same policy", set_policy(50), 1),
         ("a shorter lease", settings(2, 3), 1),
     ];
     for (name, decision, needed) in cases {
@@ -414,4 +414,75 @@ fn decisions_that_contradict_the_log_are_refused() {
             "{decision:?}"
         );
     }
+}
+
+#[test]
+fn what_is_decided_already_is_not_decided_again() {
+    let mut family = Family::of_three(1);
+    let set = |messages| Decision::SetPolicy {
+        child: id(5),
+        policy: policy(messages),
+    };
+    family.good(set(3), 11, &[1]);
+    assert_eq!(family.decide(set(3), 11, &[1]), Err(LogError::Unchanged));
+    family.good(set(2), 11, &[2]);
+    family.good(set(3), 11, &[1]);
+    let same = Decision::Settings(family.log.settings());
+    assert_eq!(family.decide(same, 11, &[1]), Err(LogError::Unchanged));
+}
+
+#[test]
+fn a_guardian_decides_so_much_in_a_day() {
+    let mut family = Family::of_three(1);
+    let set = |messages| Decision::SetPolicy {
+        child: id(5),
+        policy: policy(messages),
+    };
+    for messages in 0..limits::FAMILY_LOG_DAY_MAX {
+        family.good(set(1 + messages), 11, &[1]);
+    }
+    let often = Err(LogError::Often(Day(11)));
+    assert_eq!(family.decide(set(900), 11, &[1]), often);
+    assert_eq!(
+        family.decide(set(900), 11, &[1, 2]),
+        often,
+        "nor with another"
+    );
+    family.good(Decision::RemoveDevice(DeviceId::new([22; 16])), 11, &[1]);
+    family.good(set(900), 11, &[2]);
+    family.good(set(901), 12, &[1]);
+}
+
+#[test]
+fn the_last_places_of_a_log_are_for_what_takes_away() {
+    let mut family = Family::of_three(1);
+    family.good(Decision::ApprovePass(family.pass(1, 5, &[])), 11, &[1]);
+    let entry = |n: u64| wire::LogEntry {
+        statement: None,
+        hash: [n.to_be_bytes(); 4].concat().into(),
+    };
+    let open = limits::FAMILY_LOG_STATEMENTS_MAX - limits::FAMILY_LOG_RESERVED;
+    while family.log.len() < open as u64 - 1 {
+        family.log.append_entry(&entry(family.log.len())).unwrap();
+    }
+    family.good(Decision::AddMember(child(6)), 11, &[1]);
+    let full = Err(LogError::Full);
+    assert_eq!(family.decide(Decision::AddMember(child(7)), 11, &[1]), full);
+    let policy = policy(3);
+    let set = Decision::SetPolicy {
+        child: id(5),
+        policy,
+    };
+    assert_eq!(family.decide(set, 11, &[1]), full);
+    family.good(Decision::RevokePass(PassId::new([1; 16])), 11, &[1]);
+    family.good(Decision::RemoveDevice(DeviceId::new([55; 16])), 11, &[1]);
+    let removal = family.log.len();
+    family.good(Decision::RemoveMember(id(2)), 11, &[1]);
+    family.good(Decision::Object { removal }, 12, &[2]);
+    family.good(Decision::Withdraw { removal }, 12, &[1]);
+    while family.log.len() < limits::FAMILY_LOG_STATEMENTS_MAX as u64 {
+        family.log.append_entry(&entry(family.log.len())).unwrap();
+    }
+    let last = Decision::RemoveMember(id(6));
+    assert_eq!(family.decide(last, 12, &[1]), Err(LogError::Full));
 }
