@@ -51,11 +51,17 @@ pub enum Fault {
     HiddenTail,
     /// A change that was made on a day that has not come waits.
     Early,
+    /// Nothing is sent into a room without the guardian whom a pass wants there.
+    Supervision,
+    /// A device is brought back a few times a day at most.
+    Readmission,
+    /// A device is brought back by its own wish alone.
+    Wish,
 }
 
 impl Fault {
     /// Every check that can be left out.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::ContentSignature,
         Self::ContentSender,
         Self::ContentConversation,
@@ -79,6 +85,9 @@ impl Fault {
         Self::HeadSigner,
         Self::HiddenTail,
         Self::Early,
+        Self::Supervision,
+        Self::Readmission,
+        Self::Wish,
     ];
 }
 

@@ -411,6 +411,7 @@ mod tests {
             "policy set --child Mia --resume --no-quiet",
             "close-mailbox tablet --undo",
             "correct-time 2026-11-22",
+            "correct-time 2027-11-22 --far",
             "reform Elms",
             "notices --all --json",
             "meet show --child Mia --short --yes",
@@ -424,6 +425,10 @@ mod tests {
             "pass accept 0a1b --supervision pictures",
             "pass refuse 0a1b",
             "pass revoke 0a1b",
+            "group offer --child Mia --with Leo/Okafor --with Ida --title Band",
+            "group list --json",
+            "group accept 0a1b",
+            "group refuse 0a1b",
             "leave T",
             "block T Leo",
             "unblock T Leo",
@@ -471,6 +476,9 @@ mod tests {
             "pass offer --child Mia --with Leo",
             "pass offer --child Mia --with Leo --days 30 --guardian Ben:sing",
             "pass offer --child Mia --with Leo --days 401",
+            "group offer --child Mia --title Band",
+            "group offer --child Mia --with Leo",
+            "group accept",
             "block T",
         ] {
             let error = verb(line).map(|verb| format!("{verb:?}")).unwrap_err();

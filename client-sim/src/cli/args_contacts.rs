@@ -17,6 +17,9 @@ pub enum ContactVerb {
     /// Contact passes: permission for two children of different families to talk
     #[command(subcommand)]
     Pass(PassVerb),
+    /// Groups: children of two or three families in one conversation
+    #[command(subcommand)]
+    Group(GroupVerb),
     /// Ask this child's guardians for a friend, with the code of the friend's family
     AskFriend {
         /// The text of the code that the other family shows
@@ -148,6 +151,41 @@ pub enum PassVerb {
     /// End a contact at once, also while the child's tablet is off (guardians only)
     Revoke {
         /// The pass: the beginning of its id is enough
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+/// Children of several families in one conversation.
+#[derive(Debug, Subcommand)]
+pub enum GroupVerb {
+    /// Ask the other families' guardians for a group; each two of the children need a contact pass (guardians only)
+    Offer {
+        /// One's own child
+        #[arg(long, value_name = "NAME")]
+        child: String,
+        /// A child of another family: NAME, or NAME/FAMILY; can be repeated, one of each family
+        #[arg(long = "with", value_name = "NAME", required = true)]
+        others: Vec<String>,
+        /// What the group is called
+        #[arg(long, value_name = "TITLE")]
+        title: String,
+    },
+    /// Show groups that wait for an answer
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say yes to a group that another family asks for (guardians only)
+    Accept {
+        /// The group: the beginning of its id is enough
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Say no to a group that another family asks for (guardians only)
+    Refuse {
+        /// The group: the beginning of its id is enough
         #[arg(value_name = "ID")]
         id: String,
     },

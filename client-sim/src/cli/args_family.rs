@@ -37,7 +37,7 @@ pub enum FamilyVerb {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=14))]
         lease_days: Option<u32>,
     },
-    /// Show what other guardians ask this one's yes for
+    /// Show what waits for a guardian's yes: who has signed, and whose yes is missing
     Proposals {
         /// One JSON object a line
         #[arg(long)]
@@ -74,7 +74,7 @@ pub enum FamilyVerb {
         /// The device: its name, or the beginning of its id
         #[arg(value_name = "DEVICE")]
         device: String,
-        /// Open it again
+        /// Open it again; not possible once the device was removed
         #[arg(long)]
         undo: bool,
     },
@@ -83,6 +83,9 @@ pub enum FamilyVerb {
         /// Today
         #[arg(value_name = "YYYY-MM-DD", value_parser = quiet::date)]
         day: Day,
+        /// It is right, although it is more than a month later than what is known here
+        #[arg(long)]
+        far: bool,
     },
     /// Form a conversation again that can't be changed any more (guardians only)
     Reform {
@@ -101,7 +104,7 @@ pub enum RemoveVerb {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// One device; a child's mailbox is closed with it
+    /// One device; a child's mailbox is closed with it, which can't be undone
     Device {
         /// The device: its name, or the beginning of its id
         #[arg(value_name = "DEVICE")]

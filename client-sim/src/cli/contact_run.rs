@@ -3,13 +3,14 @@
 use super::args_contacts::ContactVerb;
 use super::failure::Failure;
 use super::session::Session;
-use super::{meeting, passes, safety};
+use super::{groups, meeting, passes, safety};
 
 /// Does one of these.
 pub(super) async fn run(session: &Session, verb: ContactVerb) -> Result<(), Failure> {
     match verb {
         ContactVerb::Meet(verb) => meeting::run(session, verb).await,
         ContactVerb::Pass(verb) => passes::run(session, verb).await,
+        ContactVerb::Group(verb) => groups::run(session, verb).await,
         ContactVerb::AskFriend { code, words } => {
             safety::ask_friend(session, code.join(" "), words).await
         }

@@ -1,15 +1,17 @@
 //! What guardians decide, and what waits for them.
 
+use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::Command;
-use kinline_protocol::identity::{FamilyLog, Settings};
-use serde_json::json;
+use kinline_protocol::identity::{FamilyLog, Role, Settings};
+use kinline_protocol::ids::DeviceId;
+use serde_json::{Value, json};
 
 use super::args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
 use super::failure::Failure;
 use super::session::Session;
-use super::{family_log, find, policies};
-use crate::device::{Notice, notices, short, unseen};
+use super::{correcting, family_log, find, policies};
+use crate::device::{Book, Notice, notices, short, unseen};
 
 /// Does one of these.
 pub(super) async fn run(session: &Session, verb: FamilyVerb) -> Result<(), Failure> {
@@ -43,12 +45,7 @@ pub(super) async fn run(session: &Session, verb: FamilyVerb) -> Result<(), Failu
         }
         FamilyVerb::Policy(set) => policies::set(session, set).await,
         FamilyVerb::CloseMailbox { device, undo } => close_mailbox(session, &device, undo).await,
-        FamilyVerb::CorrectTime { day } => {
-            let device = session.open_current().await?;
-            session
-                .carry_out(device, Command::CorrectTime { day })
-                .await
-        }
+        FamilyVerb::CorrectTime { day, far } => correcting::correct(session, day, far).await,
         FamilyVerb::Reform { title } => {
             let device = session.open_current().await?;
             let conversation = find::conversation(&device, Some(&title)).await?;
@@ -94,33 +91,100 @@ async fn settings(
 
 async fn proposals(session: &Session, as_json: bool) -> Result<(), Failure> {
     let device = session.open_current().await?;
-    let book = session.book(&device).await?;
-    let waiting = device.with(Engine::proposals).await?;
+    let now = device.clock().now();
+    let waiting = device.with(move |engine| open_proposals(engine, now));
+    let waiting = waiting.await?;
     device.shutdown().await;
     if waiting.is_empty() && !as_json {
-        println!("Nothing waits for this guardian's yes.");
+        println!("Nothing waits for a guardian's yes, as far as this device knows.");
     }
     for it in waiting {
         if as_json {
-            println!(
-                "{}",
-                json!({
-                    "id": hex::encode(it.proposal),
-                    "by": book.name(&it.by),
-                    "what": book.decision(&it.decision),
-                })
-            );
+            println!("{}", it.json());
         } else {
-            let line = format!(
-                "{}  {} asks: {}",
-                short(&it.proposal),
-                book.name(&it.by),
-                book.decision(&it.decision)
-            );
-            println!("{}", super::message::harmless(&line));
+            println!("{}", super::message::harmless(&it.line()));
         }
     }
     Ok(())
+}
+
+/// What waits for a guardian's yes.
+pub(super) struct OpenProposal {
+    id: [u8; 16],
+    ours: bool,
+    what: String,
+    by: String,
+    /// Guardians whose yes is still to come.
+    missing: usize,
+    /// Guardians who could give it.
+    others: Vec<String>,
+    last_day: Day,
+}
+
+impl OpenProposal {
+    pub(super) fn line(&self) -> String {
+        let others = self.others.join(" or ");
+        let (who, missing) = match (self.ours, self.missing) {
+            (true, 1) => (
+                "you ask".to_owned(),
+                format!("the yes of {others} is missing"),
+            ),
+            (true, more) => (
+                "you ask".to_owned(),
+                format!("{more} more must say yes, of {}", self.others.join(", ")),
+            ),
+            (false, _) => (
+                format!("{} asks", self.by),
+                "your yes is missing".to_owned(),
+            ),
+        };
+        format!(
+            "{}  {who}: {}; signed by {}; {missing}; until {}",
+            short(&self.id),
+            self.what,
+            self.by,
+            self.last_day
+        )
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "id": hex::encode(self.id),
+            "ours": self.ours,
+            "by": self.by,
+            "what": self.what,
+            "signed": [self.by],
+            "missing": self.missing,
+            "others": self.others,
+            "until": self.last_day.to_string(),
+        })
+    }
+}
+
+/// Everything that waits for a guardian's yes and can still get it.
+pub(super) fn open_proposals(engine: &Engine, now: Timestamp) -> Vec<OpenProposal> {
+    let Some(log) = engine.family_log() else {
+        return vec![];
+    };
+    let (book, today) = (Book::of(engine), engine.day(now));
+    let all = engine.proposals().into_iter();
+    let open = all.filter(|it| it.last_day >= today).map(|it| {
+        let others = log
+            .members()
+            .iter()
+            .filter(|(id, member)| member.role == Role::Guardian && **id != it.by);
+        let needed = log.required_signatures(&it.decision, today);
+        OpenProposal {
+            id: it.proposal,
+            ours: it.ours,
+            what: book.decision(&it.decision),
+            by: book.name(&it.by),
+            missing: needed.saturating_sub(1).max(1),
+            others: others.map(|(id, _)| book.name(id)).collect(),
+            last_day: it.last_day,
+        }
+    });
+    open.collect()
 }
 
 async fn answer_proposal(session: &Session, id: &str, accept: bool) -> Result<(), Failure> {
@@ -128,6 +192,7 @@ async fn answer_proposal(session: &Session, id: &str, accept: bool) -> Result<()
     let waiting = device.with(Engine::proposals).await?;
     let ids = waiting
         .into_iter()
+        .filter(|it| !it.ours)
         .map(|it| (it.proposal.to_vec(), it.proposal));
     let proposal = find::by_id("proposal", id, ids)?;
     session
@@ -154,12 +219,31 @@ async fn object(session: &Session) -> Result<(), Failure> {
 async fn close_mailbox(session: &Session, wanted: &str, undo: bool) -> Result<(), Failure> {
     let device = session.open_current().await?;
     let book = session.book(&device).await?;
-    let closed = find::device(&book, wanted)?;
+    let closed = match find::device(&book, wanted) {
+        Ok(found) => found,
+        Err(failure) => {
+            device.shutdown().await;
+            let gone = find::removed_device(&book, wanted);
+            return Err(gone.map_or(failure, |gone| removed(&book, gone, undo)));
+        }
+    };
     let command = Command::CloseMailbox {
         device: closed,
         undo,
     };
     session.carry_out(device, command).await
+}
+
+/// Why a mailbox can't be opened or closed any more whose device was removed.
+fn removed(book: &Book, device: DeviceId, undo: bool) -> Failure {
+    let whose = book.device(&device);
+    Failure::refused(if undo {
+        format!(
+            "{whose} was removed from the family, and that can't be undone: its mailbox is not opened again; let the device in as a new one (show-code)"
+        )
+    } else {
+        format!("{whose} was removed from the family already: nothing is sent to it any more")
+    })
 }
 
 /// `notices`

@@ -7,6 +7,7 @@ use kinline_protocol::ids::MemberId;
 use kinline_protocol::primitives::sign::PublicKey;
 use serde_json::{Value, json};
 
+use super::deciding::{OpenProposal, open_proposals};
 use super::failure::Failure;
 use super::passes::{self, PassState};
 use super::session::Session;
@@ -68,19 +69,13 @@ fn facts(engine: &Engine, now: Timestamp) -> Option<Facts> {
         lines.push("  none".to_owned());
     }
 
-    let proposals = engine.proposals();
+    let proposals = open_proposals(engine, now);
     if !proposals.is_empty() {
         lines.push(String::new());
-        lines.push("Waiting for this guardian's yes:".to_owned());
+        lines.push("Waiting for a guardian's yes:".to_owned());
     }
-    let proposals: Vec<Value> = proposals
-        .iter()
-        .map(|it| {
-            let (by, what) = (book.name(&it.by), book.decision(&it.decision));
-            lines.push(format!("  {}  {by} asks: {what}", short(&it.proposal)));
-            json!({"id": hex::encode(it.proposal), "by": by, "what": what})
-        })
-        .collect();
+    lines.extend(proposals.iter().map(|it| format!("  {}", it.line())));
+    let proposals: Vec<Value> = proposals.iter().map(OpenProposal::json).collect();
 
     lines.push(String::new());
     lines.push("What was decided:".to_owned());

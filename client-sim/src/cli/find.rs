@@ -1,5 +1,7 @@
 //! From what a person says (a title, a name, the beginning of an id) to what is meant.
 
+use std::collections::BTreeSet;
+
 use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::engine::view::MessageView;
 use kinline_protocol::engine::{ConversationSummary, Engine};
@@ -201,6 +203,14 @@ pub(super) fn device(book: &Book, wanted: &str) -> Result<DeviceId, Failure> {
         wanted,
         ours.map(|(id, (name, member))| (format!("{name} of {}", book.name(member)), *id)),
     )
+}
+
+/// A device that was in the family and is not any more, as [`device`] finds one that is.
+pub(super) fn removed_device(book: &Book, wanted: &str) -> Option<DeviceId> {
+    let mut then = book.clone();
+    let out: BTreeSet<DeviceId> = then.devices.keys().copied().collect();
+    then.certified = out.difference(&book.certified).copied().collect();
+    device(&then, wanted).ok()
 }
 
 #[cfg(test)]

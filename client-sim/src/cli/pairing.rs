@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::engine::{Engine, Setup};
-use kinline_protocol::identity::{LogError, Role};
+use kinline_protocol::identity::LogError;
 use kinline_protocol::pairing::{CodeError, CodeKind, JoinCode, ShortCode};
 use kinline_protocol::server_name::RelayAddress;
 
@@ -64,22 +64,6 @@ pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failu
     };
     let device = session.open()?;
     session.settle(&device).await?;
-    // Better now than when the other device has called.
-    if let Some(name) = show.guardian.clone() {
-        let there = device.with(move |engine: &Engine| {
-            let log = engine.family_log()?;
-            log.members()
-                .values()
-                .find(|member| member.role == Role::Guardian && member.name == name)
-                .map(|member| member.name.clone())
-        });
-        if let Some(name) = there.await? {
-            device.shutdown().await;
-            return Err(Failure::refused(format!(
-                "{name} is a guardian of this family already: a guardian has one phone; remove {name} first, or say another name"
-            )));
-        }
-    }
     let now = device.clock().now();
     let frozen = device.with(move |engine: &Engine| {
         let freeze = engine.family_log()?.is_frozen(engine.day(now))?;
@@ -101,7 +85,10 @@ pub(super) async fn show_code(session: &Session, show: Show) -> Result<(), Failu
             CodeKind::Qr
         },
     };
-    device.command(start).await?;
+    if let Err(error) = device.command(start).await {
+        device.shutdown().await;
+        return Err(error.into());
+    }
     let code = next(
         &device,
         &mut events,

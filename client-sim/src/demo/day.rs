@@ -6,6 +6,7 @@ use std::time::Instant;
 use kinline_protocol::engine::io::{Event, MemberRole};
 use kinline_protocol::ids::ConversationId;
 
+use super::acquaintance::Side;
 use super::cast::{Broken, Person, Place};
 use super::friends::Guests;
 use super::ledger::Book;
@@ -50,6 +51,15 @@ pub(super) struct Cast {
 impl Cast {
     pub(super) const fn people(&self) -> [&Person; 3] {
         [&self.mother, &self.father, &self.child]
+    }
+
+    pub(super) const fn side(&self) -> Side<'_> {
+        Side {
+            mother: &self.mother,
+            father: Some(&self.father),
+            child: &self.child,
+            family: FAMILY,
+        }
     }
 }
 

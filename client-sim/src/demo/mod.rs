@@ -1,11 +1,13 @@
 //! Two days with a family: two guardians' phones, a child's tablet, a relay that is killed and
-//! robbed, a friend's family, and parents who decide. Everything in it is real: the socket, the
-//! database, the keys, the media.
+//! robbed, two friends' families, and parents who decide. Everything in it is real: the socket,
+//! the database, the keys, the media.
 //!
-//! [`day`] tells the first day with [`talk`] and [`night`], [`friends`] the second with [`watch`]
-//! and [`parting`]; [`telling`] prints it. [`cast`] holds the people, [`relay`] the relay's process,
-//! [`loot`] the theft, [`ledger`] counts what was sent and received, [`report`] what comes out.
+//! [`day`] tells the first day with [`talk`] and [`night`], [`friends`] the second with
+//! [`acquaintance`], [`watch`], [`three`] and [`parting`]; [`telling`] prints it. [`cast`] holds the
+//! people, [`relay`] the relay's process, [`loot`] the theft, [`ledger`] counts what was sent and
+//! received, [`report`] what comes out.
 
+mod acquaintance;
 mod cast;
 mod day;
 mod friends;
@@ -19,6 +21,7 @@ mod report;
 mod secrets;
 mod talk;
 mod telling;
+mod three;
 mod watch;
 
 use std::path::PathBuf;

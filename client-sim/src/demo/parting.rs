@@ -233,8 +233,10 @@ impl Day {
         &mut self,
         cast: &Cast,
         guests: &Guests,
+        third: Option<&Guests>,
     ) -> Result<(), Broken> {
-        let people = [&cast.mother, &cast.child, &guests.mother];
+        let mut people = vec![&cast.mother, &cast.child, &guests.mother];
+        people.extend(third.into_iter().flat_map(Guests::people));
         self.evening(&people).await
     }
 }

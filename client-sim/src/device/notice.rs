@@ -230,6 +230,43 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
             ),
             json!({"pass": hex::encode(pass.id().as_bytes())}),
         )),
+        Event::GroupOffered {
+            group,
+            children,
+            title,
+        } => {
+            let all = engine.groups_under_way();
+            let asked = all.iter().find(|it| it.group == *group);
+            let by = asked.and_then(|it| Some(book.family(it.asked_by.as_ref()?)));
+            let names: Vec<String> = children.iter().map(|it| book.name(&it.member)).collect();
+            Some(Notice::new(
+                "group-offered",
+                format!(
+                    "The family {} asks for a conversation of several children, {title}: {}. Each two of them need a contact pass. Answer with: group accept {}, or group refuse",
+                    by.as_deref().unwrap_or("that was met"),
+                    names.join(", "),
+                    short(group)
+                ),
+                json!({"group": hex::encode(group), "title": title, "children": names}),
+            ))
+        }
+        Event::GroupAnswered {
+            group,
+            title,
+            family,
+            accepted,
+        } => {
+            let family = book.family(family);
+            Some(Notice::new(
+                "group-answered",
+                if *accepted {
+                    format!("The family {family} agrees to {title}.")
+                } else {
+                    format!("The family {family} does not want {title}: it does not come about.")
+                },
+                json!({"group": hex::encode(group), "accepted": accepted}),
+            ))
+        }
         Event::PassRefused { pass, sentence } => Some(Notice::new(
             "pass-refused",
             format!(

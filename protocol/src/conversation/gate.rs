@@ -351,7 +351,9 @@ fn comes_back(change: &Change<'_>, device: DeviceId) -> bool {
     let wishes = |leaf: &NewLeaf| {
         leaf.device == Some(device)
             && leaf.address.as_ref().is_some_and(|address| {
-                address.back_into == Some(change.conversation) && address.number > *number
+                let wished =
+                    address.back_into == Some(change.conversation) && address.number > *number;
+                wished || planted(Fault::Wish)
             })
     };
     change.removed.contains(&device)

@@ -63,7 +63,7 @@ impl Engine {
                 return self.pass_offered(id, content.sender, offer, cx);
             }
             (Control::Group(offer), ConversationKind::Link) => {
-                return self.group_offered(id, offer, cx);
+                return self.group_offered(id, content.sender, offer, cx);
             }
             (Control::Setup(setup), ConversationKind::Family) => {
                 return self.set_up(content.sender, setup, cx);

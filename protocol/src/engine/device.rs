@@ -252,8 +252,10 @@ impl Engine {
 
     /// Does everything that has become possible.
     fn settle(&mut self, cx: &mut Cx<'_>) {
+        self.refresh_newest();
         self.lease.observe(cx.now);
         self.work_inbox(cx);
+        self.refresh_newest();
         self.wake(cx);
         self.check_slots(cx);
         self.renew_ratchets(cx);

@@ -268,6 +268,15 @@ impl Engine {
         self.heard(id, device, cx);
     }
 
+    /// A one-to-one message for the leaf that this device had: who missed that it came back may
+    /// have to come back itself, and knows no other address. Its numbers mean nothing any more.
+    pub(super) fn direct_to_former(&mut self, id: ConversationId, payload: &[u8], cx: &mut Cx<'_>) {
+        let asked = self.checked_direct(id, payload);
+        if let Some((device, Some(reentry))) = asked.map(|(device, it)| (device, it.reentry)) {
+            self.reentry_asked(id, device, &reentry, cx);
+        }
+    }
+
     /// A device speaks only after it has read its mailbox: what was put there long enough
     /// before and is not confirmed, it did not get.
     pub(super) fn heard(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {

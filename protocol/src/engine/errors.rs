@@ -71,6 +71,15 @@ pub enum CommandError {
     /// A name out of bounds.
     #[error("a name must have between 1 and {} bytes", limits::NAME_BYTES_MAX)]
     Name,
+    /// A guardian of that name is there, who has one phone.
+    #[error(
+        "a guardian of this family has that name already, and a guardian has one phone: to change it, remove the guardian on the old phone and pair the new one; when the old one is lost, remove the guardian here, after which nothing new is allowed for {} days; else say another name",
+        limits::REMOVAL_FREEZE_DAYS
+    )]
+    GuardianThere,
+    /// Somebody else has that name.
+    #[error("somebody else in this family has that name already; say another one")]
+    NameTaken,
     /// The content is out of bounds.
     #[error(transparent)]
     Body(#[from] BodyError),

@@ -290,10 +290,16 @@ pub enum Event {
         /// What it is to be called.
         title: String,
     },
-    /// Another family does not want the group.
-    GroupRefused {
+    /// Another family has answered to a group that this device asked for; a no ends it.
+    GroupAnswered {
         /// Which.
         group: [u8; 16],
+        /// What it was to be called.
+        title: String,
+        /// Who answered.
+        family: FamilyId,
+        /// Yes or no.
+        accepted: bool,
     },
     /// A contact pass does not come about.
     PassRefused {

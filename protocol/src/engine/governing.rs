@@ -81,6 +81,9 @@ impl Engine {
                     vec![]
                 },
             };
+            if let Some(own) = self.member() {
+                self.keep_proposal(&proposal, own, cx);
+            }
             self.say(family, Control::Proposal(proposal), cx);
         }
         cx.event(Event::Proposed {
@@ -108,6 +111,15 @@ impl Engine {
             // Our own, said by our other device.
             return;
         }
+        self.keep_proposal(proposal, by, cx);
+        cx.event(Event::Proposal {
+            proposal: proposal.salt,
+            by,
+            decision,
+        });
+    }
+
+    fn keep_proposal(&mut self, proposal: &Proposal, by: MemberId, cx: &mut Cx<'_>) {
         let record = wire::ProposalRecord {
             proposal: Some(wire::Proposal {
                 decision: proposal.decision.clone(),
@@ -122,11 +134,29 @@ impl Engine {
             &record,
         );
         self.proposals.insert(proposal.salt, record);
-        cx.event(Event::Proposal {
-            proposal: proposal.salt,
-            by,
-            decision,
-        });
+    }
+
+    fn drop_proposal(&mut self, salt: [u8; 16], cx: &mut Cx<'_>) {
+        self.proposals.remove(&salt);
+        cx.erase(records::state(records::PROPOSAL, &[&salt]));
+    }
+
+    /// What was decided waits for nobody any more, nor does what was asked too long ago.
+    fn drop_decided(&mut self, decided: &[Bytes], cx: &mut Cx<'_>) {
+        let today = self.today(cx.now);
+        let over: Vec<[u8; 16]> = self
+            .proposals
+            .iter()
+            .filter(|(_, record)| {
+                let proposal = record.proposal.as_ref();
+                let same = proposal.is_some_and(|it| decided.contains(&it.decision));
+                same || consented_until(record).is_some_and(|last| last < today)
+            })
+            .map(|(salt, _)| *salt)
+            .collect();
+        for salt in over {
+            self.drop_proposal(salt, cx);
+        }
     }
 
     /// The guardian whose device this is, by the newest log.
@@ -148,6 +178,8 @@ impl Engine {
         let record = self
             .proposals
             .get(&salt)
+            // Nobody says yes to what they asked themselves.
+            .filter(|record| self.member().is_none_or(|own| record.by != own.to_bytes()))
             .cloned()
             .ok_or(CommandError::NoProposal)?;
         let proposal = record.proposal.unwrap_or_default();
@@ -174,8 +206,7 @@ impl Engine {
             };
             self.queue_operation(operation, cx);
         }
-        self.proposals.remove(&salt);
-        cx.erase(records::state(records::PROPOSAL, &[&salt]));
+        self.drop_proposal(salt, cx);
         Ok(())
     }
 
@@ -296,7 +327,9 @@ impl Engine {
                 frozen: removal.freezes(removal.day),
             });
         }
+        let mut decided = Vec::new();
         for (index, decision, keys) in log.decisions_from(known) {
+            decided.push(Bytes::from(decision.encode()));
             let people = log.members().iter().chain(
                 removed
                     .iter()
@@ -315,6 +348,7 @@ impl Engine {
                 by,
             });
         }
+        self.drop_decided(&decided, cx);
         let guardian_gone = before.is_some_and(|before| {
             before
                 .certificates()
@@ -356,4 +390,10 @@ impl Engine {
             cx.erase(records::state(records::WARD, &[device.as_bytes()]));
         }
     }
+}
+
+/// The last day on which the yes of whoever proposed it holds.
+pub(super) fn consented_until(record: &wire::ProposalRecord) -> Option<Day> {
+    let consent = record.proposal.as_ref()?.consent.clone();
+    Some(Day(wire::Consent::decode(consent).ok()?.last_day))
 }

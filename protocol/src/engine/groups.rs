@@ -9,10 +9,11 @@ use super::errors::{CommandError, check_name};
 use super::io::Event;
 use super::records;
 use super::state::Cx;
+use super::summary::GroupUnderWay;
 use crate::content::{ContactSetup, Control, GroupOffer, LogNews, PassStage};
 use crate::conversation::{ConversationKind, Parties, Person};
 use crate::identity::{FamilyLog, Shown};
-use crate::ids::{ConversationId, FamilyId, PassId};
+use crate::ids::{ConversationId, DeviceId, FamilyId, PassId};
 use crate::limits;
 use crate::wire;
 
@@ -20,6 +21,26 @@ use crate::wire;
 const GROUPS_MAX: usize = 32;
 
 impl Engine {
+    /// Groups of children on their way: asked for here, or waiting for this device's answer.
+    #[must_use]
+    pub fn groups_under_way(&self) -> Vec<GroupUnderWay> {
+        let told = self.groups.iter().map(|(group, record)| {
+            let link = ConversationId::try_from(&record.link).ok();
+            let accepted = record.accepted.iter();
+            GroupUnderWay {
+                group: *group,
+                children: people(&record.children),
+                title: record.title.clone(),
+                asked_by: link.and_then(|link| self.other_family(link).ok()),
+                ours: record.ours,
+                accepted: accepted
+                    .filter_map(|it| FamilyId::try_from(it).ok())
+                    .collect(),
+            }
+        });
+        told.collect()
+    }
+
     /// Asks the guardians of the other children's families for a conversation of all of them.
     ///
     /// # Errors
@@ -120,6 +141,7 @@ impl Engine {
     pub(super) fn group_offered(
         &mut self,
         link: ConversationId,
+        sender: DeviceId,
         offer: &GroupOffer,
         cx: &mut Cx<'_>,
     ) {
@@ -129,6 +151,16 @@ impl Engine {
         let Ok(other) = self.other_family(link) else {
             return self.unreadable("a group came where none is agreed on", cx);
         };
+        let speaker = self.certificate_in(link, sender);
+        if speaker.is_none_or(|speaker| self.is_own(&speaker.family)) {
+            // What another guardian of ours asks is not for us to answer, and what it has
+            // answered waits for nobody any more.
+            let waits = self.groups.get(&offer.group).is_some_and(|it| !it.ours);
+            if waits && offer.stage != PassStage::Offered {
+                self.drop_group(&offer.group, cx);
+            }
+            return;
+        }
         match offer.stage {
             PassStage::Offered => {
                 let fits = offer.children.iter().any(|it| self.is_own(&it.family))
@@ -151,9 +183,10 @@ impl Engine {
                 });
             }
             PassStage::Accepted => {
+                // Else somebody else has said no meanwhile, or everybody had agreed already.
                 let Some(mut record) = self.groups.get(&offer.group).filter(|it| it.ours).cloned()
                 else {
-                    return self.unreadable("a group was accepted that was not offered", cx);
+                    return;
                 };
                 let named = people(&record.children).iter().any(|it| it.family == other);
                 let again = record
@@ -165,12 +198,25 @@ impl Engine {
                 }
                 record.accepted.push(other.to_bytes());
                 record.key_packages.extend(offer.key_packages.clone());
+                let title = record.title.clone();
                 self.save_group(offer.group, record, cx);
+                cx.event(Event::GroupAnswered {
+                    group: offer.group,
+                    title,
+                    family: other,
+                    accepted: true,
+                });
             }
             PassStage::Refused => {
-                if self.groups.get(&offer.group).is_some_and(|it| it.ours) {
+                let asked = self.groups.get(&offer.group).filter(|it| it.ours);
+                if let Some(title) = asked.map(|it| it.title.clone()) {
                     self.drop_group(&offer.group, cx);
-                    cx.event(Event::GroupRefused { group: offer.group });
+                    cx.event(Event::GroupAnswered {
+                        group: offer.group,
+                        title,
+                        family: other,
+                        accepted: false,
+                    });
                 }
             }
         }

@@ -24,6 +24,8 @@ use crate::wire::{self, client_frame::Body as ClientBody};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lock {
     Conversation(ConversationId),
+    /// An address of the leaf that this device had there before it came back.
+    FormerLeaf(ConversationId),
     KeyPackage(Vec<u8>),
 }
 
@@ -158,7 +160,8 @@ impl Engine {
                     self.unreadable("no key of this device opens it", cx);
                     return Step::Done;
                 };
-                if opened.kind == Kind::Welcome && matches!(lock, Lock::Conversation(_)) {
+                self.prove_mailbox(cx);
+                if opened.kind == Kind::Welcome && !matches!(lock, Lock::KeyPackage(_)) {
                     // Followed already: its sender had died before it knew that the relay has it.
                     self.counters.duplicates += 1;
                     return Step::Done;
@@ -185,6 +188,13 @@ impl Engine {
                     Step::Done
                 }
             }
+            // What was said to the leaf before counts otherwise than what this one says.
+            (_, Lock::FormerLeaf(id)) => {
+                if kind == Kind::Direct {
+                    self.direct_to_former(*id, &payload, cx);
+                }
+                Step::Done
+            }
             (Kind::Welcome, Lock::KeyPackage(key_package)) => {
                 // It may rest on a decision of the family that was not walked here yet.
                 let next = self.next_family_epoch(&payload);
@@ -208,6 +218,14 @@ impl Engine {
         step
     }
 
+    /// Something came that was meant for this mailbox, so the relay has it.
+    fn prove_mailbox(&mut self, cx: &mut Cx<'_>) {
+        if !self.record.mailbox_proven {
+            self.record.mailbox_proven = true;
+            self.save_device(cx);
+        }
+    }
+
     /// Tries the sealing keys of all conversations and key packages: no hint stands outside.
     fn unseal(&self, delivery: &Delivery) -> Option<(Lock, envelope::Opened)> {
         let message = MessageId::try_from(&delivery.message_id).ok()?;
@@ -217,7 +235,12 @@ impl Engine {
         for (id, room) in &self.rooms {
             for address in room.addresses.iter().rev() {
                 if let Some(opened) = open(&address.sealing_key) {
-                    return Some((Lock::Conversation(*id), opened));
+                    let lock = if address.number < room.leaf_from {
+                        Lock::FormerLeaf(*id)
+                    } else {
+                        Lock::Conversation(*id)
+                    };
+                    return Some((lock, opened));
                 }
             }
         }

@@ -175,10 +175,11 @@ impl Engine {
         }
         self.record.pairing_head.clear();
         self.save_device(cx);
+        let number = address.number;
         let room = Room::new(conversation, kind, title.clone(), address);
         if back {
             self.take_over(room, cx);
-            self.forget_return_key_packages(id, cx);
+            self.forget_return_key_packages(id, number, cx);
             self.learn(id, cx);
             return Ok(id);
         }

@@ -79,4 +79,6 @@ pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
 pub use policing::PolicyNow;
-pub use summary::{ConversationSummary, MemberSummary, PassUnderWay, ProposalSummary};
+pub use summary::{
+    ConversationSummary, GroupUnderWay, MemberSummary, PassUnderWay, ProposalSummary,
+};

@@ -40,9 +40,15 @@ impl Engine {
         if !self.session.is_attached() {
             return Err(CommandError::Offline);
         }
-        if role == MemberRole::Guardian && log.members().values().any(|member| member.name == name)
-        {
-            return Err(CommandError::Name);
+        let mut bearers = log.members().values().filter(|member| member.name == name);
+        match (role, bearers.next().map(|member| member.role)) {
+            (MemberRole::Guardian, Some(Role::Guardian)) => {
+                return Err(CommandError::GuardianThere);
+            }
+            (MemberRole::Guardian, Some(Role::Child))
+            | (MemberRole::Child, Some(Role::Guardian)) => return Err(CommandError::NameTaken),
+            // A child's further tablet, or somebody new.
+            (MemberRole::Child, Some(Role::Child)) | (_, None) => {}
         }
         if let Some(before) = self.pairing.take() {
             self.rendezvous_leave(before.code().rendezvous(), cx);

@@ -108,6 +108,9 @@ impl Engine {
     /// Nothing can be changed there until it is formed again: says so of all that waits for
     /// it. What people decided goes on waiting.
     pub(super) fn stop_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        for number in self.operations_of(id, is_upkeep) {
+            self.forget_operation(number, cx);
+        }
         for number in self.operations_of(id, |op| !is_wanted(op)) {
             let sentence = "this conversation can't be changed any more; form it again";
             self.drop_operation(number, id, sentence, cx);
@@ -121,7 +124,12 @@ impl Engine {
         }
     }
 
+    /// What was to be done there can't be done any more. Nobody is told of what nobody asked
+    /// for: keys that were to be renewed, a conversation that was to be brought up to date.
     pub(super) fn drop_operations(&mut self, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
+        for number in self.operations_of(id, is_upkeep) {
+            self.forget_operation(number, cx);
+        }
         for number in self.operations_of(id, |_| true) {
             self.drop_operation(number, id, sentence, cx);
         }
@@ -141,4 +149,9 @@ fn decisions_of(operation: &wire::OperationRecord) -> Vec<Decision> {
     let carried = carried.filter_map(|signed| Statement::decode(&signed.statement).ok());
     own.chain(carried.map(|statement| statement.decision))
         .collect()
+}
+
+/// Whether nobody asked for it.
+fn is_upkeep(operation: &wire::OperationRecord) -> bool {
+    (operation.reconcile || operation.self_update) && !is_wanted(operation)
 }

@@ -157,13 +157,9 @@ impl Engine {
         id: ConversationId,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<u8>, CommandError> {
-        let before = self
-            .key_packages
-            .iter()
-            .filter(|(_, record)| record.for_conversation.as_ref() == id.as_bytes());
-        let before: Vec<Vec<u8>> = before.map(|(id, _)| id.clone()).collect();
+        let before = self.return_key_packages(id);
         let old = (before.len() + 1).saturating_sub(OWN_KEY_PACKAGES_MAX);
-        for id in before.into_iter().take(old) {
+        for (_, id) in before.into_iter().take(old) {
             self.forget_key_package(&id, cx);
         }
         let record = wire::KeyPackageRecord {
@@ -173,14 +169,32 @@ impl Engine {
         self.make_key_package(record, cx)
     }
 
-    pub(super) fn forget_return_key_packages(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        let before = self
-            .key_packages
-            .iter()
-            .filter(|(_, record)| record.for_conversation.as_ref() == id.as_bytes());
-        let before: Vec<Vec<u8>> = before.map(|(id, _)| id.clone()).collect();
-        for id in before {
-            self.forget_key_package(&id, cx);
+    /// With which this device would come back into a conversation, by their addresses' numbers.
+    fn return_key_packages(&self, id: ConversationId) -> Vec<(u64, Vec<u8>)> {
+        let of = |record: &wire::KeyPackageRecord| {
+            let number = record.address.as_ref().map_or(0, |address| address.number);
+            (record.for_conversation.as_ref() == id.as_bytes()).then_some(number)
+        };
+        let all = self.key_packages.iter();
+        let mut found: Vec<_> = all
+            .filter_map(|(id, record)| Some((of(record)?, id.clone())))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// It is back with the address of this number. Who was asked with a newer one may still
+    /// bring it back with that: then there has to be a key for the welcome.
+    pub(super) fn forget_return_key_packages(
+        &mut self,
+        id: ConversationId,
+        through: u64,
+        cx: &mut Cx<'_>,
+    ) {
+        for (number, key_package) in self.return_key_packages(id) {
+            if number <= through {
+                self.forget_key_package(&key_package, cx);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{ConversationKind, Parties, Person, check_key_package};
 use crate::day::Day;
 use crate::identity::{Certificate, Decision, FamilyLog, Role, Shown, Statement};
-use crate::ids::{ConversationId, DeviceId};
+use crate::ids::{ConversationId, DeviceId, FamilyId};
 use crate::wire;
 
 /// What a commit is to do.
@@ -25,6 +25,22 @@ pub(super) struct Plan {
     pub(super) day: Day,
     /// Who has left by themselves.
     pub(super) left: Vec<Person>,
+}
+
+/// A log: more of one past is opened, never less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LogState {
+    family: FamilyId,
+    head: [u8; 32],
+    shown: usize,
+}
+
+/// The newest logs of a conversation's families.
+#[derive(Debug, Clone)]
+pub(super) struct Newest {
+    /// Of each family, the log that the conversation has and the one that this device has.
+    of: Vec<(LogState, Option<LogState>)>,
+    parties: Parties,
 }
 
 impl Engine {
@@ -97,14 +113,15 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Whether a device that an operation is to bring back has come back with just that key
-    /// package.
+    /// Whether a device that an operation is to bring back has come back with that key package,
+    /// or a newer one.
     fn is_back(&self, room: &Room, device: DeviceId, operation: &wire::OperationRecord) -> bool {
-        let grant = room.peers.get(&device).map(|peer| &peer.came_back_with);
+        let Some(leaf) = room.conversation.leaf(device) else {
+            return false;
+        };
         operation.key_packages.iter().any(|bytes| {
             check_key_package(&self.crypto, bytes).is_ok_and(|package| {
-                package.device == device
-                    && grant.is_some_and(|grant| grant.as_ref() == package.address.grant.as_bytes())
+                package.device == device && package.address.number <= leaf.address.number
             })
         })
     }
@@ -225,6 +242,43 @@ impl Engine {
     /// The logs of a conversation's families with everything that this device knows more, and
     /// no more of it shown than these families have to do with each other.
     pub(super) fn newest_parties(&self, room: &Room) -> Parties {
+        match &room.newest {
+            Some(newest) if newest.of == self.states(room) => newest.parties.clone(),
+            _ => self.work_out_newest(room),
+        }
+    }
+
+    /// Works out what has changed: it takes signatures, and is asked for again and again.
+    pub(super) fn refresh_newest(&mut self) {
+        let crosses = self.rooms.values().filter(|it| it.kind.crosses_families());
+        let changed: Vec<_> = crosses
+            .map(|room| (room, self.states(room)))
+            .filter(|(room, of)| room.newest.as_ref().is_none_or(|newest| newest.of != *of))
+            .map(|(room, of)| {
+                let parties = self.work_out_newest(room);
+                (room.id(), Newest { of, parties })
+            })
+            .collect();
+        for (id, newest) in changed {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.newest = Some(newest);
+            }
+        }
+    }
+
+    /// What the newest logs of a conversation follow from.
+    fn states(&self, room: &Room) -> Vec<(LogState, Option<LogState>)> {
+        let state = |log: &FamilyLog| LogState {
+            family: log.family(),
+            head: *log.head(),
+            shown: log.statements().len(),
+        };
+        let seen = room.conversation.parties().logs();
+        seen.map(|seen| (state(seen), self.latest(&seen.family()).map(state)))
+            .collect()
+    }
+
+    fn work_out_newest(&self, room: &Room) -> Parties {
         let seen = room.conversation.parties();
         let mut families: Vec<_> = seen.logs().map(FamilyLog::family).collect();
         // Ours first: what another family claims must not keep our decisions out.

@@ -13,6 +13,7 @@ use super::records;
 use super::state::{Cx, Room};
 use crate::conversation::{ConversationKind, check_key_package};
 use crate::day::Timestamp;
+use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId, MailboxId};
 use crate::primitives::hash;
 use crate::{labels, wire};
@@ -194,6 +195,7 @@ impl Engine {
         self.mailbox = MailboxId::new(cx.random16());
         self.record.mailbox = self.mailbox.to_bytes();
         self.record.mailbox_open = false;
+        self.record.mailbox_proven = false;
         // The other copy has counted on: what this one wishes has to be newer.
         self.record.address_serial = self.record.address_serial.saturating_add(SERIALS_SKIPPED);
         self.record.admission_code = self.record.invitation.clone();
@@ -262,12 +264,25 @@ impl Engine {
         let own = self.device();
         let mut devices = room.conversation.devices();
         devices.retain(|device| *device != own);
-        let Ok(key_package) = self.return_key_package(id, cx) else {
-            return;
+        let asked_before = room.asked_back.clone();
+        // Whoever has brought it back with that one does not do so again.
+        let asked_before = asked_before.filter(|(at, _)| at.plus_ms(ANSWER_MS) > cx.now);
+        let key_package = match asked_before {
+            Some((_, key_package)) => key_package,
+            None => {
+                let Ok(key_package) = self.return_key_package(id, cx) else {
+                    return;
+                };
+                let key_package = bytes::Bytes::from(key_package);
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    room.asked_back = Some((cx.now, key_package.clone()));
+                }
+                key_package
+            }
         };
         let asked = wire::ReentryRoom {
             conversation: id.to_bytes(),
-            key_package: key_package.into(),
+            key_package,
             epoch,
             chain: chain.iter().map(|hash| hash.to_vec().into()).collect(),
         };
@@ -339,15 +354,16 @@ impl Engine {
             }
             return;
         }
-        let peer = room.peer(device);
-        if peer.came_back_with.as_ref() == package.address.grant.as_bytes() {
-            // Another was faster.
+        let leaf = room.conversation.leaf(device);
+        if leaf.is_some_and(|leaf| package.address.number <= leaf.address.number) {
+            // Another was faster, or this wish is older than its leaf.
             return;
         }
+        let peer = room.peer(device);
         if peer.readd_day != day.0 {
             (peer.readd_day, peer.readds) = (day.0, 0);
         }
-        if peer.readds >= READDS_MAX {
+        if peer.readds >= READDS_MAX && !planted(Fault::Readmission) {
             self.counters.refused += 1;
             cx.event(Event::Refused {
                 conversation: id,
@@ -384,12 +400,9 @@ impl Engine {
         self.drop_held(|(of, sender, _)| *of == id && *sender == device, cx);
         self.asks.remove(&(id, device));
         if let Some(room) = self.rooms.get_mut(&id) {
-            let leaf = room.conversation.leaf(device);
             let epoch = room.conversation.epoch();
             let before = room.peers.remove(&device).unwrap_or_default();
             let peer = room.peer(device);
-            let grant = leaf.map(|leaf| leaf.address.grant.as_bytes().to_vec());
-            peer.came_back_with = grant.unwrap_or_default().into();
             peer.leaf_epoch = epoch;
             peer.readd_day = day.0;
             peer.readds = if before.readd_day == day.0 {
@@ -436,6 +449,10 @@ impl Engine {
         if let Some(old) = self.rooms.remove(&id) {
             room.next_order = old.next_order;
             room.blocked = old.blocked;
+            // Who has not followed yet, and has to come back too, asks at the ones before.
+            room.leaf_from = room.addresses.first().map_or(0, |own| own.number);
+            room.addresses.splice(0..0, old.addresses);
+            room.prune_addresses(self.signer.device);
             // Names of MLS records that the new state does not have.
             for name in old.conversation.record_names() {
                 cx.erase(records::state(records::MLS, &[id.as_bytes(), &name]));

@@ -283,6 +283,8 @@ impl Engine {
                     }
                     send.commit = None;
                     send.news.clear();
+                    // Whom it took out is not written to again.
+                    self.keep_members(&mut send);
                 }
                 Some(answer) => return self.commit_lost(number, send, &answer.winner, cx),
                 None => return self.delay_send(number, send, cx),
@@ -315,6 +317,20 @@ impl Engine {
             cx.put_message(records::number(records::SEND, number), &left);
             self.sends.insert(number, left);
         }
+    }
+
+    /// What goes again goes to those who are in the conversation, or come in with this send.
+    fn keep_members(&self, send: &mut wire::PendingSendRecord) {
+        let id = ConversationId::try_from(&send.conversation).ok();
+        let Some(room) = id.and_then(|id| self.rooms.get(&id)) else {
+            return;
+        };
+        let members: BTreeSet<Bytes> = (room.conversation.devices().into_iter())
+            .map(DeviceId::to_bytes)
+            .collect();
+        let all = std::mem::take(&mut send.deliveries).into_iter();
+        let all = all.zip(std::mem::take(&mut send.devices));
+        (send.deliveries, send.devices) = all.filter(|(_, to)| members.contains(to)).unzip();
     }
 
     /// True when nothing more is to be done for this recipient.

@@ -348,6 +348,12 @@ impl Engine {
                 cx.event(Event::StaleStore);
                 self.start_over(cx);
             }
+            (Some(Request::Attach), ErrorCode::Denied) if !self.record.mailbox_proven => {
+                // That it was opened may have been a lie: the next connection asks again.
+                self.record.mailbox_open = false;
+                self.record.admission_code = self.record.invitation.clone();
+                self.save_device(cx);
+            }
             (Some(Request::Send(number)), _) => self.send_refused(*number, after, cx),
             (Some(Request::CreateBlob(handle)), ErrorCode::TooLarge) => {
                 self.upload_lost(*handle, cx)

@@ -30,7 +30,7 @@ impl Engine {
         if !self.session.is_attached() || !self.session.is_drained() || !self.inbox.is_idle() {
             return;
         }
-        let open = |room: &&super::state::Room| !room.synced && room.can_talk();
+        let open = |room: &&super::state::Room| !room.synced && room.can_walk();
         let behind: Vec<ConversationId> = self
             .rooms
             .values()
@@ -180,6 +180,11 @@ impl Engine {
                 // What this device has to say is said by its new leaf. Should the welcome be
                 // lost, it is asked for again: nobody else counts this device as gone.
                 room.lost = true;
+                room.synced = true;
+                if !std::mem::replace(&mut room.renewed, true) {
+                    // What it asked with last may be used now: next time it is another.
+                    room.asked_back = None;
+                }
                 self.forget_offers(id, cx);
                 self.ask_back_soon(cx);
                 Taken::Refused

@@ -9,6 +9,7 @@ use super::state::{Cx, Room};
 use crate::content::Body;
 use crate::conversation::{ConversationKind, Parties, Person};
 use crate::day::Timestamp;
+use crate::faults::{Fault, planted};
 use crate::identity::{Certificate, Role, Supervision};
 use crate::ids::{ConversationId, DeviceId};
 
@@ -123,6 +124,7 @@ impl Engine {
             .filter_map(|pass| pass.side_of(&family))
             .any(|side| side.supervision == Supervision::Everything);
         wanted
+            && !planted(Fault::Supervision)
             && !people.iter().any(|person| {
                 person.family == family && newest.is_supervised_by(person, people, self.today(now))
             })

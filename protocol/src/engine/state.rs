@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::io::{Changes, Event, Output, RecordKey};
@@ -62,6 +63,8 @@ pub(super) struct Room {
     pub(super) title: String,
     /// Oldest first. One past the leaf's own is of a change that waits for its slot.
     pub(super) addresses: Vec<OwnAddress>,
+    /// Those before this one are of the leaf that this device had before it came back.
+    pub(super) leaf_from: u64,
     pub(super) next_sequence: u64,
     pub(super) next_order: u64,
     pub(super) peers: BTreeMap<DeviceId, wire::PeerState>,
@@ -77,6 +80,10 @@ pub(super) struct Room {
     pub(super) suspicion: Option<super::reentry::Suspicion>,
     /// Volatile: why nothing is sent, as was last said.
     pub(super) silence: Option<super::io::Silence>,
+    /// Volatile: its leaf was seen to be replaced by a new one.
+    pub(super) renewed: bool,
+    /// Volatile: when, and with which key package, others were asked to bring this device back.
+    pub(super) asked_back: Option<(Timestamp, Bytes)>,
     /// Volatile: the day, and how often it was suspected on it.
     pub(super) suspicions: (u32, u32),
     /// Volatile: messages of this epoch that did not open, with none that did since.
@@ -93,6 +100,8 @@ pub(super) struct Room {
     stuck: Option<(u64, Stuck)>,
     /// Volatile: messages of this epoch that not all members were sent.
     pub(super) partial_generations: u64,
+    /// Volatile: its families' newest logs, as last worked out.
+    pub(super) newest: Option<super::reconcile::Newest>,
 }
 
 impl Room {
@@ -107,6 +116,7 @@ impl Room {
             kind,
             title,
             addresses: vec![address],
+            leaf_from: 0,
             next_sequence: 1,
             next_order: 1,
             peers: BTreeMap::new(),
@@ -114,6 +124,8 @@ impl Room {
             lost: false,
             sent_since_update: 0,
             suspicion: None,
+            renewed: false,
+            asked_back: None,
             suspicions: (0, 0),
             silence: None,
             strange: BTreeMap::new(),
@@ -124,12 +136,19 @@ impl Room {
             synced: false,
             stuck: None,
             partial_generations: 0,
+            newest: None,
         }
     }
 
     /// Whether this device is in it and can follow it.
     pub(super) fn can_talk(&self) -> bool {
         !self.lost && !self.superseded && self.conversation.is_active()
+    }
+
+    /// Whether its slots can be followed. A device that has to come back only looks at them: so
+    /// it learns where the others are reached by now, and asks them there.
+    pub(super) fn can_walk(&self) -> bool {
+        !self.superseded && self.conversation.is_active()
     }
 
     /// Whether it may have gone on without us, so that nothing is encrypted in it for now.
@@ -216,6 +235,7 @@ impl Room {
                 .map(|member| member.to_bytes())
                 .collect(),
             superseded: self.superseded,
+            leaf_from: self.leaf_from,
         };
         changes.records.insert(
             records::state(records::CONVERSATION, &[id.as_bytes()]),
@@ -253,6 +273,7 @@ impl Room {
                 .iter()
                 .map(OwnAddress::from_wire)
                 .collect::<Option<_>>()?,
+            leaf_from: record.leaf_from,
             next_sequence: record.next_sequence,
             next_order: record.next_order,
             peers,
@@ -264,6 +285,8 @@ impl Room {
             lost: record.lost,
             sent_since_update: record.sent_since_update,
             suspicion: None,
+            renewed: false,
+            asked_back: None,
             suspicions: (0, 0),
             silence: None,
             strange: BTreeMap::new(),
@@ -278,6 +301,7 @@ impl Room {
             synced: false,
             stuck: None,
             partial_generations: 0,
+            newest: None,
         })
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::device::Engine;
+use super::governing::consented_until;
 use super::io::Silence;
 use super::state::Room;
-use crate::conversation::ConversationKind;
+use crate::conversation::{ConversationKind, Person};
 use crate::day::{Day, Timestamp};
 use crate::identity::{ContactPass, Decision, FamilyLog, Role};
 use crate::ids::{ConversationId, DeviceId, FamilyId, MemberId, PassId};
@@ -42,15 +43,19 @@ pub struct MemberSummary {
     pub devices: Vec<DeviceId>,
 }
 
-/// Another guardian's proposal that waits for this device's yes or no, for a screen.
+/// What a guardian has asked the others' yes for, for a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProposalSummary {
     /// To be named in the answer.
     pub proposal: [u8; 16],
     /// Who asks.
     pub by: MemberId,
+    /// Asked by this device's guardian: it waits for another's yes; else for this one's.
+    pub ours: bool,
     /// What.
     pub decision: Decision,
+    /// The last day on which it can be agreed to.
+    pub last_day: Day,
 }
 
 /// A contact pass that the guardians of two families have not both approved yet, for a screen.
@@ -64,6 +69,23 @@ pub struct PassUnderWay {
     pub ours: bool,
     /// The asked family has said yes.
     pub accepted: bool,
+}
+
+/// A group of children of several families to which not everybody has agreed yet, for a screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupUnderWay {
+    /// To be named in the answer.
+    pub group: [u8; 16],
+    /// Who would be in it.
+    pub children: Vec<Person>,
+    /// What it is to be called.
+    pub title: String,
+    /// The family that asks, when it is another one and still linked with this device.
+    pub asked_by: Option<FamilyId>,
+    /// Asked for by this device; else it waits for its answer.
+    pub ours: bool,
+    /// Families that have agreed.
+    pub accepted: Vec<FamilyId>,
 }
 
 impl Engine {
@@ -117,17 +139,21 @@ impl Engine {
         self.wards.keys().copied().collect()
     }
 
-    /// Other guardians' proposals that wait for this device's answer.
+    /// What waits for a guardian's yes: other guardians' proposals that this device has not
+    /// answered, and its own that are not decided. A no is told to nobody: a proposal runs out.
     #[must_use]
     pub fn proposals(&self) -> Vec<ProposalSummary> {
         self.proposals
             .iter()
             .filter_map(|(salt, record)| {
                 let decision = &record.proposal.as_ref()?.decision;
+                let by = MemberId::try_from(&record.by).ok()?;
                 Some(ProposalSummary {
                     proposal: *salt,
-                    by: MemberId::try_from(&record.by).ok()?,
+                    by,
+                    ours: self.member() == Some(by),
                     decision: Decision::decode(decision).ok()?,
+                    last_day: consented_until(record)?,
                 })
             })
             .collect()

@@ -58,6 +58,36 @@ fn a_restored_copy_comes_back_as_a_new_leaf_and_reuses_nothing() {
 }
 
 #[test]
+fn a_copy_from_before_others_moved_on_finds_them() {
+    let mut world = World::new();
+    let family = world.family();
+    let copy = world.device("kid").store.clone();
+    world.text("kid", family, "after the copy");
+    world.settle();
+    world.disconnect("kid");
+    // More often than anybody keeps an address open.
+    for _ in 0..5 {
+        for name in ["mum", "dad"] {
+            world.self_update(name, family);
+            world.settle();
+        }
+    }
+    world.device("kid").store = copy;
+    world.relay.knows_copies = true;
+    world.restart("kid");
+    world.connect("kid");
+    assert_eq!(world.count("kid", |event| *event == Event::StaleStore), 1);
+    world.connect("kid");
+    world.settle();
+    let back = |event: &Event| matches!(event, Event::BackIn { .. });
+    assert_eq!(world.count("kid", back), 1);
+    assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
+    world.text("kid", family, "here I am");
+    world.settle();
+    assert!(world.texts("dad").contains(&"here I am".to_owned()));
+}
+
+#[test]
 fn a_device_whose_slots_are_withheld_says_so_and_comes_back() {
     let mut world = World::new();
     let family = world.family();

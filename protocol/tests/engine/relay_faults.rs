@@ -92,6 +92,38 @@ fn a_lonely_change_whose_answer_is_lost_is_done_when_its_slot_shows_it() {
 }
 
 #[test]
+fn a_mailbox_that_was_said_to_be_open_and_is_not_is_opened_after_all() {
+    let mut world = World::new();
+    world.add("mum");
+    world.connect("mum");
+    let mailbox = world.mailbox("mum");
+    world.disconnect("mum");
+    assert!(world.relay.mailboxes.remove(&mailbox).is_some());
+    world.connect("mum");
+    assert!(!world.device("mum").engine.is_attached(), "nobody knows it");
+    world.connect("mum");
+    assert!(world.device("mum").engine.is_attached());
+    assert!(world.relay.mailboxes.contains_key(&mailbox));
+}
+
+#[test]
+fn a_mailbox_that_was_closed_is_not_opened_again() {
+    let mut world = World::new();
+    let family = world.family();
+    world.text("mum", family, "hello");
+    world.settle();
+    assert_eq!(world.texts("kid"), ["hello"]);
+    let mailbox = world.mailbox("kid");
+    world.disconnect("kid");
+    assert!(world.relay.mailboxes.remove(&mailbox).is_some());
+    for _ in 0..3 {
+        world.connect("kid");
+        assert!(!world.device("kid").engine.is_attached());
+    }
+    assert!(!world.relay.mailboxes.contains_key(&mailbox));
+}
+
+#[test]
 fn answers_to_nobody_change_nothing() {
     let mut world = World::new();
     let family = world.family();

@@ -559,6 +559,8 @@ fn children_of_three_families_talk_when_each_two_have_a_pass() {
     };
     world.command("mum", offer.clone());
     world.settle();
+    // What mum asks is not for dad to answer, though he is in the link too.
+    assert_eq!(offered(&world, "dad"), None);
     // Leo and Tim have no pass yet.
     let group = offered(&world, "ana").expect("ana is asked");
     let answer = Command::AnswerGroup {
@@ -571,6 +573,11 @@ fn children_of_three_families_talk_when_each_two_have_a_pass() {
     for name in ["ana", "zoe"] {
         world.command(name, answer.clone());
         world.settle();
+    }
+    for name in ["mum", "dad", "ana", "zoe"] {
+        let engine = &world.device(name).engine;
+        assert_eq!(engine.groups_under_way(), vec![], "{name}");
+        assert_eq!(engine.counters().unreadable, 0, "{name}");
     }
     let room = world.conversation("kid", "Band");
     for (name, words) in [("kid", "one"), ("leo", "two"), ("tim", "three")] {
@@ -601,4 +608,46 @@ fn children_of_three_families_talk_when_each_two_have_a_pass() {
         it.members.iter().any(|m| m.devices.contains(&device))
     };
     assert!(!(together("leo") && together("tim")));
+    // Whoever was taken out had keys to renew there: nobody has to be told that it can't.
+    for name in ["kid", "leo", "tim", "mum", "dad", "ana", "zoe"] {
+        let counters = world.device(name).engine.counters();
+        assert_eq!(counters.refused, 0, "{name}");
+    }
+}
+
+#[test]
+fn one_no_ends_a_group_and_a_yes_that_comes_later_does_no_harm() {
+    let mut world = three_families();
+    world.agree(("zoe", "tim"), ("ana", "leo"), [wish(), wish()]);
+    let children = vec![
+        person(&mut world, "mum", "kid"),
+        person(&mut world, "ana", "leo"),
+        person(&mut world, "zoe", "tim"),
+    ];
+    let offer = Command::OfferGroup {
+        children,
+        title: "Choir".into(),
+    };
+    world.command("mum", offer);
+    world.settle();
+    let group = offered(&world, "ana").expect("ana is asked");
+    assert_eq!(world.device("mum").engine.groups_under_way().len(), 1);
+    for (name, accept) in [("ana", false), ("zoe", true)] {
+        world.command(name, Command::AnswerGroup { group, accept });
+        world.settle();
+    }
+    let answers = |world: &mut World| {
+        let events = world.device("mum").events.iter();
+        let answered = events.filter_map(|event| match event {
+            Event::GroupAnswered { accepted, .. } => Some(*accepted),
+            _ => None,
+        });
+        answered.collect::<Vec<_>>()
+    };
+    assert_eq!(answers(&mut world), [false]);
+    let mum = &world.device("mum").engine;
+    assert_eq!(mum.groups_under_way(), vec![]);
+    assert_eq!(mum.counters().unreadable, 0);
+    let rooms = world.device("kid").engine.conversations();
+    assert!(rooms.iter().all(|room| room.title != "Choir"));
 }

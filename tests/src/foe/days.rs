@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kinline_protocol::content::Body;
 use kinline_protocol::conversation::{ConversationKind, ProposedChange};
-use kinline_protocol::engine::io::{Command, Event, MemberRole};
+use kinline_protocol::engine::ConversationSummary;
+use kinline_protocol::engine::io::{Command, Event, MemberRole, Silence};
 use kinline_protocol::ids::ConversationId;
 use kinline_protocol::limits;
 use kinline_protocol::pairing::CodeKind;
@@ -271,6 +272,20 @@ impl Life {
         self.oracle.nothing_is_missing();
     }
 
+    /// Whether a device is alone in a conversation, or has to come back into it and nobody else
+    /// ever came in, because the welcome was lost: there is nobody who could bring it back.
+    fn is_left_alone(&self, name: Name, conversation: &ConversationSummary) -> bool {
+        let engine = &self.devices[name].engine;
+        let members = conversation.members.iter();
+        let mut others = members
+            .flat_map(|member| member.devices.iter().copied())
+            .filter(|other| *other != engine.device())
+            .peekable();
+        let lost = engine.silence_of(conversation.id, self.now) == Some(Silence::Lost);
+        others.peek().is_none()
+            || (lost && !others.any(|other| self.oracle.is_reader(conversation.id, other)))
+    }
+
     /// Life goes on: in every conversation everybody moves on, and says one more thing that all
     /// others see.
     fn go_on(&mut self) {
@@ -282,11 +297,9 @@ impl Life {
             for conversation in self.devices[name].engine.conversations() {
                 let id = conversation.id;
                 // Nobody writes among guardians of two families.
-                // Who started over while alone in a room has nobody to bring it back.
-                let alone = conversation.members.iter().all(|it| it.devices == [device]);
                 if !self.oracle.is_reader(id, device)
                     || conversation.kind == ConversationKind::Link
-                    || alone
+                    || self.is_left_alone(name, &conversation)
                 {
                     continue;
                 }
@@ -336,10 +349,9 @@ impl Life {
         for (name, device) in self.devices.iter().filter(|(_, device)| !device.retired) {
             // Where the past was destroyed a change may wait for ever.
             let conversations = device.engine.conversations();
-            let sound = conversations.iter().all(|it| {
-                let devices: usize = it.members.iter().map(|it| it.devices.len()).sum();
-                devices > 1 && !self.oracle.forked.contains(&it.id)
-            });
+            let sound = conversations
+                .iter()
+                .all(|it| !self.is_left_alone(name, it) && !self.oracle.forked.contains(&it.id));
             if sound && device.engine.member().is_some() && !device.engine.is_settled() {
                 self.oracle.faults.push(format!("{name} never settles"));
             }

@@ -1,15 +1,18 @@
 //! A device without a socket: its engine, its store, and what can be read out of that.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kinline_protocol::conversation::{
-    Conversation, ConversationContext, Crypto, Leaf, Parties, StorageEntries,
+    Conversation, ConversationContext, ConversationKind, Crypto, Leaf, Parties, StorageEntries,
 };
-use kinline_protocol::day::Day;
+use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::io::{Input, RecordClass, RecordKey};
 use kinline_protocol::engine::{Engine, view};
-use kinline_protocol::identity::{FamilyLog, Lease, PassEntry, Role, read_clock_record};
+use kinline_protocol::identity::{
+    FamilyLog, Lease, PassEntry, Role, Supervision, read_clock_record,
+};
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId};
 use kinline_protocol::limits;
 use kinline_protocol::wire;
@@ -39,6 +42,50 @@ pub struct Device {
     pub inputs: VecDeque<Input>,
     /// It lies in a drawer and is never switched on again.
     pub retired: bool,
+    /// Logs that were read out of its store already, by their records: that takes signatures.
+    pub read: Logs,
+    /// Its own clock.
+    pub clock: OwnClock,
+}
+
+/// A clock that is right, or wrong by so many days.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OwnClock {
+    /// Days that it is ahead; below zero: behind.
+    pub days_ahead: i32,
+}
+
+impl OwnClock {
+    /// What it shows when it is `now`.
+    #[must_use]
+    pub fn shows(self, now: Timestamp) -> Timestamp {
+        const DAY_MS: i64 = 86_400_000;
+        let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+        let shown = now.saturating_add(i64::from(self.days_ahead) * DAY_MS);
+        Timestamp(u64::try_from(shown).unwrap_or(0))
+    }
+}
+
+/// Logs by the records that they were read from.
+#[derive(Debug, Default)]
+pub struct Logs(RefCell<BTreeMap<Vec<u8>, Option<FamilyLog>>>);
+
+impl Logs {
+    /// Records whose logs are kept; then it begins anew.
+    const MAX: usize = 100;
+
+    fn read(&self, records: Vec<u8>, log: impl FnOnce() -> Option<FamilyLog>) -> Option<FamilyLog> {
+        let known = self.0.borrow().get(&records).cloned();
+        known.unwrap_or_else(|| {
+            let log = log();
+            let mut kept = self.0.borrow_mut();
+            if kept.len() >= Self::MAX {
+                kept.clear();
+            }
+            kept.insert(records, log.clone());
+            log
+        })
+    }
 }
 
 /// What the store of a device says about a conversation.
@@ -125,12 +172,15 @@ impl Device {
     /// The log of its family, taken out of the store.
     #[must_use]
     pub fn log(&self) -> Option<FamilyLog> {
-        let entries: Option<Vec<wire::LogEntry>> = self
-            .state(b"l/")
-            .iter()
-            .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).ok())
-            .collect();
-        FamilyLog::from_entries(&entries?).ok()
+        let stored = self.state(b"l/");
+        let records: Vec<u8> = stored.iter().flat_map(|(_, value)| value.clone()).collect();
+        self.read.read(records, || {
+            let entries: Option<Vec<wire::LogEntry>> = stored
+                .iter()
+                .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).ok())
+                .collect();
+            FamilyLog::from_entries(&entries?).ok()
+        })
     }
 
     /// Looks into a conversation from outside.
@@ -152,8 +202,10 @@ impl Device {
         let kept = [self.state(b"y/"), self.state(b"a/")].concat();
         let own = self.log().map(|log| log.family());
         let logs = kept.iter().filter_map(|(_, value)| {
-            let news = wire::PartyNews::decode(value.as_slice()).ok()?;
-            FamilyLog::from_entries(&news.entries).ok()
+            self.read.read(value.clone(), || {
+                let news = wire::PartyNews::decode(value.as_slice()).ok()?;
+                FamilyLog::from_entries(&news.entries).ok()
+            })
         });
         logs.filter(|log| Some(log.family()) != own).collect()
     }
@@ -161,7 +213,7 @@ impl Device {
     /// What day it is by its own clock and what it heard, and the newest days that guardians of
     /// families told it.
     #[must_use]
-    pub fn clock(&self, own: Day) -> (Day, Lease) {
+    pub fn calendar(&self, own: Day) -> (Day, Lease) {
         let stored = self.state(b"clock").pop();
         let record = stored.and_then(|(_, it)| wire::ClockRecord::decode(it.as_slice()).ok());
         let family = self.log().map(|log| log.family());
@@ -186,7 +238,7 @@ impl Device {
         now: Day,
         guardian_days: &BTreeMap<&'static str, Day>,
     ) -> Result<(), String> {
-        let (today, heard) = self.clock(now);
+        let (today, heard) = self.calendar(now);
         let Some(own) = self.log() else {
             return Err("it is in no family".into());
         };
@@ -259,6 +311,72 @@ impl Device {
             let (own, others) = (known(&own), others.iter().map(known).collect::<Vec<_>>());
             Err(format!("no pass holds on {today:?}: {own:?}, {others:?}"))
         }
+    }
+
+    /// Whether a content may be encrypted in a conversation, by all that this device has stored:
+    /// everybody there is certified, in what crosses families under a pass, and the guardian
+    /// whom a pass wants there is there.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_encrypt(
+        &self,
+        id: ConversationId,
+        now: Day,
+        guardian_days: &BTreeMap<&'static str, Day>,
+    ) -> Result<(), String> {
+        let look = self.look(id).ok_or("there is no such conversation")?;
+        let own = self.log().ok_or("it is in no family")?;
+        let ours = |leaf: &Leaf| own.certificate(&leaf.device).is_some();
+        for leaf in look.leaves.iter().filter(|leaf| !ours(leaf)) {
+            match look.context.kind {
+                ConversationKind::Contact => self.may_show(leaf.device, now, guardian_days)?,
+                ConversationKind::Link => {
+                    let mut others = self.other_logs();
+                    let length = others.iter().map(FamilyLog::len).max();
+                    others.retain(|log| Some(log.len()) == length);
+                    let mut certificates = others
+                        .iter()
+                        .filter_map(|log| log.certificate(&leaf.device));
+                    if !certificates.any(|it| it.role == Role::Guardian) {
+                        return Err("it is for no guardian of another family".into());
+                    }
+                }
+                _ => return Err("its family does not know who is there".into()),
+            }
+        }
+        if look.context.kind == ConversationKind::Contact && self.lacks_guardian(&own, &look, now) {
+            return Err("the guardian whom the pass wants there is not".into());
+        }
+        Ok(())
+    }
+
+    /// Whether a pass of children who are there wants a guardian of ours there, and none is.
+    fn lacks_guardian(&self, own: &FamilyLog, look: &Look, now: Day) -> bool {
+        let (today, _) = self.calendar(now);
+        let others = self.other_logs();
+        let members: Vec<_> = (look.leaves.iter())
+            .filter_map(|leaf| {
+                let logs = [own].into_iter().chain(&others);
+                let certificate = logs
+                    .into_iter()
+                    .find_map(|log| log.certificate(&leaf.device));
+                certificate.map(|it| (it.family, it.member))
+            })
+            .collect();
+        let passes = own.passes().values();
+        let mut wanting = passes.filter(|entry| {
+            let there = entry.pass.children().iter().all(|it| members.contains(it));
+            there && entry.revoked.is_none() && entry.pass.covers(today)
+        });
+        wanting.any(|entry| {
+            let side = entry.pass.side_of(&own.family());
+            side.is_some_and(|side| {
+                let mut named = side.guardians.iter();
+                side.supervision == Supervision::Everything
+                    && !named.any(|it| members.contains(&(side.family, it.member)))
+            })
+        })
     }
 
     /// The place of a new content of its own among what it said there.

@@ -7,15 +7,17 @@ use kinline_protocol::content::Body;
 use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::io::{
-    Command, Event, FetchOutcome, Input, MemberRole, Output, UploadOutcome, UploadSource,
+    Command, Event, FetchOutcome, Input, MemberRole, Output, RecordClass, RecordKey, UploadOutcome,
+    UploadSource,
 };
 use kinline_protocol::engine::{Engine, Setup};
 use kinline_protocol::ids::{ContentId, ConversationId, DeviceId, PassId};
 use kinline_protocol::wire::{self, FrameError, ServerFrame, server_frame::Body as S};
+use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
-use super::device::{Device, Name};
+use super::device::{Device, Logs, Name, OwnClock};
 use super::honest::Line;
 use super::liar::{Liar, Manners, Said};
 use super::oracle::Oracle;
@@ -35,6 +37,14 @@ const INPUTS_MAX: usize = 400_000;
 /// How long the devices are left alone before the reckoning: gaps are given up after an hour,
 /// what is unconfirmed is sent again after six.
 pub const WAITING_MS: u64 = 3_600_000;
+
+/// What a device has just made.
+enum News {
+    /// A content was encrypted for everybody in a conversation.
+    Encrypted(ConversationId),
+    /// A key package with which it would come back into a conversation.
+    WishesBack(ConversationId),
+}
 
 /// A family and its enemy.
 pub struct Life {
@@ -136,6 +146,8 @@ impl Life {
             greeted: false,
             inputs: VecDeque::new(),
             retired: false,
+            read: Logs::default(),
+            clock: OwnClock::default(),
         };
         self.devices.insert(name, device);
         self.carry_out(name, output);
@@ -163,6 +175,12 @@ impl Life {
     #[must_use]
     pub fn id(&self, name: Name) -> DeviceId {
         self.devices[name].engine.device()
+    }
+
+    /// What a device's own clock shows.
+    #[must_use]
+    pub fn time_of(&self, name: Name) -> Timestamp {
+        self.devices[name].clock.shows(self.now)
     }
 
     /// The family's conversation.
@@ -232,7 +250,7 @@ impl Life {
     /// # Errors
     /// What the engine says.
     pub fn try_command(&mut self, name: Name, command: Command) -> Result<(), String> {
-        let now = self.now;
+        let now = self.time_of(name);
         if self.trace {
             println!("{} {name} wants {command:?}", now.0);
         }
@@ -266,7 +284,7 @@ impl Life {
             disappear_seconds: 0,
             blob: None,
         };
-        let now = self.now;
+        let now = self.time_of(name);
         let engine = &mut self.devices.get_mut(name)?.engine;
         let output = engine.command(send, now, &mut self.rng).ok()?;
         let content = output.events.iter().find_map(|event| match event {
@@ -306,12 +324,14 @@ impl Life {
             }
         }
         for device in self.devices.values_mut().filter(|device| !device.retired) {
+            let now = device.clock.shows(now);
             if device.engine.deadline().is_some_and(|at| at <= now) {
                 device.inputs.push_back(Input::Tick);
             }
         }
         self.pump();
         for (name, device) in self.devices.iter().filter(|(_, device)| !device.retired) {
+            let now = device.clock.shows(now);
             assert!(
                 device.engine.deadline().is_none_or(|at| at > now),
                 "{name} wants its tick again and again"
@@ -340,7 +360,7 @@ impl Life {
                 .iter_mut()
                 .find_map(|(name, device)| Some((*name, device.inputs.pop_front()?)));
             let Some((name, input)) = next else { return };
-            let now = self.now;
+            let now = self.time_of(name);
             let Some(device) = self.devices.get_mut(name) else {
                 return;
             };
@@ -388,6 +408,7 @@ impl Life {
 
     fn carry_out(&mut self, name: Name, output: Output) {
         let forbidden = self.forbidden(name, &output.events);
+        let news = Self::news(&self.devices[name], &output.changes.records);
         let device = self.device(name);
         for (key, value) in output.changes.records {
             match value {
@@ -399,12 +420,13 @@ impl Life {
         for (sender, why) in forbidden {
             // What came with the message may have come before it.
             if let Err(still) =
-                self.devices[name].may_show(sender, self.now.day(), &self.guardian_days)
+                self.devices[name].may_show(sender, self.time_of(name).day(), &self.guardian_days)
             {
                 self.oracle
                     .may_not_show(id, &format!("{why}; and then {still}"));
             }
         }
+        self.judge(name, news);
         for event in &output.events {
             self.witness(name, id, event);
         }
@@ -449,9 +471,47 @@ impl Life {
         }
     }
 
+    /// What a device has just made, as what it persists shows.
+    fn news(device: &Device, records: &BTreeMap<RecordKey, Option<Vec<u8>>>) -> Vec<News> {
+        let new = records.iter().filter_map(|(key, value)| {
+            let new = key.class == RecordClass::State && !device.store.contains_key(key);
+            Some((&key.name, value.as_ref().filter(|_| new)?))
+        });
+        new.filter_map(|(name, value)| match name.get(..2) {
+            Some(b"s/") => {
+                let send = wire::PendingSendRecord::decode(value.as_slice()).ok()?;
+                let id = ConversationId::try_from(&send.conversation).ok()?;
+                (!send.content_id.is_empty()).then_some(News::Encrypted(id))
+            }
+            Some(b"k/") => {
+                let package = wire::KeyPackageRecord::decode(value.as_slice()).ok()?;
+                let id = ConversationId::try_from(&package.for_conversation).ok()?;
+                Some(News::WishesBack(id))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn judge(&mut self, name: Name, news: Vec<News>) {
+        let (id, today) = (self.id(name), self.time_of(name).day());
+        self.oracle.day = self.now.day().0;
+        for news in news {
+            match news {
+                News::WishesBack(conversation) => self.oracle.wishes_back(id, conversation),
+                News::Encrypted(conversation) => {
+                    let device = &self.devices[name];
+                    if let Err(why) = device.may_encrypt(conversation, today, &self.guardian_days) {
+                        self.oracle.may_not_encrypt(id, &why);
+                    }
+                }
+            }
+        }
+    }
+
     /// Whether a device knows of no pass that holds with another.
     fn has_no_pass(&self, name: Name, other: DeviceId) -> bool {
-        let may = self.devices[name].may_show(other, self.now.day(), &self.guardian_days);
+        let may = self.devices[name].may_show(other, self.time_of(name).day(), &self.guardian_days);
         may.is_err_and(|why| why.starts_with("no pass"))
     }
 
@@ -484,7 +544,8 @@ impl Life {
                 unsaid.push(format!("{author} knew that no pass holds"));
             }
             if let Some(sender) = author.filter(|_| contact)
-                && let Err(why) = device.may_show(sender, self.now.day(), &self.guardian_days)
+                && let Err(why) =
+                    device.may_show(sender, self.time_of(name).day(), &self.guardian_days)
             {
                 forbidden.push((sender, why));
             }
@@ -519,7 +580,9 @@ impl Life {
         if let Event::Joined { conversation, .. } | Event::Epoch { conversation, .. } = event
             && let Some(look) = device.look(*conversation)
         {
-            if look.context.day > self.now.day().plus(2) {
+            // Whoever has a clock that is ahead makes changes of a day to come.
+            let today = self.now.day().max(self.time_of(name).day());
+            if look.context.day > today.plus(2) {
                 let what = format!("{name} follows a change of a day that has not come");
                 self.oracle.faults.push(what);
             }

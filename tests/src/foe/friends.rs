@@ -117,6 +117,15 @@ impl Life {
 
     /// The first family offers a pass and the other agrees, with the same wish.
     pub fn agree(&mut self, wish: PassWish) -> Option<PassId> {
+        let offered = PassWish {
+            guardians: vec![],
+            ..wish.clone()
+        };
+        self.agree_on(offered, wish)
+    }
+
+    /// The first family offers a pass and the other agrees, each with its own wish.
+    pub fn agree_on(&mut self, offered: PassWish, wish: PassWish) -> Option<PassId> {
         let link = self.link()?;
         let child = self.devices["mia"].engine.member()?;
         let other_child = self.devices["leo"].engine.member()?;
@@ -125,10 +134,7 @@ impl Life {
             link,
             child,
             other_child,
-            wish: PassWish {
-                guardians: vec![],
-                ..wish.clone()
-            },
+            wish: offered,
         };
         self.try_command("mum", offer).ok()?;
         self.settle();

@@ -307,7 +307,12 @@ impl Honest {
     fn meet(&mut self, line: Line, id: u64, body: C) {
         match body {
             C::RendezvousOpen(open) => {
-                self.meetings.insert(open.rendezvous.to_vec(), (line, None));
+                let held = self.meetings.get(open.rendezvous.as_ref());
+                if held.is_some_and(|(opener, _)| *opener != line) {
+                    return self.refuse(line, id, ErrorCode::Taken);
+                }
+                let meeting = self.meetings.entry(open.rendezvous.to_vec());
+                meeting.or_insert((line, None));
                 let ready = wire::RendezvousReady {
                     rendezvous: open.rendezvous,
                     joined: false,
@@ -318,8 +323,12 @@ impl Honest {
                 let Some(meeting) = self.meetings.get_mut(join.rendezvous.as_ref()) else {
                     return self.refuse(line, id, ErrorCode::NotFound);
                 };
+                let (opener, joiner) = *meeting;
+                // Only the first may.
+                if opener == line || joiner.is_some_and(|joiner| joiner != line) {
+                    return self.refuse(line, id, ErrorCode::Taken);
+                }
                 meeting.1 = Some(line);
-                let opener = meeting.0;
                 let ready = wire::RendezvousReady {
                     rendezvous: join.rendezvous,
                     joined: true,
@@ -335,7 +344,9 @@ impl Honest {
                 }
             }
             C::RendezvousPut(put) => {
-                let Some((opener, joiner)) = self.meetings.get(put.rendezvous.as_ref()).copied()
+                let meeting = self.meetings.get(put.rendezvous.as_ref()).copied();
+                let Some((opener, joiner)) =
+                    meeting.filter(|(opener, joiner)| *opener == line || *joiner == Some(line))
                 else {
                     return;
                 };

@@ -156,6 +156,12 @@ impl Liar {
         }
     }
 
+    /// Envelopes that it remembers: mailbox, message id, bytes.
+    #[must_use]
+    pub fn remembered(&self) -> Vec<(Vec<u8>, Bytes, Bytes)> {
+        self.envelopes.iter().cloned().collect()
+    }
+
     /// What goes out next.
     pub fn pop(&mut self) -> Option<(Line, Said)> {
         self.out.pop_front()

@@ -16,6 +16,10 @@ use kinline_protocol::wire::{ClientFrame, client_frame::Body as C};
 
 use super::device::Look;
 
+/// Times a day that a device is brought back into a conversation: three, and those that another
+/// had begun by then.
+const RETURNS_MAX: usize = 6;
+
 /// A device that a guardian let in.
 #[derive(Debug, Clone)]
 struct Admitted {
@@ -48,6 +52,16 @@ impl Written {
 struct Heard {
     last: u64,
     gaps: Vec<(u64, u64)>,
+    /// Gaps from before this device came back: what was given up in them is sent to the new
+    /// leaf, and what followed may be on the screen, or have waited for another reason.
+    late: Vec<(u64, u64)>,
+}
+
+impl Heard {
+    fn is_late(&self, number: u64) -> bool {
+        let mut late = self.late.iter();
+        late.any(|(from, through)| (*from..=*through).contains(&number))
+    }
 }
 
 /// The oracle.
@@ -59,6 +73,8 @@ pub struct Oracle {
     pub forked: BTreeSet<ConversationId>,
     /// Conversations that an accomplice ended for good.
     pub spoilt: BTreeSet<ConversationId>,
+    /// Today.
+    pub day: u32,
     admitted: BTreeMap<DeviceId, Admitted>,
     written: BTreeMap<ContentId, Written>,
     counts: BTreeMap<(DeviceId, ConversationId), u64>,
@@ -78,6 +94,9 @@ pub struct Oracle {
     told: BTreeSet<(DeviceId, ConversationId, DeviceId)>,
     withheld: BTreeSet<(DeviceId, ContentId)>,
     given_up: BTreeSet<(ContentId, DeviceId)>,
+    wishes: BTreeSet<(DeviceId, ConversationId)>,
+    /// How often a device was seen to be brought back: by viewer, conversation, device and day.
+    returns: BTreeMap<(DeviceId, ConversationId, DeviceId, u32), usize>,
     refused: BTreeSet<(DeviceId, DeviceId)>,
 }
 
@@ -137,6 +156,33 @@ impl Oracle {
         self.fault(format!(
             "{who} device shows a contact's message, although {why}"
         ));
+    }
+
+    /// A device encrypted what it knew it may not.
+    pub fn may_not_encrypt(&mut self, device: DeviceId, why: &str) {
+        let who = self.name(device);
+        self.fault(format!("{who} device encrypts a content, although {why}"));
+    }
+
+    /// A device made a key package with which others may bring it back.
+    pub fn wishes_back(&mut self, device: DeviceId, conversation: ConversationId) {
+        self.wishes.insert((device, conversation));
+    }
+
+    fn brought_back(&mut self, viewer: DeviceId, id: ConversationId, device: DeviceId) {
+        if !self.wishes.contains(&(device, id)) {
+            let (viewer, device) = (self.name(viewer), self.name(device));
+            self.fault(format!(
+                "{viewer} device follows a return of {device} that it did not wish"
+            ));
+        }
+        let returns = self.returns.entry((viewer, id, device, self.day));
+        let returns = returns.or_default();
+        *returns += 1;
+        if *returns > RETURNS_MAX {
+            let device = self.name(device);
+            self.fault(format!("{device} device is brought back again and again"));
+        }
     }
 
     /// This device is never switched on again: nobody waits for it.
@@ -235,6 +281,7 @@ impl Oracle {
             } => {
                 let heard = self.heard.entry((viewer, *conversation, *device));
                 heard.or_default().last = 0;
+                self.brought_back(viewer, *conversation, *device);
             }
             // What was given up may come again.
             Event::BackIn { conversation } => {
@@ -242,6 +289,7 @@ impl Oracle {
                 for ((by, at, _), heard) in &mut self.heard {
                     if (*by, *at) == (viewer, *conversation) {
                         heard.last = 0;
+                        heard.late.extend(heard.gaps.iter().copied());
                     }
                 }
             }
@@ -317,7 +365,8 @@ impl Oracle {
         let again = acts
             && (self.written.get(&content).is_some_and(recounted)
                 || self.back.contains(&(viewer, conversation)));
-        if !self.shown.entry(viewer).or_default().insert(content) && !again {
+        let new = self.shown.entry(viewer).or_default().insert(content);
+        if !new && !again {
             return self.fault(format!("{who} device shows a content twice: {body:?}"));
         }
         let Some(written) = self.written.get(&content).cloned() else {
@@ -350,6 +399,9 @@ impl Oracle {
             .min();
         let Some(next) = next else {
             let number = written.number();
+            if heard.is_late(number) || !new {
+                return;
+            }
             return self.fault(format!("{who} device shows {number} after {last}"));
         };
         heard.last = *next;

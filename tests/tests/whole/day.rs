@@ -78,6 +78,11 @@ fn assert_a_good_day(output: &Output, report: &Value) {
         "Katharina has read it all",
         "At bedtime",
         "learning app",
+        "a third family",
+        "each two of the children",
+        "room of all three",
+        "Each of the three writes",
+        "among the three any more",
         "old copy",
         "ends the contact",
         "Babatunde leaves",
@@ -144,7 +149,7 @@ async fn a_day_with_a_relay_of_its_own() {
     assert!(keep.join("relay/data/relay.sqlite").exists());
     for folder in ["loot", "devices"] {
         let entries = std::fs::read_dir(keep.join(folder)).unwrap().count();
-        assert_eq!(entries, if folder == "loot" { 3 } else { 5 }, "{folder}");
+        assert_eq!(entries, if folder == "loot" { 3 } else { 7 }, "{folder}");
     }
     let canaries = std::fs::read_to_string(keep.join("canaries.txt")).unwrap();
     assert!(canaries.lines().count() >= 130);
@@ -155,6 +160,9 @@ async fn a_day_with_a_relay_of_its_own() {
         "Familie Vandenbroucke-Iyengar",
         "Brüche am Mühlrad",
         "Treffen wir uns um drei am Holzsteg?",
+        "Anouk Lindqvist",
+        "Die drei vom Holzsteg",
+        "Abgemacht, und Zimtschnecken für alle drei",
     ] {
         assert!(canaries.lines().any(|line| line == secret), "{secret}");
     }

@@ -21,5 +21,6 @@ mod photo_killed;
 mod relay_killed;
 mod shell;
 mod shell_families;
+mod shell_groups;
 mod surroundings;
 mod theft;

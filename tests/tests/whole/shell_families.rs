@@ -12,7 +12,7 @@ const EVERYBODY: [&str; 5] = ["Mum", "Dad", "Mia", "Ada", "Leo"];
 const ROOM: &str = "Mia & Leo";
 
 /// Mum, Dad and Mia; Ada and Leo. Nobody knows the other family yet.
-fn two_families(shell: &Shell, relay: &str) {
+pub(crate) fn two_families(shell: &Shell, relay: &str) {
     shell.found("Mum", relay, "Reed");
     shell.pair_by_digits("Mum", "Mia", "--child", relay);
     let _ = shell.pair("Mum", "Dad", "--guardian");
@@ -32,7 +32,7 @@ fn conversation(shell: &Shell, device: &str, title: &str) -> Option<Value> {
 }
 
 /// Names of those who are in a conversation, as a device sees it.
-fn people(shell: &Shell, device: &str, title: &str) -> Vec<String> {
+pub(crate) fn people(shell: &Shell, device: &str, title: &str) -> Vec<String> {
     let Some(found) = conversation(shell, device, title) else {
         return vec![];
     };
@@ -42,7 +42,7 @@ fn people(shell: &Shell, device: &str, title: &str) -> Vec<String> {
         .collect()
 }
 
-fn texts(shell: &Shell, device: &str) -> Vec<String> {
+pub(crate) fn texts(shell: &Shell, device: &str) -> Vec<String> {
     let inbox = shell.inbox(device).into_iter();
     inbox
         .filter_map(|it| Some(it["text"].as_str()?.to_owned()))
@@ -60,7 +60,7 @@ fn decisions(shell: &Shell, device: &str) -> String {
 }
 
 /// The children may talk: Mum watches, Ada does not.
-fn agree(shell: &Shell) -> String {
+pub(crate) fn agree(shell: &Shell) -> String {
     let _ = shell.meet("Mum", "Mia", "Ada", "Leo", &["--short"]);
     shell.rounds(&EVERYBODY, "the guardians are linked", || {
         let link = |device| people(shell, device, "Reed & Okafor").len() >= 2;
@@ -234,6 +234,10 @@ fn two_guardians_must_agree(shell: &Shell) {
         let said = shell.run("Dad", &["proposals", "--json"]);
         let proposal: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(proposal["by"], "Mum");
+        assert_eq!(proposal["ours"], false);
+        let said = shell.run("Mum", &["proposals"]);
+        assert!(said.contains("signed by Mum"), "{said}");
+        assert!(said.contains("the yes of Dad is missing"), "{said}");
         let id = &proposal["id"].as_str().unwrap()[..8];
         let said = shell.denied("Mum", &["answer-proposal", id, "yes"]);
         assert!(said.contains("no proposal"), "nobody agrees twice: {said}");
@@ -246,6 +250,9 @@ fn two_guardians_must_agree(shell: &Shell) {
             now
         );
     }
+    // What was decided waits for nobody, also where it was asked twice.
+    let said = shell.run("Mum", &["proposals"]);
+    assert!(said.contains("Nothing waits"), "{said}");
     let family = shell.json("Mum", &["family"]);
     let last = family["decisions"].as_array().unwrap().last().unwrap();
     assert_eq!(last["by"].as_array().unwrap().len(), 2, "{last}");
@@ -310,6 +317,12 @@ fn a_tablet_is_lost(shell: &Shell) {
     let said = shell.run("Mum", &["remove", "device", "tablet of Mia"]);
     assert!(said.contains("tablet was removed"), "{said}");
     assert!(said.contains("mailbox of Mia's tablet is closed"), "{said}");
+    let undo = ["close-mailbox", "tablet of Mia", "--undo"];
+    let said = shell.denied("Mum", &undo);
+    assert!(said.contains("Mia's tablet was removed"), "{said}");
+    assert!(said.contains("can't be undone"), "{said}");
+    let said = shell.denied("Mum", &undo[..2]);
+    assert!(said.contains("removed from the family already"), "{said}");
     shell_ok(shell, "Mum", &["send", "the tablet is gone"]);
     let seen = shell.command("Mia", &["inbox", "--json"]).output().unwrap();
     assert!(!seen.status.success());
@@ -317,8 +330,8 @@ fn a_tablet_is_lost(shell: &Shell) {
     assert!(!seen.contains("the tablet is gone"), "{seen}");
     let said = shell.denied("Mum", &["remove", "device", "tablet of Mia"]);
     assert!(said.contains("no device"), "{said}");
-    let said = shell.denied("Mum", &["show-code", "--guardian", "Dad"]);
-    assert!(said.contains("guardian of this family already"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--guardian", "Mum"]);
+    assert!(said.contains("a guardian has one phone"), "{said}");
     let family = shell.json("Mum", &["family"]);
     let members = family["members"].as_array().unwrap();
     let mia = members.iter().find(|it| it["name"] == "Mia").unwrap();
@@ -326,7 +339,7 @@ fn a_tablet_is_lost(shell: &Shell) {
 }
 
 /// Turned down with a sentence, and nothing that people decided is different.
-fn turned_down(shell: &Shell, device: &str, words: &[&str], sentence: &str) {
+pub(crate) fn turned_down(shell: &Shell, device: &str, words: &[&str], sentence: &str) {
     let head = shell.json(device, &["family"])["head"].clone();
     let passes = shell.run(device, &["pass", "list", "--json"]);
     let said = shell.denied(device, words);
@@ -502,10 +515,40 @@ async fn what_families_may_not_is_told_in_a_sentence_and_changes_nothing() {
     turned_down(&shell, "Mum", &["withdraw", "1"], "");
     turned_down(&shell, "Mum", &["reform", "Reed"], "no need");
     turned_down(&shell, "Mum", &["object"], "removal");
+    for (day, sentence) in [
+        ("2026-10-31", "was made on 2026-11-01"),
+        ("9999-12-31", "ten years"),
+    ] {
+        turned_down(&shell, "Mum", &["correct-time", day, "--far"], sentence);
+    }
     turned_down(
         &shell,
         "Mum",
         &["answer-proposal", "0000", "yes"],
         "no proposal",
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guardian_moves_to_another_phone() {
+    let home = tempfile::tempdir().unwrap();
+    let relay = Relay::start(&home.path().join("relay")).await;
+    let shell = Shell::new(home.path());
+    shell.found("Mum", &relay.address().to_string(), "Reed");
+    let _ = shell.pair("Mum", "Dad", "--guardian");
+    let said = shell.denied("Mum", &["show-code", "--guardian", "Dad", "--yes"]);
+    assert!(said.contains("a guardian has one phone"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--child", "Dad", "--yes"]);
+    assert!(said.contains("somebody else in this family"), "{said}");
+    // Nobody else removes him, so nothing is frozen.
+    shell_ok(&shell, "Dad", &["remove", "member", "Dad"]);
+    std::fs::rename(shell.path("Dad"), shell.path("old phone")).unwrap();
+    let _ = shell.pair("Mum", "Dad", "--guardian");
+    let said = shell.run("Dad", &["settings", "--signatures", "2"]);
+    assert!(said.contains("2 guardians"), "{said}");
+    shell_ok(&shell, "Mum", &["sync"]);
+    let members = shell.json("Mum", &["family"])["members"].to_string();
+    assert_eq!(members.matches("\"Dad\"").count(), 1, "{members}");
+    let old = shell.denied("old phone", &["settings", "--signatures", "1"]);
+    assert!(!old.is_empty());
 }

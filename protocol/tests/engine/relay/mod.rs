@@ -279,6 +279,9 @@ impl Relay {
     }
 
     fn attach(&mut self, name: Name, id: u64, attach: &wire::Attach) {
+        if !self.mailboxes.contains_key(attach.mailbox.as_ref()) {
+            return self.error(name, id, ErrorCode::Denied);
+        }
         let seen = self.generations.entry(attach.mailbox.to_vec()).or_default();
         if attach.generation < *seen && self.knows_copies {
             return self.error(name, id, ErrorCode::StaleGeneration);

@@ -159,7 +159,29 @@ pub(crate) fn send_welcome(
     to: &CheckedKeyPackage,
     package: &wire::WelcomePackage,
 ) {
-    let (pointer, stored) = encrypt_bytes(&package.encode_to_vec(), &mut life.rng).unwrap();
+    let address = (&to.address.sealing_key, &to.address.mailbox);
+    send_long(life, address, Kind::Welcome, &package.encode_to_vec());
+}
+
+/// As [`whisper`], for what is too long for an envelope.
+pub(crate) fn whisper_long(
+    life: &mut Life,
+    to: Name,
+    id: ConversationId,
+    kind: Kind,
+    payload: &[u8],
+) {
+    let key = Secret::from_slice(&sealing_key(life, to, id)).unwrap();
+    let mailbox = MailboxId::try_from(&life.devices[to].keys().mailbox).unwrap();
+    send_long(life, (&key, &mailbox), kind, payload);
+    if let Some(line) = life.devices[to].line {
+        life.liar.hear(line, wire::ClientFrame::default());
+    }
+    life.pump();
+}
+
+fn send_long(life: &mut Life, to: (&Secret<32>, &MailboxId), kind: Kind, payload: &[u8]) {
+    let (pointer, stored) = encrypt_bytes(payload, &mut life.rng).unwrap();
     let blob = kinline_tests::foe::Blob {
         owner_hash: owner_hash(&[5; 32]).to_vec(),
         size: stored.len() as u64,
@@ -168,16 +190,9 @@ pub(crate) fn send_welcome(
     let name = read_hash(pointer.read_secret.expose()).to_vec();
     life.liar.honest.blobs.insert(name, blob);
     let message = MessageId::random(&mut life.rng);
-    let envelope = envelope::seal(
-        &to.address.sealing_key,
-        &to.address.mailbox,
-        &message,
-        Kind::Welcome,
-        &Payload::Pointer(pointer.to_wire()),
-        &mut life.rng,
-    )
-    .unwrap();
-    let mailbox = to.address.mailbox.to_bytes();
+    let payload = Payload::Pointer(pointer.to_wire());
+    let (key, mailbox) = to;
+    let envelope = envelope::seal(key, mailbox, &message, kind, &payload, &mut life.rng).unwrap();
     let honest = &mut life.liar.honest;
-    honest.put(&mailbox, message.to_bytes(), envelope);
+    honest.put(&mailbox.to_bytes(), message.to_bytes(), envelope);
 }

@@ -4,15 +4,17 @@
 use kinline_protocol::attachment::{decrypt_bytes, encrypt_bytes};
 use kinline_protocol::content::ContentIn;
 use kinline_protocol::conversation::{
-    ProposedChange, check_key_package, message_epoch, open_commit, seal_commit,
+    Conversation, Parties, ProposedChange, StorageEntries, check_key_package, message_epoch,
+    open_commit, seal_commit,
 };
 use kinline_protocol::engine::io::Event;
 use kinline_protocol::envelope::{self, Kind, Payload};
+use kinline_protocol::faults::{Fault, plant as leave_out};
 use kinline_protocol::grant::{Grant, GrantIn};
 use kinline_protocol::identity::{Decision, SignedHead, sign_head};
 use kinline_protocol::ids::{DeviceId, MailboxId, MessageId, SlotToken};
 use kinline_protocol::pairing::{
-    JoinCode, MeetingCode, PairingRole, ShortCode, ShortMeetCode, check_card,
+    JoinCode, MeetingCode, PairingRole, ShortCode, ShortMeetCode, sign_card, verify_card,
 };
 use kinline_protocol::primitives::pake::{Names, Side};
 use kinline_protocol::primitives::sign::{PublicKey, SecretKey};
@@ -24,7 +26,7 @@ use prost::Message as _;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
-use super::accomplice::{key_package, text, turn_coat, whisper};
+use super::accomplice::{text, turn_coat, whisper};
 
 /// Labels under which something is signed.
 const LABELS: [&[u8]; 13] = [
@@ -72,6 +74,8 @@ const BAD_POINTS: [[u8; 32]; 6] = [
     ],
 ];
 
+/// The handshake hash of the channel that a card came through.
+const CHANNEL: [u8; 32] = [10; 32];
 const TOKEN: SlotToken = SlotToken::new([2; 16]);
 const MAILBOX: MailboxId = MailboxId::new([3; 16]);
 const MESSAGE: MessageId = MessageId::new([4; 16]);
@@ -85,6 +89,10 @@ struct Bench {
     made: Vec<(&'static str, Vec<u8>)>,
     outlaw: Outlaw,
     pointer: kinline_protocol::attachment::Pointer,
+    /// The secrets of the key package that the welcome is for.
+    joiner: StorageEntries,
+    /// The logs that the welcome rests on.
+    parties: Parties,
 }
 
 impl Bench {
@@ -117,11 +125,6 @@ impl Bench {
             last_day: today,
             revocation_hash: [7; 32],
         };
-        let package = key_package(DeviceId::new([66; 16]), 66, &mut life.rng);
-        let change = ProposedChange {
-            add: vec![package],
-            ..ProposedChange::default()
-        };
         let message = outlaw.conversation.encrypt(&outlaw.signer, b"hi").unwrap();
         let commit = seal_commit(
             b"commit",
@@ -147,8 +150,22 @@ impl Bench {
             b"typing",
             &mut life.rng,
         );
-        drop(change);
-        let made_package = made_package(&mut life.rng);
+        let (made_package, joiner) = made_package(&mut life.rng);
+        let card = card(&outlaw, &made_package);
+        let parties = Parties::from(outlaw.log.clone());
+        let welcome = {
+            let _blind = leave_out(Some(Fault::Stranger));
+            let package = check_key_package(&crypto(), &made_package).unwrap();
+            let change = ProposedChange {
+                add: vec![package],
+                ..ProposedChange::default()
+            };
+            let (_, _, welcome) = outlaw.commit(change, device, &mut life.rng);
+            wire::WelcomePackage {
+                welcome: welcome.unwrap().into(),
+                logs: parties.to_wire(),
+            }
+        };
         let short = ShortCode::random(PairingRole::Child, &mut life.rng).to_text();
         let meet = ShortMeetCode::random(&mut life.rng).to_text();
         let made = vec![
@@ -166,11 +183,15 @@ impl Bench {
             ("signal", signal),
             ("short code", short.into_bytes()),
             ("short meeting code", meet.into_bytes()),
+            ("card", card.encode_to_vec()),
+            ("welcome", welcome.encode_to_vec()),
         ];
         Self {
             made,
             outlaw,
             pointer,
+            joiner,
+            parties,
         }
     }
 
@@ -194,7 +215,22 @@ impl Bench {
                 .ok()
                 .and_then(|it| SignedHead::from_wire(&it).ok())
                 .is_some_and(|it| it.verify(&self.outlaw.log).is_ok()),
-            "card" => wire::FamilyCard::decode(bytes).is_ok_and(|it| check_card(&it).is_ok()),
+            "card" => wire::FamilyCard::decode(bytes).is_ok_and(|it| {
+                let identity = self.outlaw.identity.public();
+                verify_card(&it, &key, &identity, &CHANNEL).is_ok()
+            }),
+            "welcome" => wire::WelcomePackage::decode(bytes).is_ok_and(|it| {
+                let (storage, parties) = (self.joiner.clone(), self.parties.clone());
+                Parties::from_wire(&it.logs).is_ok()
+                    && Conversation::join(
+                        &crypto(),
+                        storage,
+                        &it.welcome,
+                        parties,
+                        |_, _, _| Ok(()),
+                    )
+                    .is_ok()
+            }),
             "grant" => GrantIn::parse(bytes).is_ok_and(|it| {
                 let today = it.last_day();
                 it.verify(&key, &MAILBOX, today).is_ok()
@@ -215,7 +251,23 @@ impl Bench {
     }
 }
 
-fn made_package(rng: &mut ChaCha20Rng) -> Vec<u8> {
+/// What a guardian of the outlaw's family shows another one whom she meets.
+fn card(outlaw: &Outlaw, key_package: &[u8]) -> wire::FamilyCard {
+    let device = outlaw.signer.device;
+    let mut card = wire::FamilyCard {
+        family: outlaw.log.family().to_bytes(),
+        family_name: "Reed".into(),
+        entries: outlaw.log.entries(),
+        guardian: outlaw.log.certificate(&device).unwrap().member.to_bytes(),
+        device: device.to_bytes(),
+        key_packages: vec![key_package.to_vec().into()],
+        ..wire::FamilyCard::default()
+    };
+    sign_card(&mut card, &outlaw.signer.key, &outlaw.identity, &CHANNEL);
+    card
+}
+
+fn made_package(rng: &mut ChaCha20Rng) -> (Vec<u8>, StorageEntries) {
     use kinline_protocol::conversation::{DeviceSigner, OwnAddress, make_key_package};
     let signer = DeviceSigner {
         device: DeviceId::new([66; 16]),
@@ -230,9 +282,8 @@ fn made_package(rng: &mut ChaCha20Rng) -> Vec<u8> {
         kinline_protocol::day::Day(20_833),
         rng,
     );
-    make_key_package(&crypto(), &signer, own, &address)
-        .unwrap()
-        .public
+    let made = make_key_package(&crypto(), &signer, own, &address).unwrap();
+    (made.public, made.storage)
 }
 
 #[test]
@@ -243,7 +294,7 @@ fn nothing_is_taken_in_the_place_of_another() {
     let places: Vec<&str> = bench.made.iter().map(|(name, _)| *name).collect();
     let (mut pairs, mut wrong) = (0, Vec::new());
     for (kind, bytes) in bench.made.clone() {
-        for place in places.iter().copied().chain(["card"]) {
+        for place in places.iter().copied() {
             let taken = bench.takes(place, &bytes);
             if taken != (place == kind) {
                 wrong.push(format!("{kind} in the place of {place}: {taken}"));

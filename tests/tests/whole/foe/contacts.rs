@@ -2,11 +2,11 @@
 
 use kinline_protocol::content::{Body, Control};
 use kinline_protocol::conversation::{ConversationContext, Parties, ProposedChange};
-use kinline_protocol::engine::io::MemberRole;
+use kinline_protocol::engine::io::{Command, MemberRole, PassWish};
 use kinline_protocol::faults::{Fault, plant};
-use kinline_protocol::identity::{FamilyLog, sign_head};
+use kinline_protocol::identity::{FamilyLog, Supervision, sign_head};
 use kinline_protocol::wire;
-use kinline_tests::foe::{Life, Manners};
+use kinline_tests::foe::{Life, Manners, wish};
 use prost::Message as _;
 
 use super::accomplice::{move_on, text, turn_coat, utter};
@@ -29,9 +29,34 @@ pub(crate) fn tell(fault: Fault, left_out: bool) -> Vec<String> {
         Fault::Pass | Fault::Revocation => revoked(&mut life, left_out),
         Fault::HiddenTail => hidden_tail(&mut life, left_out),
         Fault::Early => early(&mut life, left_out),
+        Fault::Supervision => unwatched(&mut life, left_out),
         _ => without_guardians(&mut life, fault, left_out),
     }
     life.verdict()
+}
+
+/// A pass wants a guardian in the room, and she leaves it.
+fn unwatched(life: &mut Life, left_out: Option<Fault>) {
+    assert!(life.end_pass());
+    life.settle();
+    let mum = life.devices["mum"].engine.member().unwrap();
+    let watched = PassWish {
+        supervision: Supervision::Everything,
+        guardians: vec![(mum, true)],
+        ..wish()
+    };
+    assert!(life.agree_on(watched, wish()).is_some());
+    life.settle();
+    let room = life.contact("mum").expect("she is in it");
+    life.text("mia", room, "is she watching?").unwrap();
+    life.settle();
+    assert_eq!(life.verdict(), Vec::<String>::new());
+    life.oracle.unsettle(room);
+    life.command("mum", Command::Leave { conversation: room });
+    life.settle();
+    let _left_out = plant(left_out);
+    life.text("mia", room, "now she is not");
+    life.settle();
 }
 
 /// A guardian ends the contact, and the children go on.

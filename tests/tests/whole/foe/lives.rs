@@ -1,8 +1,8 @@
 //! Families that live under the enemy, one after the other, without sockets.
 //!
 //! `KINLINE_FOE_STEPS` says how many adversarial actions are to reach a device in all;
-//! `KINLINE_SEED` is the seed of the first family, the next one's is one more; with
-//! `KINLINE_FOE_FRIENDS` every fourth life is of two families.
+//! `KINLINE_SEED` is the seed of the first family, the next one's is one more. Every fourth life
+//! is of two families that have met; `KINLINE_FOE_FRIENDS` says every how manyth (0: none).
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,12 +15,11 @@ use kinline_tests::foe::{FAMILY, Life, Manners};
 /// Adversarial actions of one family's life.
 const LIFE_STEPS: u64 = 4_000;
 /// Adversarial actions when nobody says how many.
-const STEPS: u64 = 40_000;
-/// The first family when nobody says which. Others are found with `KINLINE_SEED`: some still end
-/// with a device that does not find back into a conversation (4000). Of the lives of two families
-/// (`KINLINE_FOE_FRIENDS=1`) about one in ten ends so, or with a device that never rests, or that
-/// confirms something to a device that its own log has put out (1007).
+const STEPS: u64 = 100_000;
+/// The first family when nobody says which.
 const FIRST_SEED: u64 = 1_000;
+/// Of so many lives one is of two families, when nobody says otherwise.
+const FRIENDS: u64 = 4;
 
 /// Mischief on each connection between two acts of people.
 const MISCHIEF: usize = 9;
@@ -137,10 +136,10 @@ fn befriend(seed: u64, steps: u64) -> (Vec<String>, Figures) {
 
 /// As [`live`], but what goes wrong is one sentence with the line that repeats it.
 fn lived(seed: u64, steps: u64) -> (Option<String>, Figures) {
-    let again = format!("KINLINE_SEED={seed} KINLINE_FOE_STEPS={steps}");
-    // Every fourth life is of two families, where somebody asks for that.
-    let friends = std::env::var_os("KINLINE_FOE_FRIENDS").is_some();
-    let live = if friends && seed % 4 == 3 {
+    let friends = number("KINLINE_FOE_FRIENDS").unwrap_or(FRIENDS);
+    let again =
+        format!("KINLINE_SEED={seed} KINLINE_FOE_STEPS={steps} KINLINE_FOE_FRIENDS={friends}");
+    let live = if friends > 0 && seed % friends == friends - 1 {
         befriend
     } else {
         live

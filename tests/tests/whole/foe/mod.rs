@@ -6,3 +6,4 @@ mod contacts;
 mod lives;
 mod planted;
 mod story;
+mod times;

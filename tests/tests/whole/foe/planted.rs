@@ -2,7 +2,7 @@
 
 use kinline_protocol::conversation::{
     CheckedKeyPackage, Conversation, ConversationContext, ConversationKind, DeviceSigner,
-    OwnAddress, Parties, ProposedChange, check_key_package,
+    OwnAddress, Parties, ProposedChange, check_key_package, make_key_package,
 };
 use kinline_protocol::engine::io::Command;
 use kinline_protocol::envelope::Kind;
@@ -17,7 +17,7 @@ use kinline_tests::foe::{FAMILY, Life, Manners, Outlaw, crypto};
 use prost::Message as _;
 
 use super::accomplice::{
-    force, key_package, move_on, room, send_welcome, text, turn_coat, utter, whisper,
+    force, key_package, move_on, room, send_welcome, text, turn_coat, utter, whisper, whisper_long,
 };
 
 /// Frames are left as they are; hellos are not.
@@ -38,7 +38,8 @@ fn tell(fault: Fault, left_out: bool) -> Vec<String> {
     | Fault::Lease
     | Fault::HeadSigner
     | Fault::HiddenTail
-    | Fault::Early = fault
+    | Fault::Early
+    | Fault::Supervision = fault
     {
         return super::contacts::tell(fault, left_out);
     }
@@ -69,12 +70,15 @@ fn tell(fault: Fault, left_out: bool) -> Vec<String> {
         Fault::EarlyDrop => denied(&mut life, left_out),
         Fault::ServerName => names(&mut life, left_out),
         Fault::DeliveryNumber => count_of_deliveries(&mut life, left_out),
+        Fault::Readmission => asks_back(&mut life, left_out),
+        Fault::Wish => brought_back(&mut life, left_out),
         Fault::Pass
         | Fault::Revocation
         | Fault::Lease
         | Fault::HeadSigner
         | Fault::HiddenTail
-        | Fault::Early => {}
+        | Fault::Early
+        | Fault::Supervision => {}
     }
     if life.verdict().is_empty() {
         let _left_out = plant(left_out);
@@ -414,6 +418,72 @@ fn count_of_deliveries(life: &mut Life, left_out: Option<Fault>) {
     let line = life.devices["dad"].line.unwrap();
     life.liar.miscount(line);
     life.pump();
+}
+
+/// The tablet asks again and again to come back.
+fn asks_back(life: &mut Life, left_out: Option<Fault>) {
+    let family = life.family();
+    let mia = turn_coat(life, "mia", family);
+    life.oracle.wishes_back(mia.signer.device, family);
+    let _left_out = plant(left_out);
+    for number in 1_000..1_010 {
+        let (own, mut address) = OwnAddress::draw(
+            MailboxId::new([77; 16]),
+            &mia.signer.key,
+            &Secret::new([77; 32]),
+            &ConversationId::new([0; 16]),
+            number,
+            life.now.day(),
+            &mut life.rng,
+        );
+        address.back_into = Some(family);
+        let made = make_key_package(&crypto(), &mia.signer, own, &address).unwrap();
+        let asked = wire::ReentryRoom {
+            conversation: family.to_bytes(),
+            key_package: made.public.into(),
+            epoch: mia.conversation.epoch(),
+            chain: vec![],
+        };
+        let direct = wire::Direct {
+            sender_device: mia.signer.device.to_bytes(),
+            recipient_device: life.id("dad").to_bytes(),
+            conversation: family.to_bytes(),
+            reentry: Some(wire::Reentry { rooms: vec![asked] }),
+            ..wire::Direct::default()
+        }
+        .encode_to_vec();
+        let signature = mia.signer.key.sign(labels::SIGN_DIRECT, &direct).to_vec();
+        let signed = wire::SignedDirect {
+            direct: direct.into(),
+            signature: signature.into(),
+        };
+        whisper_long(life, "dad", family, Kind::Direct, &signed.encode_to_vec());
+        life.settle();
+    }
+}
+
+/// The tablet puts a new leaf of dad's phone in the place of the one it has, with a key package
+/// that dad gave it for a room.
+fn brought_back(life: &mut Life, left_out: Option<Fault>) {
+    let family = life.family();
+    life.oracle.spoilt.insert(family);
+    let dad = life.id("dad");
+    let given = life.devices["mia"].state(b"p/");
+    let package = given
+        .iter()
+        .filter_map(|(_, value)| wire::PeerKeyPackageRecord::decode(value.as_slice()).ok())
+        .filter(|given| given.device.as_ref() == dad.as_bytes())
+        .find_map(|given| check_key_package(&crypto(), &given.key_package).ok())
+        .unwrap();
+    let mut mia = turn_coat(life, "mia", family);
+    let change = ProposedChange {
+        remove: vec![dad],
+        add: vec![package],
+        ..ProposedChange::default()
+    };
+    force(life, &mut mia, Fault::Wish, change);
+    let _left_out = plant(left_out);
+    move_on(life, &["mum"], family);
 }
 
 #[test]
