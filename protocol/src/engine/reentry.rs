@@ -452,7 +452,9 @@ impl Engine {
             // Who has not followed yet, and has to come back too, asks at the ones before.
             room.leaf_from = room.addresses.first().map_or(0, |own| own.number);
             room.addresses.splice(0..0, old.addresses);
-            room.prune_addresses(self.signer.device);
+            for address in room.prune_addresses(self.signer.device) {
+                self.revoke_address(id, &address, cx);
+            }
             // Names of MLS records that the new state does not have.
             for name in old.conversation.record_names() {
                 cx.erase(records::state(records::MLS, &[id.as_bytes(), &name]));
