@@ -32,6 +32,10 @@ enum WelcomeError {
     Family,
     #[error("the welcome's family log does not continue the one this device knows")]
     Fork,
+    #[error("the welcome's family log is another past than the one this device knows")]
+    Past(ConversationId),
+    #[error("the welcome leads back into other company than this device was in")]
+    Company,
     #[error("the welcome's family log removes a guardian on a day that hides the freeze after it")]
     Backdated,
     #[error("the welcome is into a conversation with people whom this family does not know")]
@@ -61,6 +65,9 @@ impl Engine {
             }
             Err(error) => {
                 self.counters.refused += 1;
+                if let WelcomeError::Past(conversation) = error {
+                    cx.event(Event::LogForked { conversation });
+                }
                 self.unreadable(&super::slots::sentence(&error), cx);
             }
         }
@@ -133,7 +140,12 @@ impl Engine {
             if back {
                 let own = self.log.as_ref().ok_or(WelcomeError::Family)?;
                 if !log.contains_head(own.head()) {
-                    return Err(WelcomeError::Fork);
+                    let older = own.contains_head(log.head());
+                    return Err(if older {
+                        WelcomeError::Fork
+                    } else {
+                        WelcomeError::Past(id)
+                    });
                 }
                 self.check_way_back(&conversation, &parties)?;
             } else {
@@ -158,7 +170,7 @@ impl Engine {
             let own = self.log.as_ref().ok_or(WelcomeError::Family)?;
             let seen = parties.log(&own.family()).ok_or(WelcomeError::Family)?;
             if !own.contains_head(seen.head()) && !seen.contains_head(own.head()) {
-                return Err(WelcomeError::Fork);
+                return Err(WelcomeError::Past(id));
             }
             self.check_friends(&parties)?;
             if kind.crosses_families() {
@@ -249,7 +261,7 @@ impl Engine {
             .into_iter()
             .any(|device| parties.certificate(&device).is_some() && !there.contains(&device));
         if missing || conversation.epoch() <= before.conversation.epoch() {
-            return Err(WelcomeError::Fork);
+            return Err(WelcomeError::Company);
         }
         Ok(())
     }
