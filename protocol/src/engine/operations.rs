@@ -9,6 +9,12 @@ use crate::identity::{Decision, Statement};
 use crate::ids::ConversationId;
 use crate::wire;
 
+/// What becomes of changes of a conversation whose slot is taken for good.
+const OVER: &str = "this conversation can't be changed any more; form it again";
+/// … and of decisions.
+const WAITS: &str =
+    "this conversation can't be changed any more; what was decided waits until it is formed again";
+
 impl Engine {
     pub(super) fn queue_operation(&mut self, operation: wire::OperationRecord, cx: &mut Cx<'_>) {
         let number = self.next_operation;
@@ -108,18 +114,21 @@ impl Engine {
     /// Nothing can be changed there until it is formed again: says so of all that waits for
     /// it. What people decided goes on waiting.
     pub(super) fn stop_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        for number in self.operations_of(id, is_upkeep) {
+        let upkeep = self.operations_of(id, is_upkeep);
+        let mut told = upkeep.is_empty();
+        for number in upkeep {
             self.forget_operation(number, cx);
         }
         for number in self.operations_of(id, |op| !is_wanted(op)) {
-            let sentence = "this conversation can't be changed any more; form it again";
-            self.drop_operation(number, id, sentence, cx);
+            self.drop_operation(number, id, OVER, cx);
+            told = true;
         }
-        if !self.operations_of(id, |_| true).is_empty() {
+        let waits = !self.operations_of(id, |_| true).is_empty();
+        if waits || !told {
+            let sentence = if waits { WAITS } else { OVER };
             cx.event(Event::Refused {
                 conversation: id,
-                sentence: "this conversation can't be changed any more; what was decided waits until it is formed again"
-                    .into(),
+                sentence: sentence.into(),
             });
         }
     }
