@@ -230,10 +230,10 @@ impl Oracle {
     /// A device is back as a new leaf, and counts anew what is still open.
     pub fn recounted(&mut self, numbers: &[(ContentId, u64)]) {
         for (content, number) in numbers {
-            if let Some(written) = self.written.get_mut(content) {
-                if written.numbers.last() != Some(number) {
-                    written.numbers.push(*number);
-                }
+            if let Some(written) = self.written.get_mut(content)
+                && written.numbers.last() != Some(number)
+            {
+                written.numbers.push(*number);
             }
         }
     }
