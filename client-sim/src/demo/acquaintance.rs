@@ -141,7 +141,7 @@ impl Day {
             pass,
             wish: Some(answer),
         };
-        guest.mother.device.command(answer).await?;
+        guest.mother.does(answer).await?;
         Ok(pass)
     }
 

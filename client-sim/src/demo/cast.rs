@@ -23,6 +23,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a device is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// What a device says that waits for the keys of another.
+const IN_A_MOMENT: &str = "try again in a moment";
+
 /// Why a step failed.
 pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
@@ -282,6 +285,21 @@ impl Person {
             Err(DeviceError::Refused(sentence)) => Ok(sentence),
             Err(error) => Err(error.into()),
             Ok(()) => Err(broken(format!("{}'s device did it", self.name))),
+        }
+    }
+
+    /// Does something; as often as the device asks to try again in a moment.
+    pub(super) async fn does(&self, command: Command) -> Result<(), Broken> {
+        let began = Instant::now();
+        loop {
+            match self.device.command(command.clone()).await {
+                Err(DeviceError::Refused(sentence))
+                    if sentence.contains(IN_A_MOMENT) && began.elapsed() < PATIENCE =>
+                {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                done => return Ok(done?),
+            }
         }
     }
 

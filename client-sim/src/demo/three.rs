@@ -140,7 +140,7 @@ impl Day {
                 group,
                 accept: true,
             };
-            mother.device.command(yes).await?;
+            mother.does(yes).await?;
         }
         let band = |engine: &Engine| {
             let mut rooms = of_kind(engine, ConversationKind::Contact);

@@ -99,6 +99,9 @@ pub enum Refusal {
     /// A guardian is removed on a day before the change before it: its freeze would lie behind.
     #[error("the change removes a guardian on a day before the change before it")]
     Backdated,
+    /// Who removed a guardian says that the freeze is over, while others are there to say so.
+    #[error("the change ends the freeze after a guardian's removal, and its author removed them")]
+    Thaw,
     /// The head named is not the one the entries lead to.
     #[error("the change names another family log than its entries lead to")]
     Head,
@@ -134,6 +137,7 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
     let devices = judge_size(change)?;
     judge_updated(change, &committer)?;
     judge_left(change, &committer, before)?;
+    judge_thaw(change, &committer, before, &after, &devices)?;
     let people = after.certificates_of(&devices);
     for leaf in &change.added {
         let certificate = match certified(leaf, &after) {
@@ -277,6 +281,31 @@ fn judge_updated(change: &Change<'_>, committer: &Certificate) -> Result<(), Ref
         return Err(Refusal::Address);
     }
     Ok(())
+}
+
+/// Days are what people say. So where others are, who removed a guardian does not carry the day
+/// past the freeze: the device of another member does, by its own clock.
+fn judge_thaw(
+    change: &Change<'_>,
+    committer: &Certificate,
+    before: &Parties,
+    after: &Parties,
+    devices: &[DeviceId],
+) -> Result<(), Refusal> {
+    if change.after.kind != ConversationKind::Family {
+        return Ok(());
+    }
+    let logs = before
+        .log(&committer.family)
+        .zip(after.log(&committer.family));
+    let Some((known, log)) = logs else {
+        return Ok(());
+    };
+    let people = after.certificates_of(devices);
+    let ended = log.thawing(change.before.day).any(|removal| {
+        removal.thaws() <= change.after.day && removal.is_held(committer, known, &people)
+    });
+    if ended { Err(Refusal::Thaw) } else { Ok(()) }
 }
 
 /// Who leaves says so for itself, or a guardian for a member of its family; who is back again

@@ -127,11 +127,15 @@ impl Parties {
     ///
     /// # Errors
     /// [`LogError`] of the first entry that does not hold; [`LogError::Signature`] for a log
-    /// that ends with hidden entries.
+    /// that ends with hidden entries; [`LogError::Contradiction`] for a family named twice.
     pub fn after(&self, news: &[wire::PartyNews]) -> Result<Self, LogError> {
         let mut after = self.clone();
+        let mut named = BTreeSet::new();
         for news in news {
             let family = FamilyId::try_from(&news.family)?;
+            if !named.insert(family) {
+                return Err(LogError::Contradiction("a family is named twice"));
+            }
             let log = match after.0.get(&family) {
                 None => FamilyLog::from_entries(&news.entries)?,
                 Some(known) if news.from == 0 => known.merged(&news.entries)?,

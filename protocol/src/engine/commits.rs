@@ -1,150 +1,36 @@
-//! Own changes of a conversation: queued, made into a commit one at a time, offered to
+//! Own changes of a conversation: made into a commit one at a time, offered to
 //! their slot together with what hangs on them.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
+use super::reconcile::Plan;
 use super::records;
 use super::sends::Recipient;
 use super::state::{Cx, Room};
 use crate::conversation::{
     CheckedKeyPackage, ConversationContext, ConversationError, ConversationKind, Parties,
-    ProposedChange, ProposedCommit, check_key_package, seal_commit,
+    ProposedChange, ProposedCommit, Refusal, check_key_package, seal_commit,
 };
-use crate::day::Day;
+use crate::day::{Day, Timestamp};
 use crate::envelope::Kind;
-use crate::identity::{Decision, FamilyLog, Statement};
+use crate::identity::{Certificate, FamilyLog, Role};
 use crate::ids::{ConversationId, DeviceId};
+use crate::limits;
 use crate::wire;
 
 /// Days before its grants end in which a device renews its keys and address: monthly.
 const RENEW_BEFORE_DAYS: u32 = 90;
 
 /// Days after which a guardian's device makes a change that does nothing but say the day.
-const DAY_KEPT: u32 = 1;
+const DAY_KEPT_BY_GUARDIANS: u32 = 1;
+/// And a child's device, when no guardian's does.
+const DAY_KEPT_BY_CHILDREN: u32 = 2;
 
 impl Engine {
-    pub(super) fn queue_operation(&mut self, operation: wire::OperationRecord, cx: &mut Cx<'_>) {
-        let number = self.next_operation;
-        self.next_operation = number.saturating_add(1);
-        cx.put_message(records::number(records::OPERATION, number), &operation);
-        self.operations.insert(number, operation);
-    }
-
-    pub(super) fn forget_operation(&mut self, number: u64, cx: &mut Cx<'_>) {
-        cx.erase(records::number(records::OPERATION, number));
-        self.operations.remove(&number);
-    }
-
-    fn drop_operation(&mut self, number: u64, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
-        let operation = self.operations.get(&number);
-        let decisions = operation.map(decisions_of);
-        let forms = operation.is_some_and(|it| !it.children.is_empty());
-        self.forget_operation(number, cx);
-        self.counters.refused += 1;
-        let sentence = sentence.to_owned();
-        if forms {
-            // The guardians have it formed by another, or later.
-            self.tell_refusal(id, &sentence, cx);
-            self.unform(id, cx);
-        }
-        match decisions.filter(|decisions| !decisions.is_empty()) {
-            Some(decisions) => {
-                self.forget_approvals(&decisions, cx);
-                cx.event(Event::NotDecided {
-                    decisions,
-                    sentence,
-                });
-            }
-            None => cx.event(Event::Refused {
-                conversation: id,
-                sentence,
-            }),
-        }
-    }
-
-    fn operations_of(
-        &self,
-        id: ConversationId,
-        which: impl Fn(&wire::OperationRecord) -> bool,
-    ) -> Vec<u64> {
-        let of = |op: &wire::OperationRecord| op.conversation.as_ref() == id.as_bytes();
-        self.operations
-            .iter()
-            .filter(|(_, op)| of(op) && which(op))
-            .map(|(number, _)| *number)
-            .collect()
-    }
-
-    /// What was to be done there is not to be done any more; what people decided still is, as
-    /// soon as it can be.
-    pub(super) fn forget_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        for number in self.operations_of(id, |op| !is_wanted(op)) {
-            self.forget_operation(number, cx);
-        }
-    }
-
-    /// Nothing at all is to be done there any more.
-    pub(super) fn clear_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        for number in self.operations_of(id, |_| true) {
-            self.forget_operation(number, cx);
-        }
-    }
-
-    /// What people decided in one conversation is done in another that takes its place; the
-    /// rest is not to be done any more.
-    pub(super) fn move_operations(
-        &mut self,
-        old: ConversationId,
-        new: ConversationId,
-        cx: &mut Cx<'_>,
-    ) {
-        self.forget_operations(old, cx);
-        for number in self.operations_of(old, |_| true) {
-            let operation = self.operations.get(&number).cloned();
-            self.forget_operation(number, cx);
-            if let Some(operation) = operation {
-                let operation = wire::OperationRecord {
-                    conversation: new.to_bytes(),
-                    ..operation
-                };
-                self.queue_operation(operation, cx);
-            }
-        }
-    }
-
-    /// Nothing can be changed there until it is formed again: says so of all that waits for
-    /// it. What people decided goes on waiting.
-    pub(super) fn stop_operations(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        for number in self.operations_of(id, is_upkeep) {
-            self.forget_operation(number, cx);
-        }
-        for number in self.operations_of(id, |op| !is_wanted(op)) {
-            let sentence = "this conversation can't be changed any more; form it again";
-            self.drop_operation(number, id, sentence, cx);
-        }
-        if !self.operations_of(id, |_| true).is_empty() {
-            cx.event(Event::Refused {
-                conversation: id,
-                sentence: "this conversation can't be changed any more; what was decided waits until it is formed again"
-                    .into(),
-            });
-        }
-    }
-
-    /// What was to be done there can't be done any more. Nobody is told of what nobody asked
-    /// for: keys that were to be renewed, a conversation that was to be brought up to date.
-    pub(super) fn drop_operations(&mut self, id: ConversationId, sentence: &str, cx: &mut Cx<'_>) {
-        for number in self.operations_of(id, is_upkeep) {
-            self.forget_operation(number, cx);
-        }
-        for number in self.operations_of(id, |_| true) {
-            self.drop_operation(number, id, sentence, cx);
-        }
-    }
-
     pub(super) fn self_update(
         &mut self,
         id: ConversationId,
@@ -199,32 +85,78 @@ impl Engine {
         }
     }
 
+    /// The day to sign into a change: not before the last one, and not past the freeze after a
+    /// guardian's removal where that is for others to say, or has not come by the own clock.
+    pub(super) fn day_for(&self, room: &Room, before: Day, now: Timestamp) -> Day {
+        let day = self.signed_day(now).max(before);
+        let (Some(log), Some(own)) = (&self.log, self.own_certificate()) else {
+            return day;
+        };
+        if room.kind != ConversationKind::Family {
+            return day;
+        }
+        let parties = room.conversation.parties();
+        let people = parties.certificates_of(&room.conversation.devices());
+        // What a guardian's head says moves the day; it may be the one who removed another.
+        let clock = now.day();
+        let unset = clock < limits::BUILD_DAY;
+        log.thawing(before)
+            .filter(|removal| {
+                removal.is_held(&own, log, &people) || (!unset && clock < removal.thaws())
+            })
+            .map(|removal| Day(removal.thaws().0.saturating_sub(1)))
+            .fold(day, Day::min)
+    }
+
+    /// The day on which this device would sign a decision now.
+    pub(super) fn deciding_day(&self, now: Timestamp) -> Day {
+        let home = self
+            .family_conversation()
+            .and_then(|id| self.rooms.get(&id));
+        let context = home.and_then(|room| room.conversation.context().ok());
+        home.zip(context).map_or_else(
+            || self.signed_day(now),
+            |(room, context)| self.day_for(room, context.day, now),
+        )
+    }
+
+    fn own_certificate(&self) -> Option<Certificate> {
+        self.log.as_ref()?.certificate(&self.device())
+    }
+
     /// A guardian can date the removal of another back to the last change of the family's
-    /// conversation, and no further. So where there are more guardians than one, each keeps
-    /// that day young.
+    /// conversation, and no further. So where there are more guardians than one, devices keep
+    /// that day young, guardians' first. And whoever may says when a freeze is over.
     pub(super) fn keep_day(&mut self, cx: &mut Cx<'_>) {
-        let guardian = self.guardian_of(self.device()).is_some();
-        let several = self
-            .log
-            .as_ref()
-            .is_some_and(|log| log.guardians().count() > 1);
-        let Some(home) = self.family_conversation().filter(|_| guardian && several) else {
+        let (Some(log), Some(own)) = (&self.log, self.own_certificate()) else {
             return;
         };
-        let Some(room) = self.rooms.get(&home).filter(|room| room.can_talk()) else {
+        let room = self
+            .family_conversation()
+            .and_then(|id| self.rooms.get(&id));
+        let Some(room) = room.filter(|room| room.can_talk() && room.stuck().is_none()) else {
             return;
         };
-        let today = self.signed_day(cx.now);
-        let old = |context: ConversationContext| context.day.plus(DAY_KEPT) <= today;
+        let Ok(context) = room.conversation.context() else {
+            return;
+        };
+        let (id, last) = (room.id(), context.day);
+        let today = self.day_for(room, last, cx.now);
+        let kept = match own.role {
+            Role::Guardian => DAY_KEPT_BY_GUARDIANS,
+            Role::Child => DAY_KEPT_BY_CHILDREN,
+        };
+        let old = log.guardians().count() > 1 && last.plus(kept) <= today;
+        let thaws = log.thawing(last).any(|removal| removal.thaws() <= today);
         let waits = self
             .operations
             .values()
-            .any(|op| op.conversation.as_ref() == home.as_bytes());
-        if waits || room.stuck().is_some() || !room.conversation.context().is_ok_and(old) {
+            .any(|op| op.conversation.as_ref() == id.as_bytes());
+        if !(old || thaws) || waits {
             return;
         }
         let operation = wire::OperationRecord {
-            conversation: home.to_bytes(),
+            conversation: id.to_bytes(),
             day: true,
             ..wire::OperationRecord::default()
         };
@@ -318,11 +250,8 @@ impl Engine {
         operation: &wire::OperationRecord,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
-        let plan = self.plan(id, operation, cx)?;
-        let mut joiners = Vec::new();
-        for bytes in operation.key_packages.iter().chain(&plan.key_packages) {
-            joiners.push(check_key_package(&self.crypto, bytes)?);
-        }
+        let mut plan = self.plan(id, operation, cx)?;
+        let joiners = self.joiners(number, id, operation, &mut plan, cx)?;
         let own = operation.self_update.then(|| self.draw_address(id, cx));
         let (own, address) = own.map_or((None, None), |(own, address)| (Some(own), Some(address)));
         let room = self
@@ -380,6 +309,95 @@ impl Engine {
                 Err(error)
             }
             (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Who comes in with a change. What does not let anybody in is left out of it and told,
+    /// and the rest goes on; but nobody is taken out to be brought back with it, and no
+    /// conversation with another family is formed with ours alone.
+    fn joiners(
+        &mut self,
+        number: u64,
+        id: ConversationId,
+        operation: &wire::OperationRecord,
+        plan: &mut Plan,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<CheckedKeyPackage>, CommandError> {
+        let mut joiners: Vec<CheckedKeyPackage> = Vec::new();
+        let mut bad = Vec::new();
+        for bytes in operation.key_packages.iter().chain(&plan.key_packages) {
+            match self.joiner(id, bytes, plan, &joiners) {
+                Ok(joiner) => joiners.push(joiner),
+                Err(error) if operation.remove.is_empty() => bad.push((bytes.clone(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let others = |joiner: &CheckedKeyPackage| {
+            let holder = plan.parties.certificate(&joiner.device);
+            holder.is_some_and(|holder| !self.is_own(&holder.family))
+        };
+        if !operation.children.is_empty() && !joiners.iter().any(others) {
+            let first = bad.into_iter().next();
+            return Err(first.map_or(CommandError::Nothing, |(_, error)| error));
+        }
+        let is_bad = |bytes: &Bytes| bad.iter().any(|(it, _)| it == bytes);
+        for key in plan.used.clone() {
+            let known = self.peer_key_packages.get(&key);
+            if known.is_some_and(|record| is_bad(&record.key_package)) {
+                // Its device is asked for another.
+                self.session.packages_asked = false;
+                self.use_peer_key_package(key, cx);
+            }
+        }
+        plan.key_packages.retain(|bytes| !is_bad(bytes));
+        if operation.key_packages.iter().any(is_bad) {
+            // Told once, though the change may have to be made again.
+            let mut left = operation.clone();
+            left.key_packages.retain(|bytes| !is_bad(bytes));
+            cx.put_message(records::number(records::OPERATION, number), &left);
+            self.operations.insert(number, left);
+        }
+        for (_, error) in bad {
+            if matches!(
+                error,
+                CommandError::Conversation(ConversationError::Refused(Refusal::Again))
+            ) {
+                // It is in it, which is all that was wanted.
+                continue;
+            }
+            let sentence = format!("a device could not be let in: {error}");
+            self.counters.refused += 1;
+            self.tell_refusal(id, &sentence, cx);
+            cx.event(Event::Refused {
+                conversation: id,
+                sentence,
+            });
+        }
+        Ok(joiners)
+    }
+
+    /// Reads a key package, if its device belongs to a family that is in the conversation
+    /// after the change, and is not in it already.
+    fn joiner(
+        &self,
+        id: ConversationId,
+        bytes: &Bytes,
+        plan: &Plan,
+        joiners: &[CheckedKeyPackage],
+    ) -> Result<CheckedKeyPackage, CommandError> {
+        let joiner = check_key_package(&self.crypto, bytes)?;
+        let refused = |refusal: Refusal| Err(ConversationError::from(refusal).into());
+        let stays = self.rooms.get(&id).is_some_and(|room| {
+            let there = room.conversation.leaf(joiner.device).is_some();
+            there && !plan.remove.contains(&joiner.device)
+        });
+        if stays || joiners.iter().any(|other| other.device == joiner.device) {
+            return refused(Refusal::Again);
+        }
+        match plan.parties.certificate(&joiner.device) {
+            None => refused(Refusal::Stranger),
+            Some(it) if it.signature_key != joiner.signature_key => refused(Refusal::Key),
+            Some(_) => Ok(joiner),
         }
     }
 
@@ -453,26 +471,6 @@ impl Engine {
         }
         Ok(send)
     }
-}
-
-/// Whether a person wants it, whatever becomes of the conversation.
-fn is_wanted(operation: &wire::OperationRecord) -> bool {
-    !operation.decisions.is_empty() || !operation.statements.is_empty() || operation.leave
-}
-
-/// What an operation was to put into the family's log.
-fn decisions_of(operation: &wire::OperationRecord) -> Vec<Decision> {
-    let own = operation.decisions.iter();
-    let own = own.filter_map(|record| Decision::decode(&record.decision).ok());
-    let carried = operation.statements.iter();
-    let carried = carried.filter_map(|signed| Statement::decode(&signed.statement).ok());
-    own.chain(carried.map(|statement| statement.decision))
-        .collect()
-}
-
-/// Whether nobody asked for it.
-fn is_upkeep(operation: &wire::OperationRecord) -> bool {
-    (operation.reconcile || operation.self_update) && !is_wanted(operation)
 }
 
 fn recipients(leaves: &[crate::conversation::Leaf], own: DeviceId) -> Vec<Recipient> {

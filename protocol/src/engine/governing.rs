@@ -38,7 +38,7 @@ impl Engine {
         let family = self.family_conversation().ok_or(CommandError::NoFamily)?;
         let key = self.identity_key().ok_or(CommandError::NotGuardian)?;
         let own = self.log.as_ref().ok_or(CommandError::NoFamily)?;
-        let day = self.today(cx.now);
+        let day = self.deciding_day(cx.now);
         let mut log = own.clone();
         for decision in decisions {
             let salt = cx.random16();
@@ -189,7 +189,7 @@ impl Engine {
             let decision = Decision::decode(&proposal.decision)?;
             let consent = wire::Consent::decode(proposal.consent.clone())
                 .map_err(|_| CommandError::NoProposal)?;
-            let day = self.today(cx.now);
+            let day = self.deciding_day(cx.now);
             let mut log = self.log.clone().ok_or(CommandError::NoFamily)?;
             let consents = vec![consent];
             let signed = log.propose_with(decision, salt, consents.clone(), &[&key], day);

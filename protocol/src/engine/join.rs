@@ -11,6 +11,7 @@ use crate::conversation::{
     Conversation, ConversationContext, ConversationError, ConversationKind, Leaf, OwnAddress,
     Parties, Refusal, StorageEntries,
 };
+use crate::day::Day;
 use crate::faults::{Fault, planted};
 use crate::identity::{FamilyLog, Role};
 use crate::ids::{ConversationId, DeviceId, MemberId};
@@ -31,7 +32,11 @@ enum WelcomeError {
     Family,
     #[error("the welcome's family log does not continue the one this device knows")]
     Fork,
-    #[error("the welcome's family log removes a guardian on a day before changes known here")]
+    #[error("the welcome's family log is another past than the one this device knows")]
+    Past(ConversationId),
+    #[error("the welcome leads back into other company than this device was in")]
+    Company,
+    #[error("the welcome's family log removes a guardian on a day that hides the freeze after it")]
     Backdated,
     #[error("the welcome is into a conversation with people whom this family does not know")]
     Strangers,
@@ -60,6 +65,9 @@ impl Engine {
             }
             Err(error) => {
                 self.counters.refused += 1;
+                if let WelcomeError::Past(conversation) = error {
+                    cx.event(Event::LogForked { conversation });
+                }
                 self.unreadable(&super::slots::sentence(&error), cx);
             }
         }
@@ -118,7 +126,13 @@ impl Engine {
         if !back && self.rooms.len() >= ROOMS_MAX {
             return Err(WelcomeError::Rooms);
         }
-        let Some(ConversationContext { kind, title, .. }) = context else {
+        let Some(ConversationContext {
+            kind,
+            title,
+            day: formed,
+            ..
+        }) = context
+        else {
             return Err(WelcomeError::KeyPackage);
         };
         if kind == ConversationKind::Family {
@@ -126,7 +140,12 @@ impl Engine {
             if back {
                 let own = self.log.as_ref().ok_or(WelcomeError::Family)?;
                 if !log.contains_head(own.head()) {
-                    return Err(WelcomeError::Fork);
+                    let older = own.contains_head(log.head());
+                    return Err(if older {
+                        WelcomeError::Fork
+                    } else {
+                        WelcomeError::Past(id)
+                    });
                 }
                 self.check_way_back(&conversation, &parties)?;
             } else {
@@ -139,7 +158,7 @@ impl Engine {
                         if !guardian || !log.contains_head(own.head()) {
                             return Err(WelcomeError::Again);
                         }
-                        self.check_removals(old, log)?;
+                        self.check_removals(old, log, formed, cx)?;
                         superseded = Some(old);
                     }
                 }
@@ -151,7 +170,7 @@ impl Engine {
             let own = self.log.as_ref().ok_or(WelcomeError::Family)?;
             let seen = parties.log(&own.family()).ok_or(WelcomeError::Family)?;
             if !own.contains_head(seen.head()) && !seen.contains_head(own.head()) {
-                return Err(WelcomeError::Fork);
+                return Err(WelcomeError::Past(id));
             }
             self.check_friends(&parties)?;
             if kind.crosses_families() {
@@ -201,16 +220,28 @@ impl Engine {
     }
 
     /// Forming the family's conversation again is no way around its gate: who is removed is so
-    /// after the last change that this device knows.
-    fn check_removals(&self, old: ConversationId, log: &FamilyLog) -> Result<(), WelcomeError> {
+    /// after the last change that this device knows, and no freeze is over before its day.
+    fn check_removals(
+        &self,
+        old: ConversationId,
+        log: &FamilyLog,
+        formed: Day,
+        cx: &Cx<'_>,
+    ) -> Result<(), WelcomeError> {
         let known = self.log.as_ref().map_or(0, FamilyLog::len);
         let context = self.rooms.get(&old).map(|room| room.conversation.context());
-        match context {
-            Some(Ok(context)) if log.is_backdated(known, context.day) => {
-                Err(WelcomeError::Backdated)
-            }
-            _ => Ok(()),
+        let Some(Ok(context)) = context else {
+            return Ok(());
+        };
+        let own = cx.now.day();
+        let hasty = own >= limits::BUILD_DAY
+            && log
+                .thawing(context.day)
+                .any(|removal| removal.thaws() <= formed && own < removal.thaws());
+        if hasty || log.is_backdated(known, context.day) {
+            return Err(WelcomeError::Backdated);
         }
+        Ok(())
     }
 
     /// The way back leads to those who were there, or have gone since by the family's log:
@@ -230,7 +261,7 @@ impl Engine {
             .into_iter()
             .any(|device| parties.certificate(&device).is_some() && !there.contains(&device));
         if missing || conversation.epoch() <= before.conversation.epoch() {
-            return Err(WelcomeError::Fork);
+            return Err(WelcomeError::Company);
         }
         Ok(())
     }

@@ -8,7 +8,8 @@
 //! - `outbox` takes and encrypts what is written, `outgoing` repeats it until it is
 //!   confirmed (`contents` holds it), `sends` repeats sealed envelopes until the relay has
 //!   them, `blobs` moves what is larger;
-//! - `commits` makes changes of conversations, `slots` follows them;
+//! - `operations` keeps changes of conversations that wait, `commits` makes them, `slots`
+//!   follows them;
 //! - `direct` speaks one to one, `packages` hands out key packages, `signals` says who types;
 //! - `policing` enforces the family's policy on a child's device; `safety` is what a child can
 //!   do by itself, `noticing` tells guardians what a device noticed;
@@ -52,6 +53,7 @@ mod meeting;
 mod news;
 mod noticing;
 mod offering;
+mod operations;
 mod outbox;
 mod outgoing;
 mod packages;

@@ -54,7 +54,7 @@ impl Engine {
         let room = self.rooms.get(&id).ok_or(CommandError::NoConversation)?;
         let before = room.conversation.context()?;
         // What is decided now is not dated before what was changed already.
-        let day = self.signed_day(cx.now).max(before.day);
+        let day = self.day_for(room, before.day, cx.now);
         let mut plan = Plan {
             parties: room.conversation.parties().clone(),
             remove: vec![],

@@ -314,11 +314,10 @@ impl Engine {
         }
         let id = ConversationId::new(cx.random16());
         if let Err(error) = self.form_contact(id, sender, setup, cx) {
-            let sentence = error.to_string();
-            self.tell_refusal(id, &sentence, cx);
+            // Every guardian hears of it (`noticing`).
             cx.event(Event::PassRefused {
                 pass: setup.pass,
-                sentence,
+                sentence: error.to_string(),
             });
         }
     }

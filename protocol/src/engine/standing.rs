@@ -97,10 +97,12 @@ impl Engine {
         if !room.kind.crosses_families() || room.kind == ConversationKind::Link {
             return None;
         }
+        // Our own first: without our guardians we don't hear theirs either.
         if let Some(stale) = newest
             .logs()
             .map(crate::identity::FamilyLog::family)
-            .find(|family| !self.is_fresh(family, now))
+            .filter(|family| !self.is_fresh(family, now))
+            .max_by_key(|family| self.is_own(family))
         {
             return Some(if self.is_own(&stale) {
                 Silence::Lease

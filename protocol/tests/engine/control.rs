@@ -1,6 +1,7 @@
 //! What devices say to each other beside messages, and learning reports.
 
 use kinline_protocol::content::{Body, BodyError, Control, FriendRequest, Progress};
+use kinline_protocol::day::Day;
 use kinline_protocol::engine::CommandError;
 use kinline_protocol::engine::io::{Command, Event, RecordClass, RecordKey};
 use kinline_protocol::ids::ConversationId;
@@ -8,6 +9,8 @@ use kinline_protocol::wire;
 use prost::Message as _;
 
 use super::world::{Name, World};
+
+const DAY_MS: u64 = 24 * 3_600_000;
 
 fn control(n: usize) -> Body {
     Body::Control(Control::FriendRequest(FriendRequest {
@@ -175,7 +178,6 @@ fn learning_reports_stay_in_the_family() {
 
 #[test]
 fn a_time_that_lies_ahead_is_told_to_every_guardian_once_a_day() {
-    const DAY_MS: u64 = 24 * 3_600_000;
     let mut world = World::new();
     world.family();
     world.disconnect("mum");
@@ -194,5 +196,28 @@ fn a_time_that_lies_ahead_is_told_to_every_guardian_once_a_day() {
     let told = |event: &Event| matches!(event, Event::Control { sender, control: Control::Refusal(refusal), .. } if *sender == kid && refusal.sentence.contains("own clock"));
     for name in ["mum", "dad"] {
         assert_eq!(world.count(name, told), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_day_that_a_guardian_sets_is_told_to_every_device_and_stays() {
+    let mut world = World::new();
+    world.family();
+    let day = Day(u32::try_from(world.now.0 / DAY_MS).unwrap() + 20);
+    let child = world.try_command("kid", Command::CorrectTime { day });
+    assert!(matches!(child, Err(CommandError::NotGuardian)));
+    world.disconnect("dad");
+    world.command("mum", Command::CorrectTime { day });
+    world.settle();
+    world.connect("dad");
+    world.settle();
+    for name in ["mum", "dad", "kid"] {
+        world.restart(name);
+        world.connect(name);
+    }
+    world.settle();
+    let told = |event: &Event| *event == Event::TimeCorrected { day };
+    for name in ["mum", "dad", "kid"] {
+        assert_eq!(world.count(name, told), 1, "{name} says so, once");
     }
 }

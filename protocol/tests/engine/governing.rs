@@ -2,8 +2,10 @@
 
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::CommandError;
-use kinline_protocol::engine::io::{Command, Event, MemberRole};
+use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordClass, RecordKey};
 use kinline_protocol::identity::{Decision, LogError, Settings};
+use kinline_protocol::wire;
+use prost::Message as _;
 
 use super::world::{Name, World};
 
@@ -103,21 +105,66 @@ fn a_removal_that_waited_is_of_the_day_on_which_it_is_carried() {
 fn two_guardians_keep_the_day_of_their_family_and_one_alone_need_not() {
     let mut world = World::new();
     let family = world.family();
-    for _ in 0..3 {
+    let a_day = |world: &mut World| {
         let before = world.epoch("kid", family);
         world.pass(DAY_MS);
         world.settle();
-        assert_eq!(world.epoch("kid", family), before + 1, "once a day");
+        world.epoch("kid", family) - before
+    };
+    for _ in 0..3 {
+        assert_eq!(a_day(&mut world), 1, "once a day");
     }
+    world.disconnect("mum");
+    world.disconnect("dad");
+    let days: Vec<u64> = (0..4).map(|_| a_day(&mut world)).collect();
+    assert_eq!(days, [0, 1, 0, 0], "a tablet, two days past what was told");
+    world.connect("mum");
+    world.connect("dad");
+    world.settle();
     let dad = member(&mut world, "dad");
     world.command("mum", Command::RemoveMember { member: dad });
     world.settle();
-    let before = world.epoch("kid", family);
-    for _ in 0..3 {
+    let days: Vec<u64> = (0..5).map(|_| a_day(&mut world)).collect();
+    assert_eq!(
+        days,
+        [0, 0, 1, 0, 0],
+        "the tablet says that the freeze is over"
+    );
+}
+
+#[test]
+fn who_removed_a_guardian_waits_until_another_device_says_that_the_freeze_is_over() {
+    let mut world = World::new();
+    world.family();
+    let dad = member(&mut world, "dad");
+    world.command("mum", Command::RemoveMember { member: dad });
+    world.settle();
+    world.disconnect("kid");
+    world.add("sis");
+    world.connect("sis");
+    for _ in 0..5 {
         world.pass(DAY_MS);
         world.settle();
     }
-    assert_eq!(world.epoch("kid", family), before);
+    let paired = |world: &mut World| world.try_pair("mum", "sis", MemberRole::Child, "Eva");
+    assert!(!paired(&mut world), "nobody else has said so");
+    let kid = member(&mut world, "kid");
+    let policy = kinline_protocol::policy::Policy::open("Europe/Zurich");
+    let paused = kinline_protocol::policy::Policy {
+        paused: true,
+        ..policy
+    };
+    let pause = Command::SetPolicy {
+        child: kid,
+        policy: paused,
+    };
+    world.command("mum", pause);
+    world.settle();
+    let log = world.device("mum").engine.family_log().unwrap();
+    assert!(log.policy(&kid).is_some(), "what narrows goes on");
+    world.connect("kid");
+    world.settle();
+    assert!(paired(&mut world), "the tablet has");
 }
 
 #[test]
@@ -288,4 +335,123 @@ fn a_guardian_forms_a_conversation_again_whose_slot_is_void() {
     world.text("dad", new, "as before");
     world.settle();
     assert!(world.texts("kid").contains(&"as before".to_owned()));
+}
+
+#[test]
+fn a_bad_key_package_keeps_no_decision_from_being_made() {
+    let mut world = World::new();
+    let family = world.family();
+    let settings = Settings {
+        signatures: 1,
+        lease_days: 9,
+    };
+    // A second guardian's yes brought it; nobody has looked at it yet.
+    world.disconnect("mum");
+    world.command("mum", Command::ChangeSettings { settings });
+    for (key, value) in &mut world.device("mum").store {
+        if key.class == RecordClass::State && key.name.starts_with(b"q/") {
+            let operation = wire::OperationRecord::decode(value.as_slice()).unwrap();
+            assert_eq!(operation.conversation.as_ref(), family.as_bytes());
+            let operation = wire::OperationRecord {
+                key_packages: vec![vec![7; 100].into()],
+                ..operation
+            };
+            *value = operation.encode_to_vec();
+        }
+    }
+    world.restart("mum");
+    // Another change is faster, so that hers has to be made twice.
+    world.relay.hold_sends_of = Some("mum");
+    world.connect("mum");
+    world.self_update("dad", family);
+    world.relay.serve_held();
+    world.settle();
+    for name in ["mum", "dad", "kid"] {
+        let log = world.device(name).engine.family_log().unwrap();
+        assert_eq!(log.settings(), settings, "{name}");
+    }
+    let told = |event: &Event| matches!(event, Event::Refused { sentence, .. } if sentence.contains("could not be let in"));
+    assert_eq!(
+        world.count("mum", told),
+        1,
+        "and she hears what was left out"
+    );
+    assert!(world.device("mum").engine.is_settled());
+}
+
+#[test]
+fn a_mailbox_that_was_closed_can_be_opened_again() {
+    let mut world = World::new();
+    let family = world.family();
+    let mailbox = world.mailbox("kid");
+    let device = world.device("kid").engine.device();
+    let close = |undo| Command::CloseMailbox { device, undo };
+    let child = world.try_command("kid", close(false));
+    assert!(matches!(child, Err(CommandError::NotEntrusted)));
+    world.command("mum", close(false));
+    world.settle();
+    assert!(world.relay.closed.contains(&mailbox));
+    // The other guardian undoes it, offline first: it is said when the relay is there.
+    world.disconnect("dad");
+    world.command("dad", close(true));
+    world.restart("dad");
+    assert!(world.relay.closed.contains(&mailbox));
+    world.connect("dad");
+    world.settle();
+    assert!(!world.relay.closed.contains(&mailbox), "open again");
+    let said = |undone| move |event: &Event| *event == Event::MailboxClosed { device, undone };
+    assert_eq!(world.count("mum", said(false)), 1);
+    assert_eq!(world.count("dad", said(true)), 1);
+    world.text("mum", family, "there you are");
+    world.settle();
+    assert!(world.texts("kid").contains(&"there you are".to_owned()));
+    assert!(world.device("dad").engine.is_settled());
+}
+
+#[test]
+fn a_removed_device_comes_back_under_neither_its_id_nor_its_key() {
+    let mut world = World::new();
+    world.family();
+    world.add("sis");
+    world.pair("dad", "sis", MemberRole::Child, "Eva");
+    world.settle();
+    let gone: wire::DeviceRecord = world.record("sis", b"device");
+    let device = world.device("sis").engine.device();
+    world.command("mum", Command::RemoveDevice { device });
+    world.settle();
+    let key = RecordKey {
+        class: RecordClass::State,
+        name: b"device".to_vec(),
+    };
+    for (new, id, seed) in [
+        ("id", true, false),
+        ("key", false, true),
+        ("both", true, true),
+    ] {
+        world.add(new);
+        let mut record: wire::DeviceRecord = world.record(new, b"device");
+        if id {
+            record.device = gone.device.clone();
+        }
+        if seed {
+            record.signature_seed = gone.signature_seed.clone();
+        }
+        let store = &mut world.device(new).store;
+        store.insert(key.clone(), record.encode_to_vec());
+        world.restart(new);
+        world.connect(new);
+        assert!(
+            !world.try_pair("mum", new, MemberRole::Child, "Eva"),
+            "{new}"
+        );
+        let taken = world.try_command("mum", Command::AnswerPairing { accept: true });
+        assert!(taken.is_err(), "{new}");
+        world.settle();
+        assert!(world.device(new).engine.member().is_none(), "{new}");
+        assert_eq!(world.device(new).engine.conversations().len(), 0, "{new}");
+    }
+    let log = world.device("kid").engine.family_log().unwrap();
+    assert!(log.certificate(&device).is_none());
+    world.add("other");
+    world.pair("mum", "other", MemberRole::Child, "Eva");
 }

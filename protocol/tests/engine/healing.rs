@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordKey};
+use kinline_protocol::identity::{Decision, Settings};
+use kinline_protocol::ids::ConversationId;
 
-use super::world::World;
+use super::world::{Name, World};
 
 #[test]
 fn a_restored_copy_comes_back_as_a_new_leaf_and_reuses_nothing() {
@@ -316,4 +318,77 @@ fn re_adds_are_bounded() {
     }
     let later = world.count("sis", |event| matches!(event, Event::BackIn { .. }));
     assert_eq!(later, 4, "and again tomorrow");
+}
+
+/// Each guardian decides on another lease, and is told that its own decision holds the slot.
+/// Of what the first says to the second by the way, nothing arrives when `unheard`.
+fn two_decisions(world: &mut World, unheard: bool) -> ConversationId {
+    let family = world.family();
+    for name in ["mum", "dad", "kid"] {
+        world.disconnect(name);
+    }
+    world.relay.forks_slots = true;
+    for (name, other, lease_days) in [("mum", "dad", 9), ("dad", "mum", 11)] {
+        world.relay.drop_for = unheard.then(|| world.mailbox(other));
+        world.connect(name);
+        let settings = Settings {
+            signatures: 1,
+            lease_days,
+        };
+        world.command(name, Command::ChangeSettings { settings });
+        world.settle();
+        world.disconnect(name);
+    }
+    world.relay.drop_for = None;
+    world.relay.forks_slots = false;
+    for name in ["mum", "dad"] {
+        world.connect(name);
+    }
+    for _ in 0..20 {
+        world.pass(61_000);
+        world.settle();
+        for name in ["mum", "dad"] {
+            world.text(name, family, "still there?");
+        }
+    }
+    world.settle();
+    family
+}
+
+fn head(world: &mut World, name: Name) -> [u8; 32] {
+    *world.device(name).engine.family_log().unwrap().head()
+}
+
+#[test]
+fn a_decision_of_the_side_that_gives_way_is_made_after_all() {
+    let mut world = World::new();
+    let family = two_decisions(&mut world, false);
+    world.connect("kid");
+    world.settle();
+    let decided = |days: u32| move |event: &Event| matches!(event, Event::Decided { decision: Decision::Settings(settings), .. } if settings.lease_days == days);
+    for name in ["mum", "dad", "kid"] {
+        for days in [9, 11] {
+            assert_eq!(world.count(name, decided(days)), 1, "{name}: {days}");
+        }
+        assert_eq!(world.epoch(name, family), world.epoch("mum", family));
+        assert_eq!(head(&mut world, name), head(&mut world, "mum"));
+    }
+    let back = |event: &Event| matches!(event, Event::BackIn { .. });
+    assert!(world.count("mum", back) + world.count("dad", back) >= 1);
+}
+
+#[test]
+fn two_pasts_of_the_log_are_told() {
+    let mut world = World::new();
+    two_decisions(&mut world, true);
+    let forked = |event: &Event| matches!(event, Event::LogForked { .. });
+    assert!(
+        world.count("mum", forked) + world.count("dad", forked) >= 1,
+        "a guardian sees it on their own phone"
+    );
+    assert_ne!(
+        head(&mut world, "mum"),
+        head(&mut world, "dad"),
+        "none gives in"
+    );
 }

@@ -1,5 +1,6 @@
 //! A member who knows the sealing keys of the others, and means harm.
 
+use kinline_protocol::content::Control;
 use kinline_protocol::conversation::{
     Conversation, Crypto, DeviceSigner, Parties, ProposedChange, StorageEntries, seal_commit,
 };
@@ -10,6 +11,10 @@ use kinline_protocol::ids::{ConversationId, DeviceId, MailboxId, MessageId};
 use kinline_protocol::primitives::sign::SecretKey;
 use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire;
+use openmls::prelude::{GroupId, MlsGroup};
+use openmls_libcrux_crypto::CryptoProvider;
+use openmls_memory_storage::MemoryStorage;
+use openmls_traits::OpenMlsProvider;
 use prost::Message as _;
 
 use super::world::{Name, World};
@@ -165,21 +170,49 @@ struct Outlaw {
     signer: DeviceSigner,
 }
 
+/// Where a device without a gate keeps what MLS remembers.
+struct Ungated {
+    crypto: CryptoProvider,
+    storage: MemoryStorage,
+}
+
+impl OpenMlsProvider for Ungated {
+    type CryptoProvider = CryptoProvider;
+    type RandProvider = CryptoProvider;
+    type StorageProvider = MemoryStorage;
+
+    fn storage(&self) -> &MemoryStorage {
+        &self.storage
+    }
+
+    fn crypto(&self) -> &CryptoProvider {
+        &self.crypto
+    }
+
+    fn rand(&self) -> &CryptoProvider {
+        &self.crypto
+    }
+}
+
+/// State records of a device whose names begin so, without that beginning.
+fn state(world: &World, name: Name, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let store = world.devices[name].store.iter();
+    store
+        .filter(|(key, _)| key.class == RecordClass::State)
+        .filter_map(|(key, value)| Some((key.name.strip_prefix(prefix)?.to_vec(), value.clone())))
+        .collect()
+}
+
+/// The MLS state of a conversation, out of a device's store.
+fn mls_state(world: &World, name: Name, id: ConversationId) -> StorageEntries {
+    let prefix = [b"g/".as_slice(), id.as_bytes()].concat();
+    state(world, name, &prefix).into_iter().collect()
+}
+
 fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
     let device: wire::DeviceRecord = world.record(name, b"device");
-    let prefix = [b"g/".as_slice(), id.as_bytes()].concat();
-    let state = |prefix: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
-        let store = world.devices[name]
-            .store
-            .iter()
-            .filter(|(key, _)| key.class == RecordClass::State);
-        store
-            .filter_map(|(key, value)| {
-                Some((key.name.strip_prefix(prefix)?.to_vec(), value.clone()))
-            })
-            .collect()
-    };
-    let entries: StorageEntries = state(&prefix).into_iter().collect();
+    let state = |prefix: &[u8]| state(world, name, prefix);
+    let entries = mls_state(world, name, id);
     let log: Vec<wire::LogEntry> = state(b"l/")
         .iter()
         .map(|(_, value)| wire::LogEntry::decode(value.as_slice()).unwrap())
@@ -194,7 +227,7 @@ fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
     } else {
         Parties::from_wire(&seen).unwrap()
     };
-    let crypto = Crypto::new(openmls_libcrux_crypto::CryptoProvider::new().unwrap());
+    let crypto = Crypto::new(CryptoProvider::new().unwrap());
     Outlaw {
         conversation: Conversation::load(&crypto, id, entries, parties).unwrap(),
         signer: DeviceSigner {
@@ -205,16 +238,47 @@ fn outlaw(world: &mut World, name: Name, id: ConversationId) -> Outlaw {
 }
 
 impl Outlaw {
+    /// A device that asks no gate of its own takes another out.
+    fn remove_unjudged(&mut self, world: &mut World, entries: StorageEntries, gone: DeviceId) {
+        let provider = Ungated {
+            crypto: CryptoProvider::new().unwrap(),
+            storage: MemoryStorage::default(),
+        };
+        *provider.storage.values.write().unwrap() = entries.into_iter().collect();
+        let id = GroupId::from_slice(self.conversation.id().as_bytes());
+        let group = MlsGroup::load(&provider.storage, &id).unwrap();
+        let mut group = group.unwrap();
+        let of = |content: &[u8]| content.ends_with(gone.as_bytes());
+        let mut members = group.members();
+        let index = members
+            .find(|member| of(member.credential.serialized_content()))
+            .unwrap()
+            .index;
+        drop(members);
+        let bundle = group
+            .commit_builder()
+            .force_self_update(true)
+            .propose_removals([index])
+            .load_psks(&provider.storage)
+            .unwrap()
+            .build(&provider.crypto, &provider.crypto, &self.signer, |_| true)
+            .unwrap()
+            .stage_commit(&provider)
+            .unwrap();
+        let commit = bundle.into_messages().0.to_bytes().unwrap();
+        self.put(world, &commit);
+    }
+
     fn offer(&mut self, world: &mut World, change: ProposedChange) {
+        let proposed = self.conversation.propose(&self.signer, change);
+        self.put(world, &proposed.unwrap().commit);
+    }
+
+    fn put(&mut self, world: &mut World, commit: &[u8]) {
         let token = self.conversation.slot_token().unwrap();
         let key = self.conversation.commit_key().unwrap();
-        let commit = self
-            .conversation
-            .propose(&self.signer, change)
-            .unwrap()
-            .commit;
         let sealed = seal_commit(
-            &commit,
+            commit,
             &token,
             &key,
             self.signer.device,
@@ -370,4 +434,66 @@ fn a_void_slot_ends_that_conversation_only() {
             .contains(&"elsewhere life goes on".to_owned())
     );
     assert_eq!(world.epoch("mum", family), world.epoch("dad", family));
+}
+
+/// What a device has stored of the MLS state of a conversation, and of the logs in it.
+fn stored(world: &World, name: Name, id: ConversationId) -> Vec<Vec<(Vec<u8>, Vec<u8>)>> {
+    let parties = [b"a/".as_slice(), id.as_bytes()].concat();
+    vec![
+        mls_state(world, name, id).into_iter().collect(),
+        state(world, name, &parties),
+        state(world, name, b"l/"),
+    ]
+}
+
+#[test]
+fn a_refused_change_leaves_every_byte_as_it_was_and_guardians_hear() {
+    let mut world = World::new();
+    let family = world.family();
+    let room = world.room("mum", &["dad", "kid"], "Three");
+    let dad = world.device("dad").engine.device();
+    for id in [room, family] {
+        world.text("kid", id, "before");
+        world.settle();
+        let mut kid = outlaw(&mut world, "kid", id);
+        let before = ["mum", "dad"].map(|name| stored(&world, name, id));
+        assert!(before[0][0].len() > 3, "there is something to compare");
+        // The tablet takes a guardian's phone out, which it may not.
+        let entries = mls_state(&world, "kid", id);
+        kid.remove_unjudged(&mut world, entries, dad);
+        // Looked at on every connection, and never followed.
+        for _ in 0..2 {
+            for name in ["mum", "dad"] {
+                world.disconnect(name);
+                world.restart(name);
+                world.connect(name);
+            }
+        }
+        world.settle();
+        let refused = |event: &Event| matches!(event, Event::Refused { conversation, sentence } if *conversation == id && sentence.contains("may not remove"));
+        let told = |event: &Event| matches!(event, Event::Control { control: Control::Refusal(refusal), .. } if refusal.conversation == id && refusal.sentence.contains("may not remove"));
+        for name in ["mum", "dad"] {
+            assert!(world.count(name, refused) > 0, "{name} sees it");
+            // Of the family's own conversation each hears on their own device.
+            assert_eq!(
+                world.count(name, told) > 0,
+                id == room,
+                "{name} hears of it"
+            );
+        }
+        let after = ["mum", "dad"].map(|name| stored(&world, name, id));
+        if id == room {
+            assert!(before == after, "something has changed");
+        }
+        let epochs = ["mum", "dad", "kid"].map(|name| world.epoch(name, id));
+        assert!(epochs[0] == epochs[1] && epochs[1] == epochs[2]);
+    }
+    world.text("mum", room, "we still talk");
+    world.settle();
+    for name in ["dad", "kid"] {
+        assert!(
+            world.texts(name).contains(&"we still talk".to_owned()),
+            "{name}"
+        );
+    }
 }

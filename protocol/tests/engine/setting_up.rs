@@ -1,8 +1,11 @@
 //! The conversation of a pass stands in the end, whatever becomes of the tablet that was to
 //! form it.
 
+use kinline_protocol::content::Control;
 use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
+use kinline_protocol::wire;
+use prost::Message as _;
 
 use super::vocabulary::wish;
 use super::world::{Name, World};
@@ -149,4 +152,32 @@ fn what_a_child_left_is_not_formed_again() {
     for name in ["mum", "dad"] {
         assert_eq!(kept(&mut world, name), 0);
     }
+}
+
+#[test]
+fn a_key_package_that_lets_nobody_in_is_told_and_another_asked_for() {
+    let mut world = two_families();
+    let leo = world.device("leo").engine.device();
+    for value in world.device("ana").store.values_mut() {
+        let Ok(record) = wire::PeerKeyPackageRecord::decode(value.as_slice()) else {
+            continue;
+        };
+        if record.device.as_ref() == leo.as_bytes() && record.key_package.len() > 64 {
+            let record = wire::PeerKeyPackageRecord {
+                key_package: vec![7; 100].into(),
+                ..record
+            };
+            *value = record.encode_to_vec();
+        }
+    }
+    world.restart("ana");
+    world.connect("ana");
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    assert_eq!(contacts(&mut world, "kid"), 0, "not alone in it");
+    let told = |event: &Event| matches!(event, Event::Control { control: Control::Refusal(refusal), .. } if refusal.sentence.contains("key package"));
+    for name in ["mum", "dad"] {
+        assert_eq!(world.count(name, told), 1, "{name} hears of it");
+    }
+    days(&mut world, 4);
+    they_talk(&mut world, "kid");
 }

@@ -328,6 +328,12 @@ impl Search {
         };
         match self.conversations.propose(at, &proposed) {
             Outcome::Violation(what) => Err(what),
+            Outcome::Refused(Refusal::Thaw) => {
+                let said = self.says_the_day(at, carrier, day)?;
+                let entered = self.carried(said, carrier, signed, day)?;
+                self.carried.insert(key, entered);
+                Ok(entered)
+            }
             Outcome::Refused(refusal) => {
                 let carrier = NAMES[usize::from(carrier)];
                 Err(format!("{carrier} may not carry it: {refusal}"))
@@ -336,6 +342,25 @@ impl Search {
                 self.carried.insert(key, entered);
                 Ok(entered)
             }
+        }
+    }
+
+    /// Who removed a guardian waits until another device has said that the freeze is over.
+    fn says_the_day(&mut self, at: u16, carrier: u8, day: u8) -> Result<u16, String> {
+        let before = self.conversations.get(at);
+        let other = before.leaves.iter().copied().find(|leaf| *leaf != carrier);
+        let proposed = Proposed {
+            by: other.ok_or("nobody else is there")?,
+            add: vec![],
+            remove: vec![],
+            parties: before.parties.clone(),
+            day: Day(DAYS[usize::from(day)]),
+        };
+        match self.conversations.propose(at, &proposed) {
+            Outcome::Entered(entered) if entered != at => Ok(entered),
+            Outcome::Entered(_) => Err("nobody says what day it is".into()),
+            Outcome::Violation(what) => Err(what),
+            Outcome::Refused(refusal) => Err(format!("the day can't be said: {refusal}")),
         }
     }
 

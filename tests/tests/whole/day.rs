@@ -129,7 +129,9 @@ fn assert_robbed_in_vain(report: &Value) {
         let sizes = theft["envelope_sizes"].as_object().unwrap();
         assert!(sizes.keys().all(|size| size == "1024"), "{sizes:?}");
     }
-    assert_eq!(dump[0]["envelope_sizes"]["1024"], 50, "50 messages waited");
+    // A receipt may wait with them that a phone found time for only then.
+    let waited = dump[0]["envelope_sizes"]["1024"].as_u64().unwrap();
+    assert!((50..55).contains(&waited), "50 messages waited: {waited}");
     assert_eq!(dump[1]["envelope_sizes"], serde_json::json!({}));
     // What was sent to two mailboxes that nobody opens any more: of the tablet that was set
     // back, and of the one that was lost.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::chain::FamilyLog;
 use super::error::LogError;
-use super::state::{Removal, Standing, State};
+use super::state::{Certificate, Removal, Standing, State};
 use crate::day::Day;
 use crate::faults::{Fault, planted};
 use crate::identity::decision::Decision;
@@ -29,10 +30,29 @@ impl Removal {
     #[must_use]
     pub fn freezes(&self, day: Day) -> bool {
         match self.standing {
-            Standing::Open => day < self.day.plus(limits::REMOVAL_FREEZE_DAYS),
+            Standing::Open => day < self.thaws(),
             Standing::Objected => true,
             Standing::Final | Standing::Accepted | Standing::Undone => false,
         }
+    }
+
+    /// The first day without the freeze, unless there is an objection.
+    #[must_use]
+    pub const fn thaws(&self) -> Day {
+        self.day.plus(limits::REMOVAL_FREEZE_DAYS)
+    }
+
+    /// Whether a device of somebody who signed it must not say that its freeze is over: there
+    /// are devices of `people` who did not. `log` is one in which that somebody is a guardian.
+    #[must_use]
+    pub fn is_held(&self, by: &Certificate, log: &FamilyLog, people: &[Certificate]) -> bool {
+        let signed = |holder: &Certificate| {
+            let member = log.members().get(&holder.member);
+            member
+                .and_then(|member| member.identity_key)
+                .is_some_and(|key| self.signers.contains(&key))
+        };
+        signed(by) && people.iter().any(|holder| !signed(holder))
     }
 
     /// Whether the removed guardian still counts among those who could sign: otherwise who

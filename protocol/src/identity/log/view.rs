@@ -110,6 +110,14 @@ impl FamilyLog {
         new.any(|(_, removal)| removal.standing != Standing::Final && removal.day < day)
     }
 
+    /// Removals that may still be objected to as long as the day is `day`: their freeze lasts.
+    pub fn thawing(&self, day: Day) -> impl Iterator<Item = &Removal> {
+        let mut removals = self.state.removals.values();
+        core::iter::from_fn(move || {
+            removals.find(|removal| removal.standing == Standing::Open && removal.freezes(day))
+        })
+    }
+
     /// Members that were removed and did not come back.
     pub fn removed_members(&self) -> impl Iterator<Item = &Removal> {
         self.state

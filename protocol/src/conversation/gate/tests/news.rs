@@ -104,7 +104,9 @@ fn news_continue_the_log() {
                 ]
                 .concat(),
             )
-            .is_good();
+            .is_refused(&Refusal::Log(LogError::Contradiction(
+                "a family is named twice",
+            )));
         to("all of it again")
             .with_news(news(&all, 1, 0, entries(&two, 0)))
             .is_good();

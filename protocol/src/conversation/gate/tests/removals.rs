@@ -286,3 +286,38 @@ fn the_removal_of_a_guardian_is_not_dated_before_the_change_before() {
         .between(later, later)
         .is_good();
 }
+
+#[test]
+fn who_removed_a_guardian_does_not_say_when_the_freeze_is_over() {
+    let all = World::new();
+    let gone = all.and(1, Decision::RemoveMember(member(12)));
+    let (frozen, over) = (DAY + 2, DAY + 3);
+    let on = |name, world: &World, devices: &[u8], by, before, after| {
+        row(name, Family, world, &[1], devices)
+            .by(by)
+            .between(before, after)
+    };
+    let there = &[111, 115];
+    on("before it is over", &gone, there, 111, DAY, frozen).is_good();
+    on("when it is over", &gone, there, 111, DAY, over).is_refused(&Refusal::Thaw);
+    on("a child says so", &gone, there, 115, DAY, over).is_good();
+    on("after it was said", &gone, there, 111, over, over).is_good();
+    on("nobody else is there", &gone, &[111], 111, DAY, over).is_good();
+    row("nobody else stays", Family, &gone, &[1], there)
+        .removes(&[115])
+        .between(DAY, over)
+        .is_good();
+    row("in the same change", Family, &all, &[1], &[111, 112, 115])
+        .to(&gone, &[1])
+        .removes(&[112])
+        .between(DAY, over)
+        .is_refused(&Refusal::Thaw);
+    let by_itself = all.and_by(1, Decision::RemoveMember(member(12)), 12);
+    on("it went by itself", &by_itself, there, 111, DAY, over).is_good();
+    let removal = gone.log(1).len() - 1;
+    let objected = gone.and_by(1, Decision::Object { removal }, 12);
+    on("it objected", &objected, there, 111, DAY, over).is_good();
+    row("a room", Room, &gone, &[1], there)
+        .between(DAY, over)
+        .is_good();
+}
