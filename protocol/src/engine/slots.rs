@@ -45,6 +45,8 @@ impl Engine {
             self.upkeep(cx);
             self.resume_confirmations();
             cx.event(Event::CaughtUp);
+            // Their time may have come before.
+            self.follow_suspicions(cx);
         }
     }
 

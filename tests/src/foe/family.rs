@@ -564,7 +564,9 @@ impl Life {
         }
         let device = &self.devices[name];
         if let Event::BackIn { conversation } = event {
-            self.oracle.recounted(&device.open_contents(*conversation));
+            let open = device.open_contents(*conversation);
+            self.oracle.new_leaf(id, *conversation);
+            self.oracle.recounted(&open);
         }
         let others = match event {
             Event::Message { mine: false, .. } => device.other_logs(),

@@ -37,6 +37,8 @@ struct Written {
     /// Its places among what this device said there: a device that comes back as a new leaf
     /// counts anew what is still open.
     numbers: Vec<u64>,
+    /// How often its device had come back there when it counted this last.
+    leaf: usize,
     body: Body,
     to: Vec<DeviceId>,
 }
@@ -94,6 +96,7 @@ pub struct Oracle {
     told: BTreeSet<(DeviceId, ConversationId, DeviceId)>,
     withheld: BTreeSet<(DeviceId, ContentId)>,
     given_up: BTreeSet<(ContentId, DeviceId)>,
+    leaves: BTreeMap<(DeviceId, ConversationId), usize>,
     wishes: BTreeSet<(DeviceId, ConversationId)>,
     /// How often a device was seen to be brought back: by viewer, conversation, device and day.
     returns: BTreeMap<(DeviceId, ConversationId, DeviceId, u32), usize>,
@@ -219,6 +222,11 @@ impl Oracle {
             conversation,
             by,
             numbers: vec![*count],
+            leaf: self
+                .leaves
+                .get(&(by, conversation))
+                .copied()
+                .unwrap_or_default(),
             body,
             to,
         };
@@ -230,12 +238,20 @@ impl Oracle {
     /// A device is back as a new leaf, and counts anew what is still open.
     pub fn recounted(&mut self, numbers: &[(ContentId, u64)]) {
         for (content, number) in numbers {
-            if let Some(written) = self.written.get_mut(content) {
-                if written.numbers.last() != Some(number) {
-                    written.numbers.push(*number);
-                }
+            let Some(written) = self.written.get_mut(content) else {
+                continue;
+            };
+            let leaf = self.leaves.get(&(written.by, written.conversation));
+            written.leaf = leaf.copied().unwrap_or_default();
+            if written.numbers.last() != Some(number) {
+                written.numbers.push(*number);
             }
         }
+    }
+
+    /// A device has a new leaf in a conversation.
+    pub fn new_leaf(&mut self, device: DeviceId, conversation: ConversationId) {
+        *self.leaves.entry((device, conversation)).or_default() += 1;
     }
 
     // ---- what devices show
@@ -388,6 +404,12 @@ impl Oracle {
             self.fault(format!(
                 "{who} device shows under {sender:?} what {person:?} wrote"
             ));
+        }
+        let leaf = self.leaves.get(&(written.by, conversation));
+        if leaf.is_some_and(|leaf| written.leaf < *leaf) {
+            // It came from the leaf before and was laid aside until now: its number means
+            // nothing beside those of the new one.
+            return;
         }
         let heard = self.heard.entry((viewer, conversation, written.by));
         let heard = heard.or_default();
