@@ -327,7 +327,8 @@ impl Oracle {
             Event::Refused {
                 conversation,
                 sentence,
-            } if sentence.contains("can't be changed any more")
+            } if (sentence.contains("can't be changed any more")
+                || sentence.contains("offered by another device than made it"))
                 && !self.spoilt.contains(conversation) =>
             {
                 let who = self.name(viewer);

@@ -3,6 +3,8 @@
 //! `KINLINE_FOE_STEPS` says how many adversarial actions are to reach a device in all;
 //! `KINLINE_SEED` is the seed of the first family, the next one's is one more. Every fourth life
 //! is of two families that have met; `KINLINE_FOE_FRIENDS` says every how manyth (0: none).
+//! A seed repeats people and enemy. What MLS draws it draws by itself, and so which of two pasts
+//! has the lower hash may differ from run to run.
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
