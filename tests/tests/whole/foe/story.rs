@@ -84,6 +84,15 @@ impl Watched {
 
 /// Shows the oracle what happened: first what was shown, then who heard of it.
 async fn tell(oracle: &mut Oracle, people: &[Watched]) {
+    for watched in people {
+        let device = watched.person.id().await;
+        for event in &watched.events {
+            // Nobody follows a welcome for which it has not made the key package itself.
+            if let Event::BackIn { conversation } = event {
+                oracle.wishes_back(device, *conversation);
+            }
+        }
+    }
     for later in [false, true] {
         for watched in people {
             let device = watched.person.id().await;
@@ -100,6 +109,8 @@ async fn tell(oracle: &mut Oracle, people: &[Watched]) {
                 );
                 if hearsay == later {
                     let logs: Vec<_> = log.iter().collect();
+                    // Events tell no time: what may happen so often a day is judged in `lives`.
+                    oracle.day += 1;
                     oracle.event(device, event, &logs);
                 }
             }
