@@ -165,10 +165,15 @@ impl Engine {
 
     /// Whether a room has this device alone in it because its first change is still to come.
     pub(super) fn is_forming(&self, id: ConversationId) -> bool {
-        self.rooms
-            .get(&id)
-            .is_some_and(|room| room.kind != ConversationKind::Family)
-            && self.forming(id).is_some()
+        let Some(room) = self.rooms.get(&id) else {
+            return false;
+        };
+        // Whom a founder lets in is no joiner of before; whom the family is formed again with is.
+        let lets_in = |op: &wire::OperationRecord| {
+            room.kind == ConversationKind::Family
+                && !(op.decisions.is_empty() && op.statements.is_empty())
+        };
+        self.forming(id).is_some_and(|op| !lets_in(op))
     }
 
     /// Whether it is one of children of several families, and this device has still to form it.

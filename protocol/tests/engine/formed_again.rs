@@ -152,6 +152,31 @@ fn what_devices_had_not_heard_is_said_where_it_goes_on_and_heard_once() {
 }
 
 #[test]
+fn what_is_written_before_the_others_are_in_is_for_them_too() {
+    let mut world = World::new();
+    let family = world.family();
+    stuck(&mut world, family);
+    world.relay.hold_sends_of = Some("mum");
+    let again = Command::Reform {
+        conversation: family,
+    };
+    world.command("mum", again);
+    let new = world.device("mum").engine.family_conversation().unwrap();
+    assert_ne!(new, family);
+    world.text("mum", new, "hello again");
+    world.relay.hold_sends_of = None;
+    world.relay.serve_held();
+    world.settle();
+    for name in ["dad", "kid"] {
+        let texts = world.texts(name);
+        assert!(
+            texts.contains(&"hello again".to_owned()),
+            "{name} reads {texts:?}"
+        );
+    }
+}
+
+#[test]
 fn what_was_decided_on_a_restored_copy_is_decided_once_it_is_back() {
     let mut world = World::new();
     world.family();

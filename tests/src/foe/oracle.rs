@@ -243,10 +243,18 @@ impl Oracle {
             };
             let leaf = self.leaves.get(&(written.by, written.conversation));
             written.leaf = leaf.copied().unwrap_or_default();
-            if written.numbers.last() != Some(number) {
-                written.numbers.push(*number);
-            }
+            written.numbers.push(*number);
         }
+    }
+
+    /// What a device counts now, whether or not it counted anew since it was last asked.
+    pub fn numbered(&mut self, numbers: &[(ContentId, u64)]) {
+        let news = |(content, number): &&(ContentId, u64)| {
+            let written = self.written.get(content);
+            written.is_some_and(|written| written.numbers.last() != Some(number))
+        };
+        let news: Vec<(ContentId, u64)> = numbers.iter().filter(news).copied().collect();
+        self.recounted(&news);
     }
 
     /// A device has a new leaf in a conversation.

@@ -56,7 +56,7 @@ impl Watched {
         let family = self.person.family().await;
         let device = &self.person.device;
         let numbers = device.with(move |engine| engine.sequences(family)).await;
-        oracle.recounted(&numbers.unwrap());
+        oracle.numbered(&numbers.unwrap());
     }
 
     async fn say(&self, oracle: &mut Oracle, text: String) {
