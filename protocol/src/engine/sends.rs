@@ -361,6 +361,10 @@ impl Engine {
             RecipientStatus::Revoked => "its grant was revoked or has expired",
             RecipientStatus::Gone => "its mailbox is gone",
         };
+        // That says nothing of the mailbox: another envelope may try whether it takes more.
+        self.session
+            .rests
+            .release(core::iter::once(&delivery.mailbox));
         let renewed = self
             .current_grant(send, device)
             .is_some_and(|grant| *grant != delivery.grant);

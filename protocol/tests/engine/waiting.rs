@@ -55,6 +55,28 @@ fn photo_to(world: &mut World, name: Name, conversation: ConversationId) -> Comm
 }
 
 #[test]
+fn a_refused_grant_lets_another_envelope_try_a_mailbox_that_was_full() {
+    let mut world = World::new();
+    let family = world.family();
+    let kid = world.mailbox("kid");
+    world.relay.full = Some(kid.clone());
+    world.text("mum", family, "hello");
+    world.run();
+    // The one that tries again is told something else, and is given up.
+    world.relay.full = None;
+    world.relay.shut = Some(kid);
+    world.pass(2_100);
+    world.run();
+    world.relay.shut = None;
+    world.text("mum", family, "again");
+    world.settle();
+    assert!(world.device("mum").engine.is_settled(), "it has gone");
+    world.pass(3_600_000);
+    world.settle();
+    assert_eq!(world.texts("kid"), ["again"], "the first was given up");
+}
+
+#[test]
 fn one_full_mailbox_stops_nobody_else() {
     let mut world = World::new();
     let family = world.family();
