@@ -62,7 +62,7 @@ struct Shared {
     trigger: Mutex<Option<Trigger>>,
     muted: Mutex<HashSet<MailboxId>>,
     /// Ends the newest connection of a mailbox.
-    cutters: Mutex<HashMap<MailboxId, oneshot::Sender<()>>>,
+    cutters: Mutex<HashMap<MailboxId, watch::Sender<bool>>>,
 }
 
 impl Shared {
@@ -216,9 +216,9 @@ impl Tap {
     /// # Panics
     /// When it has no connection.
     pub fn cut(&self, mailbox: MailboxId) {
-        self.shared.muted.lock().unwrap().remove(&mailbox);
         let cutter = self.shared.cutters.lock().unwrap().remove(&mailbox);
-        let _ = cutter.expect("a connection to cut").send(());
+        cutter.expect("a connection to cut").send_replace(true);
+        self.shared.muted.lock().unwrap().remove(&mailbox);
     }
 }
 

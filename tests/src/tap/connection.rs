@@ -12,7 +12,7 @@ use kinline_protocol::wire::{self, RecipientStatus};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -42,7 +42,8 @@ pub(super) async fn carry(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<
     let Some(mut relay) = dial(&relay).await else {
         return;
     };
-    let (cutter, mut cut) = oneshot::channel();
+    let (cutter, mut cut) = watch::channel(false);
+    let was_cut = cut.clone();
     let mut heard = Heard::new(Arc::clone(&shared), cutter);
     let (mut up, mut down) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
     loop {
@@ -51,6 +52,10 @@ pub(super) async fn carry(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<
                 let Some(bytes) = some_of(read, &up) else { break };
                 if shared.is_muted(heard.mailbox) {
                     continue;
+                }
+                // Muting ends with the cut: not a word comes through in between.
+                if *was_cut.borrow() {
+                    break;
                 }
                 heard.device(bytes);
                 if relay.write_all(bytes).await.is_err() || relay.flush().await.is_err() {
@@ -64,7 +69,7 @@ pub(super) async fn carry(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<
                     break;
                 }
             }
-            Ok(()) = &mut cut => break,
+            true = async { cut.wait_for(|cut| *cut).await.is_ok() } => break,
         }
     }
 }
@@ -93,11 +98,11 @@ struct Heard {
     sends: HashMap<u64, Vec<Envelope>>,
     /// By delivery number.
     delivered: BTreeMap<u64, Envelope>,
-    cutter: Option<oneshot::Sender<()>>,
+    cutter: Option<watch::Sender<bool>>,
 }
 
 impl Heard {
-    fn new(shared: Arc<Shared>, cutter: oneshot::Sender<()>) -> Self {
+    fn new(shared: Arc<Shared>, cutter: watch::Sender<bool>) -> Self {
         Self {
             shared,
             from_device: Listener::default(),
