@@ -97,12 +97,7 @@ fn who_is_back_is_reached_where_it_said() {
     world.text("kid", family, "soon forgotten here");
     world.settle();
     world.disconnect("kid");
-    world.device("kid").store = copy;
-    world.relay.knows_copies = true;
-    world.restart("kid");
-    world.connect("kid");
-    world.connect("kid");
-    world.settle();
+    world.restore("kid", copy);
     let seed = seed(&mut world, "kid");
     for number in addresses(&mut world, "kid", family) {
         assert!(!is_revoked(&world, &seed, &[0; 16], number), "{number}");

@@ -164,12 +164,7 @@ fn a_device_whose_way_back_was_lost_asks_for_it_again() {
 /// A device restored from `copy`, which the relay knows to be old, comes back as a new leaf.
 fn restore(world: &mut World, name: &'static str, copy: BTreeMap<RecordKey, Vec<u8>>) {
     world.disconnect(name);
-    world.device(name).store = copy;
-    world.relay.knows_copies = true;
-    world.restart(name);
-    world.connect(name);
-    world.connect(name);
-    world.settle();
+    world.restore(name, copy);
     let back = |event: &Event| matches!(event, Event::BackIn { .. });
     assert_eq!(world.count(name, back), 1);
 }

@@ -27,6 +27,7 @@ mod relay_faults;
 mod setting_up;
 mod short_code;
 mod stories;
+mod three_families;
 mod two_families;
 mod vocabulary;
 mod waiting;

@@ -109,12 +109,7 @@ fn a_tablet_that_was_restored_while_it_formed_it_is_asked_again() {
     world.text("kid", family, "soon forgotten here");
     world.disconnect("kid");
     world.relay.serve_held();
-    world.device("kid").store = copy;
-    world.relay.knows_copies = true;
-    world.restart("kid");
-    world.connect("kid");
-    world.connect("kid");
-    world.settle();
+    world.restore("kid", copy);
     assert_eq!(contacts(&mut world, "kid"), 0, "nothing is left of that");
     days(&mut world, 2);
     they_talk(&mut world, "kid");

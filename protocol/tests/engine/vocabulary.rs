@@ -1,8 +1,10 @@
 //! What stories are told with.
 
+use std::collections::BTreeMap;
+
 use kinline_protocol::content::{Body, kinds};
 use kinline_protocol::conversation::ConversationKind;
-use kinline_protocol::engine::io::{Command, Event, MemberRole, PassWish, RecordClass};
+use kinline_protocol::engine::io::{Command, Event, MemberRole, PassWish, RecordClass, RecordKey};
 use kinline_protocol::engine::view::{self, MessageView};
 use kinline_protocol::identity::Supervision;
 use kinline_protocol::ids::{ConversationId, PassId};
@@ -151,6 +153,17 @@ impl World {
             .iter()
             .filter(|(key, _)| key.class == RecordClass::History);
         view::messages(history.map(|(key, value)| (key.name.clone(), value.clone())))
+    }
+
+    /// A device that is off is restored from a copy of its store, which the relay knows to be
+    /// old: it comes back as a new leaf.
+    pub(crate) fn restore(&mut self, name: Name, copy: BTreeMap<RecordKey, Vec<u8>>) {
+        self.device(name).store = copy;
+        self.relay.knows_copies = true;
+        self.restart(name);
+        self.connect(name);
+        self.connect(name);
+        self.settle();
     }
 
     /// Gives the device a new leaf key, and with it the conversation its next epoch.
