@@ -68,13 +68,7 @@ impl Engine {
             ..wire::PassRecord::default()
         };
         self.save_pass(pass.id(), record, cx);
-        let offer = PassOffer {
-            pass: pass.bytes().clone(),
-            stage: PassStage::Offered,
-            sentence: String::new(),
-            key_packages: vec![],
-        };
-        self.say(link, Control::PassOffer(offer), cx);
+        self.say_stage(link, &pass, PassStage::Offered, vec![], cx);
         Ok(())
     }
 
@@ -223,13 +217,7 @@ impl Engine {
             self.use_peer_key_package(key, cx);
         }
         self.session.packages_asked = false;
-        let offer = PassOffer {
-            pass: pass.bytes().clone(),
-            stage: PassStage::Accepted,
-            sentence: String::new(),
-            key_packages,
-        };
-        self.say(link, Control::PassOffer(offer), cx);
+        self.say_stage(link, &pass, PassStage::Accepted, key_packages, cx);
         let record = wire::PassRecord {
             pass: pass.bytes().clone(),
             accepted: true,
@@ -238,6 +226,24 @@ impl Engine {
         };
         self.save_pass(id, record, cx);
         Ok(())
+    }
+
+    /// Says in a link how far a pass has come.
+    pub(super) fn say_stage(
+        &mut self,
+        link: ConversationId,
+        pass: &ContactPass,
+        stage: PassStage,
+        key_packages: Vec<Bytes>,
+        cx: &mut Cx<'_>,
+    ) {
+        let offer = PassOffer {
+            pass: pass.bytes().clone(),
+            stage,
+            sentence: String::new(),
+            key_packages,
+        };
+        self.say(link, Control::PassOffer(offer), cx);
     }
 
     /// A key package of each device of ours that the conversation begins with: the child's,

@@ -176,13 +176,7 @@ impl Engine {
             ..record
         };
         self.save_pass(pass.id(), record, cx);
-        let offer = PassOffer {
-            pass: pass.bytes().clone(),
-            stage: PassStage::Offered,
-            sentence: String::new(),
-            key_packages: vec![],
-        };
-        self.say(link, Control::PassOffer(offer), cx);
+        self.say_stage(link, pass, PassStage::Offered, vec![], cx);
     }
 
     /// The other family's answer to that: once, and only for what both hold to.
@@ -233,13 +227,7 @@ impl Engine {
         for key in used {
             self.use_peer_key_package(key, cx);
         }
-        let answer = PassOffer {
-            pass: pass.bytes().clone(),
-            stage: PassStage::Accepted,
-            sentence: String::new(),
-            key_packages,
-        };
-        self.say(link, Control::PassOffer(answer), cx);
+        self.say_stage(link, pass, PassStage::Accepted, key_packages, cx);
     }
 
     /// Says the other family's log before the setup that rests on it: another guardian may have
