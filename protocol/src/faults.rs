@@ -57,11 +57,13 @@ pub enum Fault {
     Readmission,
     /// A device is brought back by its own wish alone.
     Wish,
+    /// A guardian's further device is let in by that guardian.
+    OwnDevice,
 }
 
 impl Fault {
     /// Every check that can be left out.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ContentSignature,
         Self::ContentSender,
         Self::ContentConversation,
@@ -88,6 +90,7 @@ impl Fault {
         Self::Supervision,
         Self::Readmission,
         Self::Wish,
+        Self::OwnDevice,
     ];
 }
 

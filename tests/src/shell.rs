@@ -278,10 +278,19 @@ impl Shell {
     /// When either side fails, or the screens show different pictures.
     #[must_use]
     pub fn pair(&self, guardian: &str, new: &str, role: &str) -> String {
+        self.pair_as(guardian, new, role, new)
+    }
+
+    /// As [`Self::pair`], for a device of somebody of another name.
+    ///
+    /// # Panics
+    /// When either side fails, or the screens show different pictures.
+    #[must_use]
+    pub fn pair_as(&self, guardian: &str, new: &str, role: &str, name: &str) -> String {
         let code_file = self.path(&format!("{new}.code"));
         let words = ["--yes", "--no-qr", "--code-file", &code_file];
         let showing = self
-            .command(guardian, &[&["show-code", role, new], &words[..]].concat())
+            .command(guardian, &[&["show-code", role, name], &words[..]].concat())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -290,7 +299,7 @@ impl Shell {
         assert!(shown.status.success());
         let shown = String::from_utf8(shown.stdout).unwrap();
         assert_eq!(pictures(&joined), pictures(&shown));
-        assert!(shown.contains(&format!("{new}'s device is in")), "{shown}");
+        assert!(shown.contains(&format!("{name}'s device is in")), "{shown}");
         let code = shown.lines().find(|line| line.starts_with("kinline:"));
         code.expect("the code's text").trim().to_owned()
     }

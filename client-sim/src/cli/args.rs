@@ -87,7 +87,7 @@ pub enum Verb {
         /// The new device is a child's, of this name
         #[arg(long, value_name = "NAME")]
         child: Option<String>,
-        /// The new device is another guardian's, of this name
+        /// The new device is a guardian's, of this name: your own further phone, or another's first
         #[arg(long, value_name = "NAME")]
         guardian: Option<String>,
         /// Also write the code into this file (it works once: a new file for each device)

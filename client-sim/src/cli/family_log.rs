@@ -3,8 +3,6 @@
 use kinline_protocol::day::{Day, Timestamp};
 use kinline_protocol::engine::Engine;
 use kinline_protocol::identity::{FamilyLog, Member, Removal, Role, Standing};
-use kinline_protocol::ids::MemberId;
-use kinline_protocol::primitives::sign::PublicKey;
 use serde_json::{Value, json};
 
 use super::deciding::{OpenProposal, open_proposals};
@@ -155,7 +153,8 @@ fn removals(log: &FamilyLog, today: Day, lines: &mut Vec<String>) -> (Vec<Value>
         Standing::Open => "did not object in time",
         Standing::Objected => "objects",
         Standing::Accepted => "gave in",
-        Standing::Undone => "was taken back",
+        Standing::Undone => "was taken back, and their phone is not in the family again yet",
+        Standing::Returned => "was taken back",
     };
     let removed = log.removals().values().map(|removal| {
         lines.push(format!(
@@ -185,12 +184,23 @@ fn removals(log: &FamilyLog, today: Day, lines: &mut Vec<String>) -> (Vec<Value>
             "Nothing more can be allowed before {until}: a guardian was removed by decision {}, and may object.",
             freeze.removal
         ),
+        None if is_awaited(log, freeze.removal) => format!(
+            "Nothing more can be allowed until {}'s phone is there again: the removal by decision {} was taken back. If they don't come, remove them.",
+            log.name_ever(&freeze.member).unwrap_or("the guardian"),
+            freeze.removal
+        ),
         None => format!(
             "Nothing more can be allowed: the guardian removed by decision {} objects (withdraw {} ends it).",
             freeze.removal, freeze.removal
         ),
     });
     (removed, frozen)
+}
+
+/// Whether a guardian is awaited whose removal was taken back.
+fn is_awaited(log: &FamilyLog, removal: u64) -> bool {
+    let removal = log.removals().get(&removal);
+    removal.is_some_and(|removal| removal.standing == Standing::Undone)
 }
 
 /// How long ago each family's guardians were heard.
@@ -227,8 +237,8 @@ fn leases(engine: &Engine, today: Day, book: &Book, lines: &mut Vec<String>) -> 
 /// Who decided what, in order.
 fn decisions(log: &FamilyLog, book: &Book, lines: &mut Vec<String>) -> Vec<Value> {
     let all = log.decisions_from(0).into_iter();
-    let told = all.map(|(index, decision, keys)| {
-        let by = signers(log, book, &keys);
+    let told = all.map(|(index, decision, by)| {
+        let by: Vec<String> = by.iter().map(|member| book.name(member)).collect();
         let what = book.decision(&decision);
         let who = if by.is_empty() {
             String::new()
@@ -239,21 +249,4 @@ fn decisions(log: &FamilyLog, book: &Book, lines: &mut Vec<String>) -> Vec<Value
         json!({"index": index, "what": what, "by": by})
     });
     told.collect()
-}
-
-/// The people behind keys, removed ones too.
-fn signers(log: &FamilyLog, book: &Book, keys: &[PublicKey]) -> Vec<String> {
-    let now = log.members().iter();
-    let before = log
-        .removals()
-        .values()
-        .map(|removal| (&removal.member, &removal.person));
-    let mut found: Vec<MemberId> = now
-        .chain(before)
-        .filter(|(_, person)| person.identity_key.is_some_and(|key| keys.contains(&key)))
-        .map(|(member, _)| *member)
-        .collect();
-    found.sort();
-    found.dedup();
-    found.iter().map(|member| book.name(member)).collect()
 }

@@ -341,7 +341,7 @@ impl Book {
                 )
             }
             Decision::Withdraw { removal } => {
-                format!("the quarrel over decision {removal} was ended")
+                format!("the quarrel over the removal by decision {removal} was ended")
             }
         }
     }

@@ -29,7 +29,6 @@ fn guardian(n: u8, name: &str) -> AddedMember {
         member: id(n),
         role: Role::Guardian,
         name: name.into(),
-        identity_key: Some(key(n).public()),
     }
 }
 
@@ -38,16 +37,27 @@ fn child(n: u8, name: &str) -> AddedMember {
         member: id(n),
         role: Role::Child,
         name: name.into(),
-        identity_key: None,
     }
 }
 
+/// The identity key of a guardian's device: on the first, that of the guardian's number, else its
+/// seed is 32 times `0xc0 + n`.
+fn key_on(n: u8, of: u8) -> SecretKey {
+    if n == 0x11 * of {
+        key(of)
+    } else {
+        SecretKey::from_seed(&[0xc0 + n; 32])
+    }
+}
+
+/// Members below 5 are guardians.
 fn device(n: u8, of: u8) -> AddedDevice {
     AddedDevice {
         member: id(of),
         device: DeviceId::new([n; 16]),
         signature_key: SecretKey::from_seed(&[n; 32]).public(),
         name: "tablet".into(),
+        identity_key: (of < 5).then(|| key_on(n, of).public()),
     }
 }
 
@@ -75,6 +85,17 @@ impl Story {
 
     fn then(mut self, decision: Decision, day: u32, by: &[u8]) -> Self {
         let signed = self.signed(decision, day, by);
+        self.0.append(&signed).unwrap();
+        self
+    }
+
+    /// By another phone of Ben's.
+    fn then_on(mut self, phone: u8, decision: Decision, day: u32) -> Self {
+        let salt = [u8::try_from(self.0.len()).unwrap(); 16];
+        let key = key_on(phone, 2);
+        let signed = self
+            .0
+            .propose_with(decision, salt, vec![], &[&key], Day(day));
         self.0.append(&signed).unwrap();
         self
     }
@@ -187,7 +208,14 @@ fn full() -> Story {
         .then(Decision::RemoveMember(id(2)), 20_603, &[1])
         .then(Decision::Object { removal }, 20_605, &[2])
         .then(Decision::Withdraw { removal }, 20_610, &[1])
-        .then(Decision::RevokePass(pass.id()), 20_610, &[2])
+        .then(Decision::Withdraw { removal }, 20_610, &[2])
+        .then(Decision::AddDevice(device(0x23, 2)), 20_610, &[1, 2])
+        .then(
+            Decision::RemoveDevice(DeviceId::new([0x22; 16])),
+            20_610,
+            &[1],
+        )
+        .then_on(0x23, Decision::RevokePass(pass.id()), 20_610)
         .then(
             Decision::RemoveDevice(DeviceId::new([0x55; 16])),
             20_611,
@@ -207,7 +235,7 @@ fn good(name: &str, entries: &[wire::LogEntry]) -> Value {
     let log = FamilyLog::from_entries(entries).unwrap();
     let guardians: Vec<String> = log
         .guardians()
-        .map(|(member, _)| hex::encode(member.as_bytes()))
+        .map(|member| hex::encode(member.as_bytes()))
         .collect();
     let devices: Vec<String> = log
         .certificates()
@@ -258,6 +286,13 @@ pub(super) fn logs() -> Value {
     let story = Story::new(1).then(Decision::AddMember(guardian(2, "Ben")), 20_601, &[1]);
     let removed = three().then(Decision::RemoveMember(id(2)), 20_610, &[1]);
     let removal = removed.0.len() - 1;
+    let undone = three()
+        .then(Decision::RemoveMember(id(2)), 20_610, &[1])
+        .then(Decision::Withdraw { removal }, 20_611, &[1]);
+    let back = three()
+        .then(Decision::RemoveMember(id(2)), 20_610, &[1])
+        .then(Decision::Withdraw { removal }, 20_611, &[1])
+        .then(Decision::Withdraw { removal }, 20_611, &[2]);
     let leo = || Decision::AddMember(child(6, "Leo"));
     let refused = |name: &str, outcome: &str, entries: &[wire::LogEntry]| json!({ "name": name, "outcome": outcome, "entries": hex_entries(entries) });
     let mut tampered = extract.clone();
@@ -382,6 +417,29 @@ pub(super) fn logs() -> Value {
         good(
             "widens alone fourteen days after a guardian's removal",
             &removed.and(removed.signed(leo(), 20_624, &[1])),
+        ),
+        refused(
+            "removes a guardian's only phone",
+            "last device",
+            &removed.and(removed.signed(
+                Decision::RemoveDevice(DeviceId::new([0x11; 16])),
+                20_612,
+                &[1],
+            )),
+        ),
+        refused(
+            "lets a phone in as another guardian's",
+            "own device",
+            &three().and(three().signed(Decision::AddDevice(device(0x23, 2)), 20_601, &[1])),
+        ),
+        refused(
+            "widens before a guardian whose removal was taken back is there",
+            "frozen",
+            &undone.and(undone.signed(leo(), 20_699, &[1])),
+        ),
+        good(
+            "widens when that guardian said that it is back",
+            &back.and(back.signed(leo(), 20_611, &[1, 2])),
         ),
         refused(
             "objects three days after",

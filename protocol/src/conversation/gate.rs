@@ -137,7 +137,7 @@ pub fn judge(change: &Change<'_>, before: &Parties) -> Result<Parties, Refusal> 
     let devices = judge_size(change)?;
     judge_updated(change, &committer)?;
     judge_left(change, &committer, before)?;
-    judge_thaw(change, &committer, before, &after, &devices)?;
+    judge_thaw(change, &committer, &after, &devices)?;
     let people = after.certificates_of(&devices);
     for leaf in &change.added {
         let certificate = match certified(leaf, &after) {
@@ -288,23 +288,19 @@ fn judge_updated(change: &Change<'_>, committer: &Certificate) -> Result<(), Ref
 fn judge_thaw(
     change: &Change<'_>,
     committer: &Certificate,
-    before: &Parties,
     after: &Parties,
     devices: &[DeviceId],
 ) -> Result<(), Refusal> {
     if change.after.kind != ConversationKind::Family {
         return Ok(());
     }
-    let logs = before
-        .log(&committer.family)
-        .zip(after.log(&committer.family));
-    let Some((known, log)) = logs else {
+    let Some(log) = after.log(&committer.family) else {
         return Ok(());
     };
     let people = after.certificates_of(devices);
-    let ended = log.thawing(change.before.day).any(|removal| {
-        removal.thaws() <= change.after.day && removal.is_held(committer, known, &people)
-    });
+    let ended = log
+        .thawing(change.before.day)
+        .any(|removal| removal.thaws() <= change.after.day && removal.is_held(committer, &people));
     if ended { Err(Refusal::Thaw) } else { Ok(()) }
 }
 

@@ -131,13 +131,13 @@ mod tests {
             member,
             role: Role::Guardian,
             name: "g".into(),
-            identity_key: Some(SecretKey::from_seed(&[5; 32]).public()),
         };
         let added = AddedDevice {
             member,
             device,
             signature_key: key.public(),
             name: "d".into(),
+            identity_key: Some(SecretKey::from_seed(&[5; 32]).public()),
         };
         let log =
             FamilyLog::found("F", guardian, added, Settings::default(), Day(1), &mut rng).unwrap();

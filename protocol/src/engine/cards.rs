@@ -113,13 +113,12 @@ impl Engine {
         let claims = check_card(card).ok()?;
         let log = FamilyLog::from_entries(&card.entries).ok()?;
         let certificate = log.certificate(&claims.device)?;
-        let guardian = log.members().get(&claims.guardian)?;
         let child = MemberId::try_from(&card.child).ok()?;
         let is_child = log
             .members()
             .get(&child)
             .is_some_and(|member| member.role == Role::Child);
-        let identity = guardian.identity_key?;
+        let identity = log.identity_key(&claims.device)?;
         verify_card(card, &certificate.signature_key, &identity, hash).ok()?;
         let signed = wire::SignedHead::decode(card.head.clone()).ok()?;
         SignedHead::from_wire(&signed).ok()?.vouch(&log).ok()?;

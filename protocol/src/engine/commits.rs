@@ -101,9 +101,7 @@ impl Engine {
         let clock = now.day();
         let unset = clock < limits::BUILD_DAY;
         log.thawing(before)
-            .filter(|removal| {
-                removal.is_held(&own, log, &people) || (!unset && clock < removal.thaws())
-            })
+            .filter(|removal| removal.is_held(&own, &people) || (!unset && clock < removal.thaws()))
             .map(|removal| Day(removal.thaws().0.saturating_sub(1)))
             .fold(day, Day::min)
     }

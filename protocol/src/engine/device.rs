@@ -259,6 +259,7 @@ impl Engine {
         self.wake(cx);
         self.check_slots(cx);
         self.renew_ratchets(cx);
+        self.tend_return(cx);
         self.tend_heads(cx);
         self.tell_news(cx);
         self.advance_passes(cx);

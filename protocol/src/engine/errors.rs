@@ -71,9 +71,9 @@ pub enum CommandError {
     /// A name out of bounds.
     #[error("a name must have between 1 and {} bytes", limits::NAME_BYTES_MAX)]
     Name,
-    /// A guardian of that name is there, who has one phone.
+    /// Another guardian of that name is there: their further phone is theirs to let in.
     #[error(
-        "a guardian of this family has that name already, and a guardian has one phone: to change it, remove the guardian on the old phone and pair the new one; when the old one is lost, remove the guardian here, after which nothing new is allowed for {} days; else say another name",
+        "a guardian of this family has that name already, and lets a further phone in from one they have; when they have lost them all, remove the guardian here, after which nothing new is allowed for {} days; somebody new needs another name",
         limits::REMOVAL_FREEZE_DAYS
     )]
     GuardianThere,

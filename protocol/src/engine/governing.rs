@@ -254,8 +254,7 @@ impl Engine {
             .removals()
             .values()
             .find(|removal| {
-                removal.standing == Standing::Open
-                    && removal.person.identity_key == Some(key.public())
+                removal.standing == Standing::Open && removal.devices.contains(&self.device())
             })
             .ok_or(CommandError::NothingToObject)?;
         let decision = Decision::Object {
@@ -303,6 +302,34 @@ impl Engine {
         self.decide(&[Decision::Withdraw { removal }], vec![], cx)
     }
 
+    /// A guardian whose removal was taken back says that it is there again: until then nothing
+    /// widens, or who removed it could let it come back in the log alone.
+    pub(super) fn tend_return(&mut self, cx: &mut Cx<'_>) {
+        if !self.session.is_attached() || !self.session.is_caught_up() {
+            return;
+        }
+        let own = self.member();
+        let awaits = self.log.as_ref().and_then(|log| {
+            let mut removals = log.removals().values();
+            removals.find(|it| it.standing == Standing::Undone && Some(it.member) == own)
+        });
+        let Some(removal) = awaits.map(|removal| removal.index) else {
+            return;
+        };
+        let family = self.family_conversation();
+        let room = family.and_then(|id| self.rooms.get(&id));
+        let waits = self.operations.values().any(|operation| {
+            let family = family.map(ConversationId::to_bytes);
+            Some(&operation.conversation) == family.as_ref()
+        });
+        if waits || !room.is_some_and(|room| room.can_talk() && room.stuck().is_none()) {
+            return;
+        }
+        if let Err(error) = self.decide(&[Decision::Withdraw { removal }], vec![], cx) {
+            self.unreadable(&error.to_string(), cx);
+        }
+    }
+
     // ---- what follows from the log
 
     /// The log says more than before: tells the family's devices, and draws what a removed
@@ -328,17 +355,9 @@ impl Engine {
             });
         }
         let mut decided = Vec::new();
-        for (index, decision, keys) in log.decisions_from(known) {
+        for (index, decision, by) in log.decisions_from(known) {
             decided.push(Bytes::from(decision.encode()));
-            let people = log.members().iter().chain(
-                removed
-                    .iter()
-                    .map(|removal| (&removal.member, &removal.person)),
-            );
-            let by = people
-                .filter(|(_, person)| person.identity_key.is_some_and(|key| keys.contains(&key)))
-                .map(|(member, _)| *member)
-                .collect();
+            let by = by.into_iter().collect();
             if let Decision::ApprovePass(pass) = &decision {
                 self.watch_pass(pass, cx);
             }

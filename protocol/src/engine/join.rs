@@ -119,7 +119,10 @@ impl Engine {
             },
         )?;
         let id = conversation.id();
-        let back = own_conversation.as_ref() == id.as_bytes();
+        // Who was taken out may be let in again.
+        let was_out = |room: &Room| !room.conversation.is_active() && !room.superseded;
+        let out = self.rooms.get(&id).is_some_and(was_out);
+        let back = out || own_conversation.as_ref() == id.as_bytes();
         if self.rooms.contains_key(&id) != back {
             return Err(WelcomeError::Again);
         }

@@ -11,7 +11,7 @@ use super::parts::{continued, is_part};
 use super::reconcile::shown_to;
 use super::records;
 use super::state::Cx;
-use crate::content::LogNews;
+use crate::content::{Control, LogNews};
 use crate::conversation::ConversationKind;
 use crate::identity::{FamilyLog, LogError, Role, SignedHead};
 use crate::ids::{ConversationId, DeviceId, FamilyId};
@@ -72,6 +72,27 @@ impl Engine {
                 self.note_told(id, family, cx);
             }
         }
+    }
+
+    /// Who just came home has heard no head yet, and would hold back what contacts say until
+    /// the next day's.
+    pub(super) fn brief_newcomers(&mut self, home: ConversationId, cx: &mut Cx<'_>) {
+        if self.guardian_of(self.device()).is_none() {
+            return;
+        }
+        let own = self.log.as_ref().map(FamilyLog::family);
+        if let Some(head) = own.and_then(|own| self.heads.get(&own)).cloned() {
+            self.say(home, Control::Head(head), cx);
+        }
+        let told = self.told.keys().filter(|(id, _)| *id == home);
+        for (id, family) in told.copied().collect::<Vec<_>>() {
+            self.told.remove(&(id, family));
+            cx.erase(records::state(
+                records::TOLD,
+                &[id.as_bytes(), family.as_bytes()],
+            ));
+        }
+        self.news_due = true;
     }
 
     /// The newest head that this device has of a log, when it vouches for all of it.

@@ -40,15 +40,21 @@ impl Engine {
         if !self.session.is_attached() {
             return Err(CommandError::Offline);
         }
-        let mut bearers = log.members().values().filter(|member| member.name == name);
-        match (role, bearers.next().map(|member| member.role)) {
-            (MemberRole::Guardian, Some(Role::Guardian)) => {
+        let own = self.member();
+        let mut bearers = log.members().iter().filter(|(_, it)| it.name == name);
+        match (role, bearers.next().map(|(id, it)| (*id, it.role))) {
+            // Another guardian's further phone is that guardian's to let in.
+            (MemberRole::Guardian, Some((bearer, Role::Guardian))) if Some(bearer) != own => {
                 return Err(CommandError::GuardianThere);
             }
-            (MemberRole::Guardian, Some(Role::Child))
-            | (MemberRole::Child, Some(Role::Guardian)) => return Err(CommandError::NameTaken),
-            // A child's further tablet, or somebody new.
-            (MemberRole::Child, Some(Role::Child)) | (_, None) => {}
+            (MemberRole::Guardian, Some((_, Role::Child)))
+            | (MemberRole::Child, Some((_, Role::Guardian))) => {
+                return Err(CommandError::NameTaken);
+            }
+            // A further device of this guardian or of a child, or somebody new.
+            (MemberRole::Guardian, Some((_, Role::Guardian)))
+            | (MemberRole::Child, Some((_, Role::Child)))
+            | (_, None) => {}
         }
         if let Some(before) = self.pairing.take() {
             self.rendezvous_leave(before.code().rendezvous(), cx);
@@ -174,7 +180,7 @@ impl Engine {
             PairingRole::Guardian => Role::Guardian,
             PairingRole::Child => Role::Child,
         };
-        // A second tablet of a child belongs to that child.
+        // A further device of a child or of this guardian belongs to them.
         let known = log
             .members()
             .iter()
@@ -186,13 +192,13 @@ impl Engine {
             member,
             role,
             name: name.to_owned(),
-            identity_key: request.identity_key,
         };
         let device = AddedDevice {
             member,
             device: request.device,
             signature_key: request.signature_key,
             name: named(&request.device_name),
+            identity_key: request.identity_key,
         };
         if known.is_none() {
             decisions.push(Decision::AddMember(added));

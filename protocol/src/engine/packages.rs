@@ -260,8 +260,10 @@ impl Engine {
                         device: device.to_bytes(),
                         key_package: package.clone(),
                     };
+                    // With the first of them it can be brought where it belongs.
+                    let first = self.peer_key_package(device).is_none();
                     self.save_peer_key_package(cx.random16().to_vec(), record, cx);
-                    self.reconcile_due |= self.is_left_out(device);
+                    self.reconcile_due |= first || self.is_left_out(device);
                 }
                 _ => self.unreadable("a key package is damaged or of another device", cx),
             }
@@ -288,6 +290,14 @@ impl Engine {
             .iter()
             .find(|(_, record)| usable(record));
         found.map(|(id, record)| (id.clone(), record.key_package.clone()))
+    }
+
+    /// Those of others open nothing any more.
+    pub(super) fn spend_peer_key_packages(&mut self, cx: &mut Cx<'_>) {
+        let peers: Vec<Vec<u8>> = self.peer_key_packages.keys().cloned().collect();
+        for id in peers {
+            self.use_peer_key_package(id, cx);
+        }
     }
 
     /// A key package serves once.

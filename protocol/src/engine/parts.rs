@@ -121,26 +121,26 @@ mod tests {
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
         let key = SecretKey::from_seed(&[2; 32]);
         let (guardian, child) = (MemberId::new([3; 16]), MemberId::new([4; 16]));
-        let member = |member, role, identity_key| AddedMember {
+        let member = |member, role| AddedMember {
             member,
             role,
             name: "m".into(),
-            identity_key,
         };
         let device = AddedDevice {
             member: guardian,
             device: DeviceId::new([5; 16]),
             signature_key: SecretKey::from_seed(&[6; 32]).public(),
             name: "d".into(),
+            identity_key: Some(key.public()),
         };
-        let by = member(guardian, Role::Guardian, Some(key.public()));
+        let by = member(guardian, Role::Guardian);
         let settings = Settings::default();
         let mut log = FamilyLog::found("F", by, device, settings, Day(1), &mut rng).unwrap();
         let mut decide = |decision, day| {
             let signed = log.propose(vec![decision], &key, Day(day), &mut rng);
             log.append(&signed[0]).unwrap();
         };
-        decide(Decision::AddMember(member(child, Role::Child, None)), 1);
+        decide(Decision::AddMember(member(child, Role::Child)), 1);
         for day in 0..DAYS {
             for n in 0..A_DAY {
                 let policy = Policy {

@@ -220,10 +220,7 @@ impl Engine {
         for id in own {
             self.drop_key_package(&id, cx);
         }
-        let peers: Vec<Vec<u8>> = self.peer_key_packages.keys().cloned().collect();
-        for id in peers {
-            self.use_peer_key_package(id, cx);
-        }
+        self.spend_peer_key_packages(cx);
     }
 
     /// A welcome should be on its way; if it is not, it is asked for before the hour is over.

@@ -262,7 +262,11 @@ impl Engine {
                     room.chain_commit(&commit.sealed);
                 }
                 room.sent_since_update = 0;
+                let brought = !incoming.added.is_empty();
                 self.merged(id, incoming, cx);
+                if brought && self.family_conversation() == Some(id) {
+                    self.brief_newcomers(id, cx);
+                }
                 if revoke_old {
                     self.retire_addresses(id, cx);
                 }
@@ -412,6 +416,10 @@ impl Engine {
         );
         self.drop_operations(id, "this device is not in that conversation any more", cx);
         self.asks.retain(|(of, _), _| *of != id);
+        if self.family_conversation() == Some(id) {
+            // The family revokes them.
+            self.spend_peer_key_packages(cx);
+        }
     }
 }
 

@@ -403,8 +403,11 @@ mod tests {
         // Nor does another one that was signed over a shorter log than the last.
         let mut longer = family(1);
         for statement in longer.propose(
-            vec![crate::identity::Decision::RemoveDevice(
-                crate::ids::DeviceId::new([11; 16]),
+            vec![crate::identity::Decision::Settings(
+                crate::identity::Settings {
+                    lease_days: 3,
+                    ..crate::identity::Settings::default()
+                },
             )],
             &key(1),
             Day(600),

@@ -28,8 +28,6 @@ pub struct AddedMember {
     pub role: Role,
     /// Name as the guardians say it.
     pub name: String,
-    /// Signs statements; guardians only.
-    pub identity_key: Option<PublicKey>,
 }
 
 /// A device as a statement adds one: from it follows the device's [`super::Certificate`].
@@ -43,6 +41,8 @@ pub struct AddedDevice {
     pub signature_key: PublicKey,
     /// What it calls itself.
     pub name: String,
+    /// Signs statements and heads for its guardian; `None` on a child's device.
+    pub identity_key: Option<PublicKey>,
 }
 
 /// What a family chose about its log.
@@ -106,7 +106,8 @@ pub enum Decision {
         /// Index of the statement that removed it.
         removal: u64,
     },
-    /// One side gives in: the removed guardian, or one that removed it.
+    /// One side gives in: the removed guardian, or one that removed it. Said by a guardian whose
+    /// removal was taken back: it is in the family again.
     Withdraw {
         /// Index of the statement that removed a guardian.
         removal: u64,
@@ -123,7 +124,6 @@ impl Decision {
                 | Self::RemoveDevice(_)
                 | Self::RevokePass(_)
                 | Self::Object { .. }
-                | Self::Withdraw { .. }
         )
     }
 
@@ -246,10 +246,6 @@ impl AddedMember {
             }
             .into(),
             name: self.name.clone(),
-            identity_key: self
-                .identity_key
-                .map(|key| key.as_bytes().to_vec().into())
-                .unwrap_or_default(),
         }
     }
 
@@ -259,19 +255,10 @@ impl AddedMember {
             wire::Role::Child => Role::Child,
             wire::Role::Unspecified => return Err(LogError::Field("role")),
         };
-        let identity_key = match role {
-            Role::Guardian => Some(
-                PublicKey::from_slice(&member.identity_key)
-                    .ok_or(LogError::Field("identity key"))?,
-            ),
-            Role::Child if member.identity_key.is_empty() => None,
-            Role::Child => return Err(LogError::Field("identity key")),
-        };
         Ok(Self {
             member: MemberId::try_from(&member.member)?,
             role,
             name: name(member.name)?,
-            identity_key,
         })
     }
 }
@@ -283,16 +270,25 @@ impl AddedDevice {
             device: self.device.to_bytes(),
             signature_key: self.signature_key.as_bytes().to_vec().into(),
             name: self.name.clone(),
+            identity_key: self
+                .identity_key
+                .map(|key| key.as_bytes().to_vec().into())
+                .unwrap_or_default(),
         }
     }
 
     pub(crate) fn from_wire(device: wire::AddDevice) -> Result<Self, LogError> {
+        let identity_key = match device.identity_key.as_ref() {
+            [] => None,
+            key => Some(PublicKey::from_slice(key).ok_or(LogError::Field("identity key"))?),
+        };
         Ok(Self {
             member: MemberId::try_from(&device.member)?,
             device: DeviceId::try_from(&device.device)?,
             signature_key: PublicKey::from_slice(&device.signature_key)
                 .ok_or(LogError::Field("signature key"))?,
             name: name(device.name)?,
+            identity_key,
         })
     }
 }

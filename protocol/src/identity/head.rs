@@ -206,9 +206,9 @@ impl SignedHead {
     }
 
     fn signer_in(&self, log: &FamilyLog) -> Option<MemberId> {
-        log.guardians()
-            .find(|(_, key)| *key == self.key || planted(Fault::HeadSigner))
-            .map(|(member, _)| member)
+        log.identity_keys()
+            .find(|(key, _)| *key == self.key || planted(Fault::HeadSigner))
+            .map(|(_, member)| member)
     }
 }
 
@@ -261,7 +261,6 @@ pub(super) mod tests {
             member: MemberId::new([n; 16]),
             role: Role::Guardian,
             name: "g".into(),
-            identity_key: Some(key(n).public()),
         }
     }
 
@@ -272,10 +271,24 @@ pub(super) mod tests {
             device: DeviceId::new([n + 10; 16]),
             signature_key: SecretKey::from_seed(&[n; 32]).public(),
             name: "d".into(),
+            identity_key: Some(key(n).public()),
         };
         let mut rng = ChaCha20Rng::from_seed([100 + n; 32]);
         let settings = Settings::default();
         FamilyLog::found("F", guardian(n), device, settings, Day(10), &mut rng).unwrap()
+    }
+
+    /// And guardian `n` with a phone.
+    fn joined(log: FamilyLog, n: u8) -> FamilyLog {
+        let phone = AddedDevice {
+            member: MemberId::new([n; 16]),
+            device: DeviceId::new([n + 10; 16]),
+            signature_key: SecretKey::from_seed(&[n; 32]).public(),
+            name: "d".into(),
+            identity_key: Some(key(n).public()),
+        };
+        let log = with(log, Decision::AddMember(guardian(n)), 1);
+        with(log, Decision::AddDevice(phone), 1)
     }
 
     fn with(mut log: FamilyLog, decision: Decision, by: u8) -> FamilyLog {
@@ -306,12 +319,12 @@ pub(super) mod tests {
     #[test]
     fn heads_of_longer_other_and_foreign_logs_are_told_apart() {
         let log = family(1);
-        let two = with(log.clone(), Decision::AddMember(guardian(2)), 1);
-        let other = with(log.clone(), Decision::AddMember(guardian(3)), 1);
+        let two = joined(log.clone(), 2);
+        let other = joined(log.clone(), 3);
         let head = |log: &FamilyLog, n| sign_head(log, Day(20), false, &key(n));
         let first = Ok(MemberId::new([1; 16]));
         assert_eq!(verify(&head(&log, 1), &two), first, "an older head");
-        let unknown = HeadError::Unknown { known: 1, found: 2 };
+        let unknown = HeadError::Unknown { known: 1, found: 3 };
         assert_eq!(verify(&head(&two, 1), &log), Err(unknown));
         assert_eq!(verify(&head(&two, 1), &other), Err(HeadError::Fork));
         assert_eq!(verify(&head(&family(2), 2), &log), Err(HeadError::Family));
@@ -340,7 +353,6 @@ pub(super) mod tests {
             log.clone(),
             Decision::AddMember(AddedMember {
                 role: Role::Child,
-                identity_key: None,
                 ..guardian(5)
             }),
             1,

@@ -20,6 +20,7 @@ mod grants;
 mod healing;
 mod life;
 mod members;
+mod phones;
 mod policing;
 mod races;
 mod relay;

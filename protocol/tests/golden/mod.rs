@@ -285,7 +285,7 @@ fn family_logs() {
                 assert_eq!(log.is_whole(), vector["whole"].as_bool().unwrap());
                 let guardians: Vec<String> = log
                     .guardians()
-                    .map(|(member, _)| hex::encode(member.as_bytes()))
+                    .map(|member| hex::encode(member.as_bytes()))
                     .collect();
                 assert_eq!(serde_json::json!(guardians), vector["guardians"]);
                 let devices: Vec<String> = log
@@ -317,6 +317,8 @@ fn family_logs() {
             Err(LogError::Frozen { .. }) => "frozen",
             Err(LogError::ObjectionLate { .. }) => "objection late",
             Err(LogError::LastGuardian) => "last guardian",
+            Err(LogError::LastDevice) => "last device",
+            Err(LogError::OwnDevice) => "own device",
             Err(LogError::Contradiction(_)) => "contradiction",
         }
         .into()

@@ -297,17 +297,27 @@ fn a_guardian_is_removed_and_objects(shell: &Shell) {
     let again = shell.denied("Mia", &["carry-objection", &objection]);
     assert!(!again.is_empty());
     let index = family["removed"][0]["index"].to_string();
+    // Nothing of what happens meanwhile reaches his phone.
+    shell_ok(shell, "Mia", &["send", "where is Dad?"]);
     shell_ok(shell, "Mum", &["withdraw", &index]);
+    let family = shell.json("Mum", &["family"]);
+    assert!(family["frozen"].is_object(), "{family}");
+    let said = shell.run("Mum", &["family"]);
+    assert!(said.contains("until Dad's phone is there again"), "{said}");
+    let said = shell.denied("Mum", &["settings", "--lease-days", "14"]);
+    assert!(said.contains("a guardian was removed"), "{said}");
+    shell_ok(shell, "Dad", &["sync"]);
+    shell_ok(shell, "Mum", &["sync"]);
     let family = shell.json("Mum", &["family"]);
     assert!(family["frozen"].is_null(), "{family}");
     let members = family["members"].as_array().unwrap();
     let dad = members.iter().find(|it| it["name"] == "Dad").unwrap();
-    assert_eq!(dad["devices"].as_array().unwrap().len(), 0);
-    // Nothing of what happened meanwhile reaches his old phone.
-    shell_ok(shell, "Mia", &["send", "where is Dad?"]);
-    let seen = shell.command("Dad", &["inbox", "--json"]).output().unwrap();
-    let seen = String::from_utf8(seen.stdout).unwrap();
+    assert_eq!(dad["devices"].as_array().unwrap().len(), 1);
+    shell_ok(shell, "Mia", &["sync"]);
+    shell_ok(shell, "Mia", &["send", "there you are, Dad"]);
+    let seen = shell.run("Dad", &["inbox", "--json"]);
     assert!(!seen.contains("where is Dad?"), "{seen}");
+    assert!(seen.contains("there you are, Dad"), "{seen}");
 }
 
 fn a_tablet_is_lost(shell: &Shell) {
@@ -330,8 +340,10 @@ fn a_tablet_is_lost(shell: &Shell) {
     assert!(!seen.contains("the tablet is gone"), "{seen}");
     let said = shell.denied("Mum", &["remove", "device", "tablet of Mia"]);
     assert!(said.contains("no device"), "{said}");
-    let said = shell.denied("Mum", &["show-code", "--guardian", "Mum"]);
-    assert!(said.contains("a guardian has one phone"), "{said}");
+    let said = shell.denied("Mum", &["show-code", "--guardian", "Dad"]);
+    assert!(said.contains("from one they have"), "{said}");
+    let said = shell.denied("Mum", &["remove", "device", "tablet of Dad"]);
+    assert!(said.contains("remove the guardian"), "{said}");
     let family = shell.json("Mum", &["family"]);
     let members = family["members"].as_array().unwrap();
     let mia = members.iter().find(|it| it["name"] == "Mia").unwrap();
@@ -537,18 +549,33 @@ async fn a_guardian_moves_to_another_phone() {
     shell.found("Mum", &relay.address().to_string(), "Reed");
     let _ = shell.pair("Mum", "Dad", "--guardian");
     let said = shell.denied("Mum", &["show-code", "--guardian", "Dad", "--yes"]);
-    assert!(said.contains("a guardian has one phone"), "{said}");
+    assert!(said.contains("from one they have"), "{said}");
     let said = shell.denied("Mum", &["show-code", "--child", "Dad", "--yes"]);
     assert!(said.contains("somebody else in this family"), "{said}");
-    // Nobody else removes him, so nothing is frozen.
-    shell_ok(&shell, "Dad", &["remove", "member", "Dad"]);
-    std::fs::rename(shell.path("Dad"), shell.path("old phone")).unwrap();
-    let _ = shell.pair("Mum", "Dad", "--guardian");
-    let said = shell.run("Dad", &["settings", "--signatures", "2"]);
+    // He lets it in himself, and has two.
+    let _ = shell.pair_as("Dad", "new phone", "--guardian", "Dad");
+    shell_ok(&shell, "Dad", &["send", "from the old one"]);
+    shell_ok(&shell, "new phone", &["send", "from the new one"]);
+    let seen = shell.run("Mum", &["inbox", "--json"]);
+    for words in ["from the old one", "from the new one"] {
+        assert!(seen.contains(words), "{seen}");
+    }
+    let family = shell.json("new phone", &["family"]);
+    let members = family["members"].as_array().unwrap();
+    let dad = members.iter().find(|it| it["name"] == "Dad").unwrap();
+    let devices = dad["devices"].as_array().unwrap();
+    assert_eq!(devices.len(), 2, "{dad}");
+    let old = shell.json("Dad", &["status"])["device"].clone();
+    println!("{dad} {old}");
+    // The old one goes, and nothing is frozen by that.
+    let old = old.as_str().unwrap();
+    shell_ok(&shell, "new phone", &["remove", "device", &old[..8]]);
+    let said = shell.run("new phone", &["settings", "--signatures", "2"]);
     assert!(said.contains("2 guardians"), "{said}");
     shell_ok(&shell, "Mum", &["sync"]);
-    let members = shell.json("Mum", &["family"])["members"].to_string();
+    let family = shell.json("Mum", &["family"]);
+    let members = family["members"].to_string();
     assert_eq!(members.matches("\"Dad\"").count(), 1, "{members}");
-    let old = shell.denied("old phone", &["settings", "--signatures", "1"]);
+    let old = shell.denied("Dad", &["settings", "--signatures", "1"]);
     assert!(!old.is_empty());
 }

@@ -96,6 +96,12 @@ pub enum LogError {
     /// Would leave a family without a guardian.
     #[error("the last guardian of a family can't be removed")]
     LastGuardian,
+    /// Would leave a guardian without a device.
+    #[error("it is the guardian's only device: remove the guardian")]
+    LastDevice,
+    /// A guardian's further device that the guardian did not sign.
+    #[error("a guardian's further device is let in by that guardian alone")]
+    OwnDevice,
     /// Contradicts the log: a member or device that is there already, or is not there.
     #[error("the statement contradicts the log: {0}")]
     Contradiction(&'static str),

@@ -1,8 +1,7 @@
 //! Who must sign what, and when nothing may widen (PROTOCOL §7.3, §7.4).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::chain::FamilyLog;
 use super::error::LogError;
 use super::state::{Certificate, Removal, Standing, State};
 use crate::day::Day;
@@ -21,7 +20,8 @@ pub struct Freeze {
     pub removal: u64,
     /// The guardian.
     pub member: MemberId,
-    /// The first day without the freeze; `None` while an objection stands.
+    /// The first day without the freeze; `None` while an objection stands, or a guardian whose
+    /// removal was taken back is not there again.
     pub until: Option<Day>,
 }
 
@@ -31,8 +31,8 @@ impl Removal {
     pub fn freezes(&self, day: Day) -> bool {
         match self.standing {
             Standing::Open => day < self.thaws(),
-            Standing::Objected => true,
-            Standing::Final | Standing::Accepted | Standing::Undone => false,
+            Standing::Objected | Standing::Undone => true,
+            Standing::Final | Standing::Accepted | Standing::Returned => false,
         }
     }
 
@@ -43,15 +43,10 @@ impl Removal {
     }
 
     /// Whether a device of somebody who signed it must not say that its freeze is over: there
-    /// are devices of `people` who did not. `log` is one in which that somebody is a guardian.
+    /// are devices of `people`, all of the family, who did not.
     #[must_use]
-    pub fn is_held(&self, by: &Certificate, log: &FamilyLog, people: &[Certificate]) -> bool {
-        let signed = |holder: &Certificate| {
-            let member = log.members().get(&holder.member);
-            member
-                .and_then(|member| member.identity_key)
-                .is_some_and(|key| self.signers.contains(&key))
-        };
+    pub fn is_held(&self, by: &Certificate, people: &[Certificate]) -> bool {
+        let signed = |holder: &Certificate| self.signers.contains(&holder.member);
         signed(by) && people.iter().any(|holder| !signed(holder))
     }
 
@@ -61,7 +56,8 @@ impl Removal {
         match self.standing {
             Standing::Open | Standing::Accepted => day < self.day.plus(limits::REMOVAL_COUNTS_DAYS),
             Standing::Objected => true,
-            Standing::Final | Standing::Undone => false,
+            // It counts among the guardians again.
+            Standing::Undone | Standing::Returned | Standing::Final => false,
         }
     }
 }
@@ -98,9 +94,10 @@ impl State {
             .values()
             .filter(|removal| removal.counts(day))
             .count();
-        chosen
-            .min(self.guardians().count().saturating_add(removed))
-            .max(1)
+        // One whose first device is still to come can't sign yet.
+        let can_sign = |member: &MemberId| self.devices_of(*member).next().is_some();
+        let guardians = self.guardians().filter(can_sign).count();
+        chosen.min(guardians.saturating_add(removed)).max(1)
     }
 
     /// The freeze that lasts longest, if any holds on this day.
@@ -123,46 +120,49 @@ impl State {
         signed: &wire::SignedStatement,
         statement: &Statement,
         decision: &[u8],
-    ) -> Result<BTreeSet<PublicKey>, LogError> {
+    ) -> Result<BTreeSet<MemberId>, LogError> {
         let too_many = |count: usize| count > limits::STATEMENT_SIGNATURES_MAX;
         if too_many(signed.signatures.len()) || too_many(signed.consents.len()) {
             return Err(LogError::Field("number of signatures"));
         }
-        let guardians: BTreeSet<PublicKey> = self.guardians().map(|(_, key)| key).collect();
-        let removed = self.removed_signer(&statement.decision)?;
-        let may_sign: BTreeSet<PublicKey> = guardians.iter().copied().chain(removed).collect();
+        let about = self.removal_of(&statement.decision)?;
+        let removed = about.into_iter().flat_map(|removal| self.keys_at(removal));
+        let may_sign: BTreeMap<PublicKey, MemberId> = self.identity_keys().chain(removed).collect();
         // A consent says nothing about the statement's place and day: someone must sign those.
-        if !may_sign.iter().any(|key| signed_by(signed, key)) && !planted(Fault::Statement) {
+        if !may_sign.keys().any(|key| signed_by(signed, key)) && !planted(Fault::Statement) {
             return Err(LogError::Signature);
         }
-        let signers: BTreeSet<PublicKey> = may_sign
+        // A guardian counts once, with however many devices.
+        let signers: BTreeSet<MemberId> = may_sign
             .into_iter()
-            .filter(|key| signed_by(signed, key) || consented_by(signed, statement, decision, key))
+            .filter(|(key, _)| {
+                signed_by(signed, key) || consented_by(signed, statement, decision, key)
+            })
+            .map(|(_, member)| member)
             .collect();
-        match &statement.decision {
-            Decision::Object { .. } => {
-                if !removed.is_some_and(|key| signers.contains(&key)) {
+        match (&statement.decision, about) {
+            (Decision::Object { .. }, Some(removal)) => {
+                if !signers.contains(&removal.member) {
                     return Err(LogError::Signature);
                 }
             }
-            Decision::Withdraw { removal } => {
-                let remover = |key: &PublicKey| {
-                    self.removals
-                        .get(removal)
-                        .is_some_and(|removal| removal.signers.contains(key))
-                };
-                let may_withdraw = |key: &PublicKey| removed == Some(*key) || remover(key);
+            (Decision::Withdraw { .. }, Some(removal)) => {
+                let may_withdraw =
+                    |who: &MemberId| removal.member == *who || removal.signers.contains(who);
                 if !signers.iter().any(may_withdraw) {
                     return Err(LogError::Signature);
                 }
             }
-            decision => {
+            (decision, _) => {
                 if !self.narrows(decision)
                     && let Some(freeze) = self.freeze(statement.day)
                 {
                     return Err(LogError::Frozen {
                         until: freeze.until,
                     });
+                }
+                if self.is_anothers_device(decision, &signers) && !planted(Fault::OwnDevice) {
+                    return Err(LogError::OwnDevice);
                 }
                 let needed = self.required(decision, statement.day);
                 if signers.len() < needed && !planted(Fault::Statement) {
@@ -179,8 +179,19 @@ impl State {
         Ok(signers)
     }
 
-    /// The key of the removed guardian that an objection or its withdrawal is about.
-    fn removed_signer(&self, decision: &Decision) -> Result<Option<PublicKey>, LogError> {
+    /// Whether it adds a device to a guardian who has one and did not sign: who lets it in would
+    /// speak and read in that guardian's name.
+    fn is_anothers_device(&self, decision: &Decision, signers: &BTreeSet<MemberId>) -> bool {
+        let Decision::AddDevice(device) = decision else {
+            return false;
+        };
+        let owner = device.member;
+        let can_sign = self.identity_keys().any(|(_, member)| member == owner);
+        can_sign && !signers.contains(&owner)
+    }
+
+    /// The removal that an objection or its withdrawal is about.
+    fn removal_of(&self, decision: &Decision) -> Result<Option<&Removal>, LogError> {
         let (Decision::Object { removal } | Decision::Withdraw { removal }) = decision else {
             return Ok(None);
         };
@@ -188,6 +199,6 @@ impl State {
             .removals
             .get(removal)
             .ok_or(LogError::Contradiction("nobody was removed there"))?;
-        Ok(removal.person.identity_key)
+        Ok(Some(removal))
     }
 }

@@ -20,8 +20,6 @@ pub struct Member {
     pub role: Role,
     /// Name.
     pub name: String,
-    /// Signs statements; guardians only.
-    pub identity_key: Option<PublicKey>,
 }
 
 /// What the log implies about a device: this key speaks for this member.
@@ -63,8 +61,11 @@ pub enum Standing {
     Objected,
     /// The removed guardian gave in.
     Accepted,
-    /// Who removed it took that back: it is a guardian again.
+    /// Who removed it took that back: it is a guardian again, with the devices that it had.
+    /// What widens stays frozen until it says that it is back, or is removed again.
     Undone,
+    /// And it is back.
+    Returned,
 }
 
 /// A member that was removed.
@@ -76,10 +77,13 @@ pub struct Removal {
     pub member: MemberId,
     /// What it was.
     pub person: Member,
+    /// The devices that it had until then: they speak for it when it objects, and are its own
+    /// again when the removal is taken back.
+    pub devices: BTreeSet<DeviceId>,
     /// When.
     pub day: Day,
-    /// The guardians who signed, by their identity keys.
-    pub signers: BTreeSet<PublicKey>,
+    /// The guardians who signed.
+    pub signers: BTreeSet<MemberId>,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -94,7 +98,7 @@ pub(super) struct DeviceEntry {
 pub(super) struct Place<'a> {
     pub(super) index: u64,
     pub(super) day: Day,
-    pub(super) signers: &'a BTreeSet<PublicKey>,
+    pub(super) signers: &'a BTreeSet<MemberId>,
     /// Whether it is one of those of which a day has so many.
     pub(super) counts: bool,
 }
@@ -111,7 +115,7 @@ pub(super) struct State {
     pub(super) passes: BTreeMap<PassId, PassEntry>,
     pub(super) policies: BTreeMap<MemberId, Policy>,
     /// Statements of `day` that count, by who signed.
-    pub(super) of_day: BTreeMap<PublicKey, u32>,
+    pub(super) of_day: BTreeMap<MemberId, u32>,
 }
 
 impl State {
@@ -164,8 +168,8 @@ impl State {
             self.of_day.clear();
         }
         self.day = place.day;
-        for key in place.signers.iter().filter(|_| place.counts) {
-            let count = self.of_day.entry(*key).or_default();
+        for signer in place.signers.iter().filter(|_| place.counts) {
+            let count = self.of_day.entry(*signer).or_default();
             *count = count.saturating_add(1);
         }
         Ok(())
@@ -181,10 +185,10 @@ impl State {
     }
 
     /// Whether one of these has signed as much on this day as the log takes of them.
-    pub(super) fn is_busy(&self, signers: &BTreeSet<PublicKey>, day: Day) -> bool {
-        let busy = |key| {
+    pub(super) fn is_busy(&self, signers: &BTreeSet<MemberId>, day: Day) -> bool {
+        let busy = |signer| {
             self.of_day
-                .get(key)
+                .get(signer)
                 .is_some_and(|count| *count >= limits::FAMILY_LOG_DAY_MAX)
         };
         day == self.day && signers.iter().any(busy)
@@ -196,11 +200,34 @@ impl State {
             .is_some_and(|known| known.role == role)
     }
 
-    /// Guardians with their identity keys.
-    pub(super) fn guardians(&self) -> impl Iterator<Item = (MemberId, PublicKey)> {
-        self.members
-            .iter()
-            .filter_map(|(id, member)| Some((*id, member.identity_key?)))
+    /// The guardians.
+    pub(super) fn guardians(&self) -> impl Iterator<Item = MemberId> {
+        let guardians = self.members.iter();
+        guardians
+            .filter(|(_, member)| member.role == Role::Guardian)
+            .map(|(id, _)| *id)
+    }
+
+    /// The keys that sign for guardians, each of a device that belongs to the family now.
+    pub(super) fn identity_keys(&self) -> impl Iterator<Item = (PublicKey, MemberId)> {
+        let now = self.devices.values().filter(|entry| !entry.removed);
+        now.filter_map(|entry| Some((entry.device.identity_key?, entry.device.member)))
+    }
+
+    /// The keys with which a removed guardian signed until then.
+    pub(super) fn keys_at(&self, removal: &Removal) -> impl Iterator<Item = (PublicKey, MemberId)> {
+        let devices = removal.devices.iter();
+        devices.filter_map(|device| {
+            let device = &self.devices.get(device)?.device;
+            Some((device.identity_key?, device.member))
+        })
+    }
+
+    /// Devices that this member has now.
+    pub(super) fn devices_of(&self, member: MemberId) -> impl Iterator<Item = DeviceId> {
+        let now = self.devices.iter().filter(|(_, entry)| !entry.removed);
+        now.filter(move |(_, entry)| entry.device.member == member)
+            .map(|(device, _)| *device)
     }
 
     /// The role of someone who is or was in the family.
@@ -222,36 +249,33 @@ impl State {
                 "the added member was in the family before",
             ));
         }
-        // Two guardians with one key would be two signers with one hand.
-        let key_taken = member.identity_key.is_some()
-            && self
-                .members
-                .values()
-                .chain(self.removals.values().map(|removal| &removal.person))
-                .any(|known| known.identity_key == member.identity_key);
-        if key_taken {
-            return Err(LogError::Contradiction(
-                "the added guardian's key was in the family before",
-            ));
-        }
         self.members.insert(
             member.member,
             Member {
                 role: member.role,
                 name: member.name,
-                identity_key: member.identity_key,
             },
         );
         Ok(())
     }
 
     fn add_device(&mut self, device: AddedDevice) -> Result<(), LogError> {
-        if !self.members.contains_key(&device.member) {
+        let Some(owner) = self.members.get(&device.member) else {
             return Err(LogError::Contradiction(
                 "the added device belongs to nobody in the family",
             ));
+        };
+        if device.identity_key.is_some() != (owner.role == Role::Guardian) {
+            return Err(LogError::Contradiction(
+                "a guardian's device has an identity key, and no other",
+            ));
         }
-        let taken = |entry: &DeviceEntry| entry.device.signature_key == device.signature_key;
+        // Two guardians with one key would be two signers with one hand.
+        let taken = |entry: &DeviceEntry| {
+            let known = &entry.device;
+            known.signature_key == device.signature_key
+                || (known.identity_key.is_some() && known.identity_key == device.identity_key)
+        };
         if self.devices.contains_key(&device.device) || self.devices.values().any(taken) {
             return Err(LogError::Contradiction(
                 "the added device was in the family before",
@@ -268,13 +292,18 @@ impl State {
     }
 
     fn remove_device(&mut self, device: &DeviceId) -> Result<(), LogError> {
-        match self.devices.get_mut(device) {
-            Some(entry) if !entry.removed => entry.removed = true,
-            _ => {
-                return Err(LogError::Contradiction(
-                    "the removed device is not in the family",
-                ));
-            }
+        let entry = self.devices.get(device).filter(|entry| !entry.removed);
+        let owner = entry
+            .map(|entry| entry.device.member)
+            .ok_or(LogError::Contradiction(
+                "the removed device is not in the family",
+            ))?;
+        // Or it would be a way to remove a guardian without freeze and objection.
+        if self.is(&owner, Role::Guardian) && self.devices_of(owner).count() == 1 {
+            return Err(LogError::LastDevice);
+        }
+        if let Some(entry) = self.devices.get_mut(device) {
+            entry.removed = true;
         }
         Ok(())
     }
@@ -286,21 +315,23 @@ impl State {
         let person = self.members.remove(&member).ok_or(LogError::Contradiction(
             "the removed member is not in the family",
         ))?;
-        for entry in self.devices.values_mut() {
-            if entry.device.member == member {
-                entry.removed = true;
+        let devices: BTreeSet<DeviceId> = self.devices_of(member).collect();
+        self.mark_removed(&devices, true);
+        self.policies.remove(&member);
+        // Its return is not awaited any more.
+        for before in self.removals.values_mut() {
+            if before.member == member && before.standing == Standing::Undone {
+                before.standing = Standing::Returned;
             }
         }
-        self.policies.remove(&member);
-        let by_others = person
-            .identity_key
-            .is_some_and(|key| !place.signers.contains(&key));
+        let by_others = person.role == Role::Guardian && !place.signers.contains(&member);
         self.removals.insert(
             place.index,
             Removal {
                 index: place.index,
                 member,
                 person,
+                devices,
                 day: place.day,
                 signers: place.signers.clone(),
                 standing: if by_others {
@@ -388,18 +419,32 @@ impl State {
         if !removal.freezes(place.day) {
             return Err(LogError::Contradiction("the removal is settled"));
         }
-        let gives_in = removal
-            .person
-            .identity_key
-            .is_some_and(|key| place.signers.contains(&key));
-        if gives_in {
-            removal.standing = Standing::Accepted;
-        } else {
-            removal.standing = Standing::Undone;
-            let (member, person) = (removal.member, removal.person.clone());
-            self.members.insert(member, person);
+        let itself = place.signers.contains(&removal.member);
+        match (removal.standing, itself) {
+            (Standing::Undone, true) => removal.standing = Standing::Returned,
+            (Standing::Undone, false) => {
+                return Err(LogError::Contradiction(
+                    "the removal was taken back, and waits for the guardian",
+                ));
+            }
+            (_, true) => removal.standing = Standing::Accepted,
+            (_, false) => {
+                removal.standing = Standing::Undone;
+                let (member, person) = (removal.member, removal.person.clone());
+                let devices = removal.devices.clone();
+                self.members.insert(member, person);
+                self.mark_removed(&devices, false);
+            }
         }
         Ok(())
+    }
+
+    fn mark_removed(&mut self, devices: &BTreeSet<DeviceId>, removed: bool) {
+        for device in devices {
+            if let Some(entry) = self.devices.get_mut(device) {
+                entry.removed = removed;
+            }
+        }
     }
 
     fn removal_mut(&mut self, index: u64) -> Result<&mut Removal, LogError> {

@@ -1,6 +1,6 @@
 //! What a log says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::FamilyLog;
 use super::rules::Freeze;
@@ -39,9 +39,9 @@ impl FamilyLog {
         &self.statements
     }
 
-    /// What was decided from this index on, as far as it is shown, and under whose keys.
+    /// What was decided from this index on, as far as it is shown, and by whom.
     #[must_use]
-    pub fn decisions_from(&self, index: u64) -> Vec<(u64, Decision, Vec<PublicKey>)> {
+    pub fn decisions_from(&self, index: u64) -> Vec<(u64, Decision, BTreeSet<MemberId>)> {
         let places = (0..self.len()).filter(|index| !self.hidden.contains_key(index));
         let decided = places.zip(&self.statements).filter(|(at, _)| *at >= index);
         decided
@@ -49,10 +49,18 @@ impl FamilyLog {
                 let statement = Statement::decode(&signed.statement).ok()?;
                 let signatures = signed.signatures.iter().map(|signature| &signature.key);
                 let keys = signatures.chain(signed.consents.iter().map(|consent| &consent.key));
-                let keys = keys.filter_map(|key| PublicKey::from_slice(key)).collect();
-                Some((at, statement.decision, keys))
+                let by = keys.filter_map(|key| self.signer_ever(&PublicKey::from_slice(key)?));
+                Some((at, statement.decision, by.collect()))
             })
             .collect()
+    }
+
+    /// Whose device signed or signs with this identity key.
+    fn signer_ever(&self, key: &PublicKey) -> Option<MemberId> {
+        let mut devices = self.state.devices.values().map(|entry| &entry.device);
+        devices
+            .find(|device| device.identity_key.as_ref() == Some(key))
+            .map(|device| device.member)
     }
 
     /// Hash over the whole past.
@@ -91,9 +99,21 @@ impl FamilyLog {
         &self.state.members
     }
 
-    /// Guardians with the keys that sign statements.
-    pub fn guardians(&self) -> impl Iterator<Item = (MemberId, PublicKey)> {
+    /// The guardians.
+    pub fn guardians(&self) -> impl Iterator<Item = MemberId> {
         self.state.guardians()
+    }
+
+    /// The keys that sign statements and heads, each with the guardian whose device has it.
+    pub fn identity_keys(&self) -> impl Iterator<Item = (PublicKey, MemberId)> {
+        self.state.identity_keys()
+    }
+
+    /// The key with which a device of a guardian signs now.
+    #[must_use]
+    pub fn identity_key(&self, device: &DeviceId) -> Option<PublicKey> {
+        let entry = self.state.devices.get(device)?;
+        entry.device.identity_key.filter(|_| !entry.removed)
     }
 
     /// Every removal of a member, by the index of its statement.
@@ -123,7 +143,7 @@ impl FamilyLog {
         self.state
             .removals
             .values()
-            .filter(|removal| removal.standing != Standing::Undone)
+            .filter(|removal| !matches!(removal.standing, Standing::Undone | Standing::Returned))
     }
 
     /// The certificate of a device that belongs to the family now.

@@ -63,7 +63,9 @@ fn tell(fault: Fault, left_out: bool) -> Vec<String> {
         | Fault::ContentAgain => contents(&mut life, fault, left_out),
         Fault::ContentOrder => order(&mut life, left_out),
         Fault::DirectSignature => confirmation(&mut life, left_out),
-        Fault::Stranger | Fault::Statement => stranger(&mut life, fault, left_out),
+        Fault::Stranger | Fault::Statement | Fault::OwnDevice => {
+            stranger(&mut life, fault, left_out);
+        }
         Fault::LeafKey | Fault::Removal | Fault::Context => change(&mut life, fault, left_out),
         Fault::SlotSignature => other_name(&mut life, left_out),
         Fault::WelcomeFamily | Fault::WelcomeLeaf => welcome(&mut life, fault, left_out),
@@ -175,30 +177,43 @@ fn confirmation(life: &mut Life, left_out: Option<Fault>) {
     whisper(life, "dad", family, Kind::Direct, signed.encode_to_vec());
 }
 
-/// The tablet brings a device into the family that no guardian has let in.
+/// The tablet brings a device into the family that no guardian has let in; or one guardian a
+/// phone that is to be the other's.
 fn stranger(life: &mut Life, fault: Fault, left_out: Option<Fault>) {
     let family = life.family();
-    let mut mia = turn_coat(life, "mia", family);
+    let (by, others, owner) = match fault {
+        Fault::OwnDevice => ("dad", ["mum", "mia"], "mum"),
+        _ => ("mia", ["mum", "dad"], "mia"),
+    };
+    let mut member = turn_coat(life, by, family);
     life.oracle.spoilt.insert(family);
     let eve = key_package(DeviceId::new([66; 16]), 66, &mut life.rng);
     let mut change = ProposedChange::default();
-    if fault == Fault::Statement {
-        let _blind = plant(Some(Fault::Statement));
+    if fault != Fault::Stranger {
+        let _blind = plant(Some(fault));
+        let new_key = SecretKey::from_seed(&[68; 32]);
+        let (key, identity_key) = match fault {
+            Fault::OwnDevice => (member.identity.clone(), Some(new_key.public())),
+            _ => (SecretKey::from_seed(&[1; 32]), None),
+        };
         let added = AddedDevice {
-            member: life.devices["mia"].engine.member().unwrap(),
+            member: life.devices[owner].engine.member().unwrap(),
             device: eve.device,
             signature_key: eve.signature_key,
             name: "a toy".into(),
+            identity_key,
         };
         let decision = Decision::AddDevice(added);
-        let (today, key) = (life.now.day(), SecretKey::from_seed(&[1; 32]));
-        let statements = mia.log.propose(vec![decision], &key, today, &mut life.rng);
-        change = mia.change(&statements, today);
+        let today = life.now.day();
+        let statements = member
+            .log
+            .propose(vec![decision], &key, today, &mut life.rng);
+        change = member.change(&statements, today);
     }
     change.add = vec![eve];
-    force(life, &mut mia, fault, change);
+    force(life, &mut member, fault, change);
     let _left_out = plant(left_out);
-    move_on(life, &["mum", "dad"], family);
+    move_on(life, &others, family);
 }
 
 /// A member of a room turns it into what it must not become.
@@ -292,13 +307,13 @@ fn other_family(life: &mut Life, new: &CheckedKeyPackage) -> wire::WelcomePackag
         member,
         role: Role::Guardian,
         name: "Mum".into(),
-        identity_key: Some(identity.public()),
     };
     let phone = AddedDevice {
         member,
         device,
         signature_key: key.public(),
         name: "phone".into(),
+        identity_key: Some(identity.public()),
     };
     let today = life.now.day();
     let log = FamilyLog::found(
@@ -368,11 +383,13 @@ fn welcome_of(
     add: Vec<CheckedKeyPackage>,
     member: MemberId,
 ) -> wire::WelcomePackage {
+    let guardian = by.log.members()[&member].role == Role::Guardian;
     let added = AddedDevice {
         member,
         device: add[0].device,
         signature_key: add[0].signature_key,
         name: "tablet".into(),
+        identity_key: guardian.then(|| SecretKey::from_seed(&[77; 32]).public()),
     };
     let (today, rng) = (life.now.day(), &mut life.rng);
     let decision = Decision::AddDevice(added);

@@ -154,9 +154,11 @@ fn news_continue_the_log() {
 #[test]
 fn nothing_is_hidden_from_the_family_itself() {
     let all = World::new();
-    let next = all
-        .and(1, Decision::AddMember(child(17)))
-        .and(1, Decision::AddDevice(device_of(70, 12)));
+    let next = all.and(1, Decision::AddMember(child(17))).and_by(
+        1,
+        Decision::AddDevice(device_of(70, 12)),
+        12,
+    );
     let len = all.log(1).len();
     let entries = next.extracted(1, &[1]).log(1).entries();
     let entries = entries[usize::try_from(len).unwrap()..].to_vec();

@@ -49,7 +49,6 @@ pub(super) fn guardian(n: u8) -> AddedMember {
         member: member(n),
         role: Role::Guardian,
         name: format!("guardian {n}"),
-        identity_key: Some(key(n).public()),
     }
 }
 
@@ -58,16 +57,24 @@ pub(super) fn child(n: u8) -> AddedMember {
         member: member(n),
         role: Role::Child,
         name: format!("child {n}"),
-        identity_key: None,
     }
 }
 
+/// A guardian (11, 12, 21, 22) has the key of its number on its first device.
 pub(super) fn device_of(n: u8, of: u8) -> AddedDevice {
+    let identity = if n == of + 100 {
+        key(of)
+    } else {
+        let mut seed = [n; 32];
+        seed[0] = 0;
+        SecretKey::from_seed(&seed)
+    };
     AddedDevice {
         member: member(of),
         device: device(n),
         signature_key: key(n).public(),
         name: "tablet".into(),
+        identity_key: (of % 10 < 5).then(|| identity.public()),
     }
 }
 
@@ -123,6 +130,11 @@ impl World {
             let devices = devices.map(|(n, of)| Decision::AddDevice(device_of(n, base + of)));
             for decision in [second].into_iter().chain(children).chain(devices) {
                 world = world.and(f, decision);
+            }
+            // A second phone of each guardian.
+            for of in [base + 1, base + 2] {
+                let phone = Decision::AddDevice(device_of(200 + of, of));
+                world = world.and_by(f, phone, of);
             }
         }
         world

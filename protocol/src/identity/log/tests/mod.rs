@@ -44,7 +44,6 @@ pub(super) fn guardian(n: u8) -> AddedMember {
         member: id(n),
         role: Role::Guardian,
         name: format!("guardian {n}"),
-        identity_key: Some(key(n).public()),
     }
 }
 
@@ -53,16 +52,26 @@ pub(super) fn child(n: u8) -> AddedMember {
         member: id(n),
         role: Role::Child,
         name: format!("child {n}"),
-        identity_key: None,
     }
 }
 
+/// The identity key of a guardian's device: on the first, that of the guardian's number.
+pub(super) fn key_on(n: u8, of: u8) -> SecretKey {
+    if n == 11 * of {
+        key(of)
+    } else {
+        SecretKey::from_seed(&[190 + n; 32])
+    }
+}
+
+/// Members 1 to 4 are guardians.
 pub(super) fn device(n: u8, of: u8) -> AddedDevice {
     AddedDevice {
         member: id(of),
         device: DeviceId::new([n; 16]),
         signature_key: SecretKey::from_seed(&[n; 32]).public(),
         name: "tablet".into(),
+        identity_key: (1..5).contains(&of).then(|| key_on(n, of).public()),
     }
 }
 

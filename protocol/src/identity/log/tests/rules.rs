@@ -1,7 +1,10 @@
-use super::{Family, child, device, guardian, id, key, pass, policy};
+use super::{Family, child, device, guardian, id, key, key_on, pass, policy};
 use crate::day::Day;
-use crate::identity::{ContactPass, Decision, LogError, PassTerms, Role, Settings, Standing};
+use crate::identity::{
+    AddedDevice, ContactPass, Decision, LogError, PassTerms, Role, Settings, Standing,
+};
 use crate::ids::{DeviceId, FamilyId, PassId};
+use crate::primitives::sign::SecretKey;
 use crate::{limits, wire};
 
 const fn few(needed: usize, found: usize) -> Result<(), LogError> {
@@ -39,9 +42,123 @@ fn careful() -> Family {
 fn removed(signatures: u32) -> (Family, u64) {
     let mut family = Family::of_three(signatures);
     family.good(Decision::AddMember(guardian(3)), 10, &[1, 2]);
+    family.good(Decision::AddDevice(device(33, 3)), 10, &[1, 2]);
     let removal = family.log.len();
     family.good(Decision::RemoveMember(id(2)), 20, &[1]);
     (family, removal)
+}
+
+/// Whether a statement by exactly these keys is taken.
+fn by_keys(
+    family: &mut Family,
+    decision: Decision,
+    day: u32,
+    keys: &[&SecretKey],
+) -> Result<(), LogError> {
+    let salt = family.salt();
+    let signed = family
+        .log
+        .propose_with(decision, salt, vec![], keys, Day(day));
+    family.append(&signed)
+}
+
+const fn phone(n: u8) -> DeviceId {
+    DeviceId::new([n; 16])
+}
+
+#[test]
+fn every_phone_of_a_guardian_signs_for_them_and_they_count_once() {
+    let mut family = careful();
+    family.good(Decision::AddDevice(device(23, 2)), 11, &[1, 2]);
+    let (first, second) = (key(2), key_on(23, 2));
+    let add = || Decision::AddMember(child(6));
+    assert_eq!(
+        by_keys(&mut family, add(), 12, &[&first, &second]),
+        few(2, 1),
+        "two phones are one guardian"
+    );
+    assert_eq!(by_keys(&mut family, add(), 12, &[&key(1), &second]), Ok(()));
+    assert_eq!(family.log.required_signatures(&add(), Day(12)), 2);
+    // A lost phone says nothing any more, the other goes on.
+    family.good(Decision::RemoveDevice(phone(22)), 13, &[1]);
+    let next = || Decision::RevokePass(PassId::new([7; 16]));
+    let lost = by_keys(&mut family, next(), 13, &[&first]);
+    assert_eq!(lost, Err(LogError::Signature));
+    assert_eq!(by_keys(&mut family, next(), 13, &[&second]), Ok(()));
+    let by: Vec<_> = family.log.decisions_from(family.log.len() - 1);
+    assert_eq!(by[0].2, [id(2)].into());
+}
+
+#[test]
+fn a_guardians_further_phone_is_let_in_by_that_guardian() {
+    for signatures in [1, 2] {
+        let mut family = Family::of_three(signatures);
+        let phone = || Decision::AddDevice(device(23, 2));
+        assert_eq!(family.decide(phone(), 11, &[1]), Err(LogError::OwnDevice));
+        if signatures == 2 {
+            assert_eq!(family.decide(phone(), 11, &[2]), few(2, 1));
+        }
+        family.good(
+            phone(),
+            11,
+            &[1, 2][2 - usize::try_from(signatures).unwrap()..],
+        );
+    }
+    // A consent is theirs as well.
+    let mut family = Family::of_three(1);
+    let (decision, salt) = (Decision::AddDevice(device(23, 2)), [3; 16]);
+    let consent = family.log.consent(&decision, &salt, Day(12), &key(2));
+    let signed = family
+        .log
+        .propose_with(decision, salt, vec![consent], &[&key(1)], Day(12));
+    family.append(&signed).unwrap();
+}
+
+#[test]
+fn the_only_phone_of_a_guardian_goes_with_its_guardian() {
+    let mut family = Family::of_three(1);
+    for by in [1, 2] {
+        let only = family.decide(Decision::RemoveDevice(phone(22)), 11, &[by]);
+        assert_eq!(only, Err(LogError::LastDevice));
+    }
+    family.good(Decision::AddDevice(device(23, 2)), 11, &[2]);
+    family.good(Decision::RemoveDevice(phone(22)), 11, &[1]);
+    let only = family.decide(Decision::RemoveDevice(phone(23)), 11, &[1]);
+    assert_eq!(only, Err(LogError::LastDevice));
+    let again = Decision::AddDevice(device(22, 2));
+    let back = by_keys(&mut family, again, 11, &[&key_on(23, 2)]);
+    assert!(matches!(back, Err(LogError::Contradiction(_))), "{back:?}");
+}
+
+#[test]
+fn an_identity_key_is_on_guardians_devices_alone_and_on_one() {
+    let mut family = Family::of_three(1);
+    family.good(Decision::AddMember(child(6)), 11, &[1]);
+    let with = |n, of, identity_key| {
+        Decision::AddDevice(AddedDevice {
+            identity_key,
+            ..device(n, of)
+        })
+    };
+    for (case, decision) in [
+        ("a child's", with(66, 6, Some(key(9).public()))),
+        ("a guardian's without", with(23, 2, None)),
+        ("taken", with(23, 2, Some(key(1).public()))),
+        ("the same again", with(23, 2, Some(key(2).public()))),
+    ] {
+        let refused = family.decide(decision, 11, &[2]);
+        assert!(matches!(refused, Err(LogError::Contradiction(_))), "{case}");
+    }
+}
+
+#[test]
+fn who_has_no_phone_yet_is_not_waited_for() {
+    let mut family = Family::new(2);
+    family.good(Decision::AddMember(guardian(2)), 10, &[1]);
+    family.good(Decision::AddDevice(device(22, 2)), 10, &[1]);
+    let third = Decision::AddMember(child(6));
+    assert_eq!(family.decide(third.clone(), 10, &[1]), few(2, 1));
+    family.good(third, 10, &[1, 2]);
 }
 
 #[test]
@@ -209,9 +326,12 @@ fn a_removed_guardian_is_gone_with_its_devices() {
         let result = family.decide(Decision::AddMember(again), 40, &[1, 3]);
         assert!(matches!(result, Err(LogError::Contradiction(_))), "{by}");
     }
-    let mut other_name = guardian(2);
-    other_name.member = id(9);
-    let result = family.decide(Decision::AddMember(other_name), 40, &[1, 3]);
+    family.good(Decision::AddMember(guardian(4)), 40, &[1]);
+    let old_key = AddedDevice {
+        identity_key: Some(key(2).public()),
+        ..device(44, 4)
+    };
+    let result = family.decide(Decision::AddDevice(old_key), 40, &[1, 3]);
     assert!(matches!(result, Err(LogError::Contradiction(_))), "key");
 }
 
@@ -286,17 +406,38 @@ fn who_removed_a_guardian_may_take_that_back() {
         family.good(Decision::Withdraw { removal }, 22, &[1]);
         assert_eq!(family.log.removals()[&removal].standing, Standing::Undone);
         assert_eq!(family.log.members()[&id(2)].role, Role::Guardian);
-        assert!(family.log.is_frozen(Day(22)).is_none());
         assert_eq!(family.log.removed_members().count(), 0);
-        // Without devices: the old ones do not come back.
-        assert!(family.log.certificate(&DeviceId::new([22; 16])).is_none());
-        let old = family.decide(Decision::AddDevice(device(22, 2)), 22, &[2]);
-        assert!(matches!(old, Err(LogError::Contradiction(_))));
-        family.good(Decision::AddDevice(device(23, 2)), 22, &[2]);
+        assert!(family.log.certificate(&phone(22)).is_some(), "as before");
+        // Until it is there again, nothing widens: else a removal that is taken back at once
+        // would do without the freeze.
+        let add = Decision::AddMember(child(6));
+        assert_eq!(family.decide(add.clone(), 99, &[1, 3]), frozen(None));
+        let again = family.decide(Decision::Withdraw { removal }, 99, &[1]);
+        assert!(matches!(again, Err(LogError::Contradiction(_))));
+        let third = family.decide(Decision::Withdraw { removal }, 99, &[3]);
+        assert_eq!(third, Err(LogError::Signature), "3 removed nobody");
+        family.good(Decision::Withdraw { removal }, 99, &[2]);
+        assert_eq!(family.log.removals()[&removal].standing, Standing::Returned);
+        assert_eq!(family.log.removed_members().count(), 0);
+        family.good(add, 99, &[2]);
         // And may be removed again.
-        family.good(Decision::RemoveMember(id(2)), 23, &[3]);
-        assert!(family.log.is_frozen(Day(25)).is_some());
+        family.good(Decision::RemoveMember(id(2)), 100, &[3]);
+        assert!(family.log.is_frozen(Day(102)).is_some());
+        assert!(family.log.is_frozen(Day(103)).is_none());
     }
+}
+
+#[test]
+fn who_never_comes_back_is_waited_for_until_the_next_removal() {
+    let (mut family, removal) = removed(1);
+    family.good(Decision::Withdraw { removal }, 21, &[1]);
+    assert_eq!(family.decide(settings(1, 8), 99, &[1]), frozen(None));
+    family.good(Decision::RemoveMember(id(2)), 100, &[1]);
+    assert_eq!(
+        family.decide(settings(1, 8), 102, &[1]),
+        frozen(Some(Day(103)))
+    );
+    family.good(settings(1, 8), 103, &[1]);
 }
 
 #[test]
@@ -448,7 +589,7 @@ fn a_guardian_decides_so_much_in_a_day() {
         often,
         "nor with another"
     );
-    family.good(Decision::RemoveDevice(DeviceId::new([22; 16])), 11, &[1]);
+    family.good(Decision::RemoveDevice(DeviceId::new([55; 16])), 11, &[1]);
     family.good(set(900), 11, &[2]);
     family.good(set(901), 12, &[1]);
 }
@@ -479,7 +620,9 @@ fn the_last_places_of_a_log_are_for_what_takes_away() {
     let removal = family.log.len();
     family.good(Decision::RemoveMember(id(2)), 11, &[1]);
     family.good(Decision::Object { removal }, 12, &[2]);
-    family.good(Decision::Withdraw { removal }, 12, &[1]);
+    // Both could go on for ever.
+    let undo = family.decide(Decision::Withdraw { removal }, 12, &[1]);
+    assert_eq!(undo, full);
     while family.log.len() < limits::FAMILY_LOG_STATEMENTS_MAX as u64 {
         family.log.append_entry(&entry(family.log.len())).unwrap();
     }
