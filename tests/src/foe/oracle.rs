@@ -343,7 +343,7 @@ impl Oracle {
             {
                 let who = self.name(viewer);
                 self.fault(format!(
-                    "{who} device gives a conversation up that is sound"
+                    "{who} device gives a conversation up that is sound: {sentence}"
                 ));
             }
             Event::DeviceRemoved {
