@@ -38,13 +38,15 @@ impl Job {
 
 /// Options of `kinline-sim load`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Without --all, --job or --baseline, one load of --pairs senders is put on a relay and told.\n\
+#[command(
+    after_help = "Without --all, --job or --baseline, one load of --pairs senders is put on a relay and told.\n\
     Examples:\n  \
     kinline-sim load --all --report load.json\n  \
     kinline-sim load --job j1 --pairs 50 --window 8 --seconds 10\n  \
     kinline-sim load --sealed --pairs 200 --rate 20000 --seconds 30\n\n\
     Exit status 0: measured, whether targets were reached or not. 1: something that was\n\
-    acknowledged is missing, or came twice. 2: it could not be measured.")]
+    acknowledged is missing, or came twice. 2: it could not be measured."
+)]
 pub struct LoadArgs {
     /// Run every job beside its baseline
     #[arg(long, conflicts_with_all = ["job", "baseline", "sealed"])]

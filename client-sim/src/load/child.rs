@@ -81,15 +81,13 @@ impl Child {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Err(Trouble::new("a process of the measurement did not start to listen"))
+        Err(Trouble::new(
+            "a process of the measurement did not start to listen",
+        ))
     }
 
     /// A baseline.
-    pub(super) async fn bare(
-        role: Role,
-        folder: &Path,
-        cores: Cores,
-    ) -> Result<Self, Trouble> {
+    pub(super) async fn bare(role: Role, folder: &Path, cores: Cores) -> Result<Self, Trouble> {
         let name = match role {
             Role::Relay => "relay",
             Role::Echo => "echo",
@@ -113,7 +111,10 @@ impl Child {
     /// # Errors
     /// When it does not end by itself.
     pub(super) async fn stop(mut self) -> Result<(), Trouble> {
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+        if let Some(pid) = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw)
+        {
             let _ = kill_process(pid, Signal::TERM);
         }
         let began = Instant::now();
@@ -123,7 +124,9 @@ impl Child {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Err(Trouble::new("a process of the measurement did not end when it was asked to"))
+        Err(Trouble::new(
+            "a process of the measurement did not end when it was asked to",
+        ))
     }
 }
 
@@ -280,7 +283,10 @@ fn free_port() -> Result<u16, Trouble> {
 /// Ends this process when its parent is gone: the other end of standard input closes then.
 pub(super) fn end_with_parent() {
     std::thread::spawn(|| {
-        drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+        drop(std::io::copy(
+            &mut std::io::stdin().lock(),
+            &mut std::io::sink(),
+        ));
         std::process::exit(0);
     });
 }
@@ -307,6 +313,9 @@ mod tests {
         let standard = kinline_server::config::Limits::default();
         assert_eq!(config.limits.hold_bytes, standard.hold_bytes);
         assert_eq!(config.limits.mailbox_envelopes, standard.mailbox_envelopes);
-        assert_eq!(config.limits.checkpoint_after_ms, standard.checkpoint_after_ms);
+        assert_eq!(
+            config.limits.checkpoint_after_ms,
+            standard.checkpoint_after_ms
+        );
     }
 }

@@ -95,7 +95,8 @@ pub(super) async fn conduct(
         let mut seconds = Vec::new();
         let (mut last_at, mut last) = (start.at, start.acknowledged);
         let end = Moment::from_std(start.at + course.measured);
-        while Moment::now() < end {
+        // Whoever set it running may also end it.
+        while Moment::now() < end && !tally.stopped.get() {
             sleep_until(end.min(Moment::now() + Duration::from_secs(1))).await;
             let (at, acknowledged) = (Instant::now(), tally.acknowledged.get());
             let latency = tally.recently();
@@ -144,7 +145,10 @@ pub(super) async fn conduct(
         acknowledged: tally.acknowledged.get(),
         delivered: tally.delivered.get(),
         refused: tally.refused.get(),
-        lost: tally.acknowledged.get().saturating_sub(tally.delivered.get()),
+        lost: tally
+            .acknowledged
+            .get()
+            .saturating_sub(tally.delivered.get()),
         doubled: tally.doubled.get(),
         server_cpu_s_per_1k: (stop.server - start.server) / messages.max(1.0) * 1_000.0,
         server_cores: (stop.server - start.server) / took,
@@ -153,12 +157,14 @@ pub(super) async fn conduct(
 }
 
 fn spread(histogram: &hdrhistogram::Histogram<u64>) -> Vec<(f64, f64)> {
-    [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999]
-        .map(|quantile| {
-            let ms = histogram.value_at_quantile(quantile) as f64 / 1e6;
-            (quantile, ms)
-        })
-        .to_vec()
+    [
+        0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999,
+    ]
+    .map(|quantile| {
+        let ms = histogram.value_at_quantile(quantile) as f64 / 1e6;
+        (quantile, ms)
+    })
+    .to_vec()
 }
 
 impl Outcome {

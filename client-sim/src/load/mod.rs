@@ -21,6 +21,7 @@ mod baseline;
 mod child;
 mod cores;
 mod course;
+mod families;
 mod jobs;
 mod pairs;
 mod people;

@@ -1,6 +1,7 @@
 //! Senders and recipients in pairs, all attached to one relay.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -35,10 +36,7 @@ pub(super) enum Due {
     /// As soon as one of `window` is free.
     Window(u64),
     /// At fixed moments of the run.
-    Every {
-        interval_ns: f64,
-        first_ns: f64,
-    },
+    Every { interval_ns: f64, first_ns: f64 },
 }
 
 impl Due {
@@ -175,12 +173,15 @@ pub(super) fn unexpected(seen: Seen) -> Result<(), Trouble> {
 
 async fn recipient(
     mut connection: Connection,
+    acknowledge_after: Duration,
     tally: Rc<Tally>,
     between: Rc<Between>,
 ) -> Result<(), Trouble> {
     let (mut expected, mut came) = (0, 0);
+    // What was delivered and is not acknowledged yet, and when it will be.
+    let mut late: VecDeque<(Instant, u64)> = VecDeque::new();
     loop {
-        if between.total.get().is_some_and(|total| came >= total) {
+        if between.total.get().is_some_and(|total| came >= total) && late.is_empty() {
             // The last acknowledgement leaves, too.
             connection.flush().await?;
             return Ok(());
@@ -188,6 +189,7 @@ async fn recipient(
         tokio::select! {
             turned = connection.turn() => turned?,
             () = between.ended.notified() => {}
+            () = sleep_until(late.front().map_or_else(Instant::now, |(at, _)| *at)), if !late.is_empty() => {}
         }
         let mut through = None;
         while let Some(seen) = connection.next()? {
@@ -204,7 +206,17 @@ async fn recipient(
                 unexpected(seen)?;
             }
         }
-        if let Some(through) = through {
+        match through {
+            Some(through) if acknowledge_after.is_zero() => connection.put_acknowledgement(through),
+            Some(through) => late.push_back((Instant::now() + acknowledge_after, through)),
+            None => {}
+        }
+        let now = Instant::now();
+        let mut due = None;
+        while let Some((_, through)) = late.pop_front_if(|(at, _)| *at <= now) {
+            due = Some(through);
+        }
+        if let Some(through) = due {
             connection.put_acknowledgement(through);
         }
     }
@@ -217,8 +229,21 @@ pub(super) async fn run(
     course: Course,
     progress: &Progress,
 ) -> Result<Outcome, Trouble> {
-    let mut rng = crate::random::os();
     let tally = Rc::new(Tally::new());
+    run_with(dial, server, course, Duration::ZERO, &tally, progress).await
+}
+
+/// The same, with recipients that acknowledge so much later, and counters that others may
+/// look at; it ends when they set `stopped`.
+pub(super) async fn run_with(
+    dial: &Dial,
+    server: Process,
+    course: Course,
+    acknowledge_after: Duration,
+    tally: &Rc<Tally>,
+    progress: &Progress,
+) -> Result<Outcome, Trouble> {
+    let mut rng = crate::random::os();
     let mut ready = Vec::new();
     for _ in 0..course.pairs {
         let (_, from) = attached(dial, &mut rng, RECIPIENT_WINDOW).await?;
@@ -229,17 +254,17 @@ pub(super) async fn run(
     let mut tasks = JoinSet::new();
     for (index, (from, to, template)) in (0..).zip(ready) {
         let between = Rc::new(Between::default());
-        let due = Due::of(course.pace, index, course.pairs, &tally);
+        let due = Due::of(course.pace, index, course.pairs, tally);
         tasks.spawn_local(sender(
             from,
             template,
             due,
-            Rc::clone(&tally),
+            Rc::clone(tally),
             Rc::clone(&between),
         ));
-        tasks.spawn_local(recipient(to, Rc::clone(&tally), between));
+        tasks.spawn_local(recipient(to, acknowledge_after, Rc::clone(tally), between));
     }
-    conduct(course, &tally, tasks, server, progress).await
+    conduct(course, tally, tasks, server, progress).await
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use kinline_protocol::attach::{self, Challenge, MailboxKeys};
 use kinline_protocol::day::Timestamp;
-use kinline_protocol::grant::{Grant, GRANT_BYTES, revocation_hash};
+use kinline_protocol::grant::{GRANT_BYTES, Grant, revocation_hash};
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::primitives::sign::SecretKey;
 use kinline_protocol::wire::client_frame::Body as Request;
@@ -33,6 +33,17 @@ impl Mailbox {
             authentication: SecretKey::random(rng),
             grant: SecretKey::random(rng),
             close: SecretKey::random(rng),
+        }
+    }
+
+    /// Another mailbox under the same keys.
+    pub(super) fn twin(&self, id: MailboxId) -> Self {
+        let copy = |key: &SecretKey| SecretKey::from_seed(&key.seed());
+        Self {
+            id,
+            authentication: copy(&self.authentication),
+            grant: copy(&self.grant),
+            close: copy(&self.close),
         }
     }
 
@@ -76,8 +87,8 @@ impl Mailbox {
         }
     }
 
-    /// Attaches; returns how many envelopes wait.
-    pub(super) async fn attach(&self, door: &mut Door, window: u32) -> Result<u64, Trouble> {
+    /// Puts the request to attach; its answer comes like any frame.
+    pub(super) fn ask_to_attach(&self, door: &mut Door, window: u32) {
         let signature =
             attach::sign_attach(&self.authentication, &door.challenge(), &self.id, 1, window);
         let request = wire::Attach {
@@ -86,7 +97,13 @@ impl Mailbox {
             window,
             signature: signature.to_vec().into(),
         };
-        match door.ask(Request::Attach(request)).await? {
+        door.connection.put(ASK, Request::Attach(request));
+    }
+
+    /// Attaches; returns how many envelopes wait.
+    pub(super) async fn attach(&self, door: &mut Door, window: u32) -> Result<u64, Trouble> {
+        self.ask_to_attach(door, window);
+        match door.connection.answer(ASK).await? {
             Response::Attached(attached) => Ok(attached.waiting),
             _ => Err(Trouble::new("the relay did not attach a device")),
         }
@@ -95,7 +112,9 @@ impl Mailbox {
 
 /// Today.
 pub(super) fn today() -> kinline_protocol::day::Day {
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let since = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or_default()).day()
 }
 

@@ -61,7 +61,8 @@ impl Plan {
             hold_pairs: pick(50, 4),
             hold_rate: f64::from(pick(2_000, 100)),
             device_messages: pick(300, 5),
-            device_missed: pick(10_000, 20),
+            // As many as a mailbox holds beside what else comes for a device.
+            device_missed: pick(9_900, 20),
             device_members: pick(8, 3),
             insert_rows: pick(40_000, 1_000),
             syncs: pick(2_000, 20),

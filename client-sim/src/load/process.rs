@@ -65,6 +65,11 @@ impl Process {
         }
     }
 
+    /// The most that it ever had in memory, in KiB.
+    pub(super) fn peak_kib(self) -> f64 {
+        field(&self.read("status"), "VmHWM").unwrap_or_default()
+    }
+
     /// Bytes that it had written to disks so far.
     pub(super) fn bytes_written(self) -> f64 {
         field(&self.read("io"), "write_bytes").unwrap_or_default()
@@ -77,7 +82,11 @@ pub(super) fn kernel_memory() -> KernelMemory {
     let sockets = read_to_string("/proc/net/sockstat").unwrap_or_default();
     let pages = sockets
         .lines()
-        .find_map(|line| line.strip_prefix("TCP:")?.split_once(" mem ").map(|(_, pages)| pages))
+        .find_map(|line| {
+            line.strip_prefix("TCP:")?
+                .split_once(" mem ")
+                .map(|(_, pages)| pages)
+        })
         .and_then(number);
     KernelMemory {
         slab_kib: field(&slab, "Slab").unwrap_or_default(),
@@ -103,11 +112,15 @@ pub(super) fn machine() -> String {
         .filter(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name.strip_prefix("cpu")
-                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+            name.strip_prefix("cpu").is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+            })
         })
         .count();
-    format!("{processor}, {cores} cores, {gib:.0} GiB, Linux {}", kernel.trim())
+    format!(
+        "{processor}, {cores} cores, {gib:.0} GiB, Linux {}",
+        kernel.trim()
+    )
 }
 
 /// Whether other work was running at the moment: the load of the last minute.

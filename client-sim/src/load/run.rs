@@ -74,17 +74,19 @@ fn measure(arguments: &LoadArgs) -> Result<Report, Trouble> {
         plan: Plan::of(arguments),
         launcher: Launcher {
             program: arguments.relay_program.clone(),
-            scratch: arguments
-                .scratch
-                .clone()
-                .unwrap_or_else(std::env::temp_dir),
+            scratch: arguments.scratch.clone().unwrap_or_else(std::env::temp_dir),
             cores,
         },
         progress: Progress::new(),
     };
     let open_files = raise_open_files();
-    bench.progress.line(&format!("{open_files} files may be open"));
-    let began = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    bench
+        .progress
+        .line(&format!("{open_files} files may be open"));
+    let began = SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default()
+        .as_secs();
     let load_before = load_average();
     // One thread: what it does not do can't be waited for.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -98,7 +100,7 @@ fn measure(arguments: &LoadArgs) -> Result<Report, Trouble> {
         );
         // Whatever ends this: the processes that were started end with their values.
         tokio::select! {
-            jobs = all(arguments, &bench) => jobs,
+            jobs = all(arguments, &bench, open_files) => jobs,
             _ = interrupt.recv() => Err(Trouble::new("interrupted")),
             _ = terminate.recv() => Err(Trouble::new("interrupted")),
         }
@@ -108,7 +110,9 @@ fn measure(arguments: &LoadArgs) -> Result<Report, Trouble> {
         version: 1,
         machine: machine(),
         began,
-        command: std::env::args().skip(1).fold("kinline-sim".into(), |all, one| all + " " + &one),
+        command: std::env::args()
+            .skip(1)
+            .fold("kinline-sim".into(), |all, one| all + " " + &one),
         relay: arguments.relay_program.as_ref().map_or_else(
             || "built in".into(),
             |program| program.display().to_string(),
@@ -126,7 +130,17 @@ fn measure(arguments: &LoadArgs) -> Result<Report, Trouble> {
     Ok(report)
 }
 
-async fn all(arguments: &LoadArgs, bench: &Bench) -> Result<Vec<JobReport>, Trouble> {
+async fn all(
+    arguments: &LoadArgs,
+    bench: &Bench,
+    open_files: u64,
+) -> Result<Vec<JobReport>, Trouble> {
+    if arguments.baseline {
+        return jobs::baselines(bench).await;
+    }
+    if !arguments.all && arguments.job.is_empty() {
+        return jobs::free::run(bench, arguments).await;
+    }
     let mut rows = Vec::new();
     let chosen: &[Job] = if arguments.all {
         &Job::ALL
@@ -136,7 +150,12 @@ async fn all(arguments: &LoadArgs, bench: &Bench) -> Result<Vec<JobReport>, Trou
     for job in chosen {
         rows.extend(match job {
             Job::J1 => jobs::j1::run(bench).await?,
-            _ => vec![],
+            Job::J2 => jobs::j2::run(bench).await?,
+            Job::J3 => jobs::j3::run(bench, open_files).await?,
+            Job::Blobs => jobs::blobs::run(bench).await?,
+            Job::Hold => jobs::hold::run(bench).await?,
+            Job::Scale => jobs::scale::run(bench).await?,
+            Job::Device => jobs::device::run(bench).await?,
         });
     }
     Ok(rows)

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use http_body_util::combinators::BoxBody;
+use futures_util::TryStreamExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
@@ -23,7 +23,7 @@ use crate::load::trouble::Trouble;
 /// Bytes read at a time: what the relay reads.
 const READ_BYTES: usize = 64 * 1_024;
 
-type Body = BoxBody<Bytes, std::io::Error>;
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 async fn take(request: Request<Incoming>, path: &Path) -> std::io::Result<()> {
     let mut file = File::create(path).await?;
@@ -39,11 +39,15 @@ async fn take(request: Request<Incoming>, path: &Path) -> std::io::Result<()> {
 }
 
 async fn answer(request: Request<Incoming>, path: &Path) -> std::io::Result<Response<Body>> {
-    let nothing = || Empty::new().map_err(|never: Infallible| match never {}).boxed();
+    let nothing = || {
+        Empty::new()
+            .map_err(|never: Infallible| match never {})
+            .boxed_unsync()
+    };
     if request.method() == Method::GET {
         let file = File::open(path).await?;
         let pieces = ReaderStream::with_capacity(file, READ_BYTES).map_ok(Frame::data);
-        return Ok(Response::new(BodyExt::boxed(StreamBody::new(pieces.boxed()))));
+        return Ok(Response::new(StreamBody::new(pieces).boxed_unsync()));
     }
     take(request, path).await?;
     let mut response = Response::new(nothing());

@@ -72,7 +72,12 @@ fn fill(database: &mut Connection, rows: u32) -> Result<f64, Trouble> {
 pub(in crate::load) async fn run(bench: &Bench, rows: u32) -> Result<f64, Trouble> {
     bench.progress.begin("bare batched inserts");
     // The relay makes the schema and leaves.
-    let home = bench.launcher.relay(&RelaySetup::default()).await?.stop().await?;
+    let home = bench
+        .launcher
+        .relay(&RelaySetup::default())
+        .await?
+        .stop()
+        .await?;
     let mut database = open(&home.path().join("data"))?;
     bench
         .launcher

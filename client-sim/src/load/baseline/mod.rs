@@ -4,6 +4,9 @@
 //! way we found, [`syncs`] the disk alone, [`files`] a file server over the same TLS.
 
 pub(super) mod echo;
+pub(super) mod files;
+pub(super) mod inserts;
+pub(super) mod syncs;
 pub(super) mod tls;
 
 use std::path::Path;
@@ -22,7 +25,8 @@ pub(super) fn serve(role: Role, folder: &Path) -> ExitCode {
         runtime.block_on(async {
             match role {
                 Role::Echo => echo::serve(folder).await,
-                Role::Files | Role::Relay => Err(Trouble::new("no such baseline")),
+                Role::Files => files::serve(folder).await,
+                Role::Relay => Err(Trouble::new("no such baseline")),
             }
         })
     });

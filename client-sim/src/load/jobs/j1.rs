@@ -81,6 +81,10 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
         .beside(echo.rate, ECHO)
         .aims_at(Target::RatioAtLeast(0.5))
         .of_run(&busy)
+        .detail(
+            "echo_cpu_by_relay_cpu",
+            echo.server_cpu_s_per_1k / busy.server_cpu_s_per_1k.max(1e-9),
+        )
         .detail("echo_p50_ms", echo.delivery.p50_ms)
         .detail("echo_p99_ms", echo.delivery.p99_ms)
         .detail("echo_cpu_s_per_1k", echo.server_cpu_s_per_1k)
@@ -117,10 +121,15 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
     let course = plan.course(plan.pairs_many, Pace::Window(plan.window));
     let many = bench.over_relay(&title, course).await?;
     let fifty = format!("the same with {} pairs", plan.pairs);
-    let many_rate = JobReport::new("j1-many", &format!("{title}: rate"), many.rate, "messages/s")
-        .beside(busy.rate, &fifty)
-        .aims_at(Target::RatioAtLeast(0.8))
-        .of_run(&many);
+    let many_rate = JobReport::new(
+        "j1-many",
+        &format!("{title}: rate"),
+        many.rate,
+        "messages/s",
+    )
+    .beside(busy.rate, &fifty)
+    .aims_at(Target::RatioAtLeast(0.8))
+    .of_run(&many);
     let many_rate = with_plots(many_rate, &[("relay", &many)]);
 
     let asked = busy.rate * OPEN_SHARE;
@@ -138,10 +147,20 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
     .detail("asked_per_s", asked)
     .note("Latency counts from the intended moment of sending, which a timer keeps within a millisecond.");
     let open_p99 = with_plots(open_p99, &[("relay", &open)]);
-    let open_rate = JobReport::new("j1-open", &format!("{title}: rate"), open.rate, "messages/s")
-        .beside(asked, "the rate that was asked for")
-        .of_run(&open);
+    let open_rate = JobReport::new(
+        "j1-open",
+        &format!("{title}: rate"),
+        open.rate,
+        "messages/s",
+    )
+    .beside(asked, "the rate that was asked for")
+    .of_run(&open);
     Ok(vec![
-        rate, delivered, acknowledged, many_rate, open_rate, open_p99,
+        rate,
+        delivered,
+        acknowledged,
+        many_rate,
+        open_rate,
+        open_p99,
     ])
 }

@@ -31,7 +31,7 @@ const CREDIT: u32 = 256;
 pub(super) struct Phase {
     pub(super) rate: f64,
     pub(super) latency: Latency,
-    relay_cpu_s_per_1k: f64,
+    pub(super) relay_cpu_s_per_1k: f64,
     relay_cores: f64,
     generator_cores: f64,
 }
@@ -54,7 +54,13 @@ async fn phase(
     tally: &Tally,
     work: impl Future<Output = Result<(), Trouble>>,
 ) -> Result<Phase, Trouble> {
-    let usage = || (Instant::now(), relay.cpu_seconds(), Process::own().cpu_seconds());
+    let usage = || {
+        (
+            Instant::now(),
+            relay.cpu_seconds(),
+            Process::own().cpu_seconds(),
+        )
+    };
     let (began, relay_before, own_before) = usage();
     timeout(PATIENCE, work)
         .await
@@ -287,8 +293,7 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
     folded(&relay).await;
     let empty = bytes_on_disk(&relay.data());
     let written_before = process.bytes_written();
-    let (stored, storing) =
-        store_for(&dial, process, &mailboxes, each, &marker, &mut rng).await?;
+    let (stored, storing) = store_for(&dial, process, &mailboxes, each, &marker, &mut rng).await?;
     let with_log = bytes_on_disk(&relay.data()).saturating_sub(empty);
     let cut = folded(&relay).await;
     let written = process.bytes_written() - written_before;
@@ -306,26 +311,51 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
         plan.absent_recipients
     );
     let payload = total as f64 * 1_024.0;
-    let stored_row = JobReport::new("j2-stored", &format!("{title}: stored"), stored.rate, "envelopes/s")
-        .beside(bare, "batched inserts into the same table")
-        .aims_at(Target::RatioAtLeast(0.7))
-        .detail("refused", storing.refused.get() as f64)
-        .note(format!("{SENDERS} senders with {WINDOW} unanswered Sends of one envelope each."));
+    let stored_row = JobReport::new(
+        "j2-stored",
+        &format!("{title}: stored"),
+        stored.rate,
+        "envelopes/s",
+    )
+    .beside(bare, "batched inserts into the same table")
+    .aims_at(Target::RatioAtLeast(0.7))
+    .detail("refused", storing.refused.get() as f64)
+    .note(format!(
+        "{SENDERS} senders with {WINDOW} unanswered Sends of one envelope each."
+    ));
     let mut drained_row = JobReport::new("j2-drained", "J2: drained", drained.rate, "envelopes/s")
         .beside(stored.rate, "stored")
         .aims_at(Target::RatioAtLeast(1.0));
-    drained_row.lost = Some(storing.acknowledged.get().saturating_sub(draining.delivered.get()));
+    drained_row.lost = Some(
+        storing
+            .acknowledged
+            .get()
+            .saturating_sub(draining.delivered.get()),
+    );
     drained_row.doubled = Some(draining.doubled.get());
-    let mut bytes = JobReport::new("j2-bytes", "J2: bytes on disk per byte", on_disk as f64 / payload, "B/B")
-        .aims_at(Target::FigureAtMost(1.3))
-        .detail("with_the_log_before_it_was_folded_in", with_log as f64 / payload)
-        .detail("bytes_written_per_byte", written / payload);
+    let mut bytes = JobReport::new(
+        "j2-bytes",
+        "J2: bytes on disk per byte",
+        on_disk as f64 / payload,
+        "B/B",
+    )
+    .aims_at(Target::FigureAtMost(1.3))
+    .detail(
+        "with_the_log_before_it_was_folded_in",
+        with_log as f64 / payload,
+    )
+    .detail("bytes_written_per_byte", written / payload);
     if !cut {
         bytes = bytes.note("The log was not cut within 20 s.");
     }
-    let mut remains = JobReport::new("j2-remains", "J2: envelopes still in the files after drain and checkpoint", left as f64, "envelopes")
-        .aims_at(Target::FigureAtMost(0.0))
-        .detail("found_by_the_same_search_before", there as f64);
+    let mut remains = JobReport::new(
+        "j2-remains",
+        "J2: envelopes still in the files after drain and checkpoint",
+        left as f64,
+        "envelopes",
+    )
+    .aims_at(Target::FigureAtMost(0.0))
+    .detail("found_by_the_same_search_before", there as f64);
     if there == 0 {
         // A search that finds nothing at all says nothing.
         remains.ok = None;

@@ -1,11 +1,19 @@
 //! The jobs: each measures one thing beside its baseline and returns its rows.
 
+pub(super) mod blobs;
+pub(super) mod device;
+pub(super) mod free;
+pub(super) mod hold;
 pub(super) mod j1;
+pub(super) mod j2;
+pub(super) mod j3;
+pub(super) mod scale;
 
 use super::child::{Child, Launcher, RelaySetup, Role};
-use super::course::{Course, Outcome};
+use super::course::{Course, Outcome, Pace};
 use super::plan::Plan;
 use super::progress::Progress;
+use super::report::JobReport;
 use super::trouble::Trouble;
 use super::{baseline, pairs};
 
@@ -18,11 +26,7 @@ pub(super) struct Bench {
 
 impl Bench {
     /// A course of pairs over a relay of its own.
-    pub(super) async fn over_relay(
-        &self,
-        title: &str,
-        course: Course,
-    ) -> Result<Outcome, Trouble> {
+    pub(super) async fn over_relay(&self, title: &str, course: Course) -> Result<Outcome, Trouble> {
         self.progress.begin(&format!("{title}, relay"));
         let relay = self.launcher.relay(&RelaySetup::default()).await?;
         let dial = relay.child.dial()?;
@@ -32,17 +36,52 @@ impl Bench {
     }
 
     /// The same course over the bare echo.
-    pub(super) async fn over_echo(
-        &self,
-        title: &str,
-        course: Course,
-    ) -> Result<Outcome, Trouble> {
+    pub(super) async fn over_echo(&self, title: &str, course: Course) -> Result<Outcome, Trouble> {
         self.progress.begin(&format!("{title}, bare echo"));
         let folder = self.launcher.folder()?;
         let child = Child::bare(Role::Echo, folder.path(), self.launcher.cores).await?;
         let dial = child.dial()?;
         baseline::echo::run(&dial, child.process(), course, &self.progress).await
     }
+}
+
+/// The baselines alone.
+pub(super) async fn baselines(bench: &Bench) -> Result<Vec<JobReport>, Trouble> {
+    let plan = &bench.plan;
+    let busy = plan.course(plan.pairs, Pace::Window(plan.window));
+    let title = format!(
+        "Bare echo, {} connections, window {}",
+        plan.pairs, plan.window
+    );
+    let echo = bench.over_echo(&title, busy).await?;
+    let alone = "Bare echo, 1 connection, window 1";
+    let one = bench
+        .over_echo(alone, plan.course(1, Pace::Window(1)))
+        .await?;
+    let rows = baseline::inserts::run(bench, plan.insert_rows).await?;
+    let (syncs, sync) = baseline::syncs::run(bench)?;
+    let (up, down) = blobs::bare_speed(bench).await?;
+    Ok(vec![
+        JobReport::new("echo", &title, echo.rate, "messages/s").of_run(&echo),
+        JobReport::new(
+            "echo-latency",
+            &format!("{alone}: p50"),
+            one.delivery.p50_ms,
+            "ms",
+        )
+        .of_run(&one),
+        JobReport::new("inserts", "Bare batched inserts", rows, "rows/s"),
+        JobReport::new(
+            "syncs",
+            "Bare appends of 8 KiB, each synced",
+            syncs,
+            "syncs/s",
+        )
+        .detail("p50_ms", sync.p50_ms)
+        .detail("p99_ms", sync.p99_ms),
+        JobReport::new("files-up", "Bare file server, up", up, "MiB/s"),
+        JobReport::new("files-down", "Bare file server, down", down, "MiB/s"),
+    ])
 }
 
 /// The one in the middle, by `of`.

@@ -33,7 +33,9 @@ li { margin: 3px 0 } ul { margin: 10px 0 0; padding-left: 20px }
 
 fn row(job: &JobReport) -> String {
     let drawn = match (job.target_is, job.ratio, job.ok) {
-        (Some(Target::FigureBelow(target)), _, Some(ok)) => bar(job.figure, target, ok),
+        (Some(Target::FigureBelow(target) | Target::FigureAtMost(target)), _, Some(ok)) => {
+            bar(job.figure, target, ok)
+        }
         (Some(_), Some(ratio), Some(ok)) => bar(ratio, job.target.unwrap_or(1.0), ok),
         _ => String::new(),
     };

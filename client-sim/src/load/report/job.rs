@@ -16,15 +16,18 @@ pub(in crate::load) enum Target {
     RatioAtMost(f64),
     /// The figure itself, below.
     FigureBelow(f64),
+    /// The figure itself, at most.
+    FigureAtMost(f64),
 }
 
 impl Target {
     /// The number alone.
     const fn number(self) -> f64 {
         match self {
-            Self::RatioAtLeast(number) | Self::RatioAtMost(number) | Self::FigureBelow(number) => {
-                number
-            }
+            Self::RatioAtLeast(number)
+            | Self::RatioAtMost(number)
+            | Self::FigureBelow(number)
+            | Self::FigureAtMost(number) => number,
         }
     }
 
@@ -34,6 +37,7 @@ impl Target {
             Self::RatioAtLeast(number) => format!("≥ {number} ×"),
             Self::RatioAtMost(number) => format!("≤ {number} ×"),
             Self::FigureBelow(number) => format!("< {number} {unit}"),
+            Self::FigureAtMost(number) => format!("≤ {number} {unit}"),
         }
     }
 
@@ -42,6 +46,7 @@ impl Target {
             Self::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
             Self::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
             Self::FigureBelow(bound) => Some(figure < bound),
+            Self::FigureAtMost(most) => Some(figure <= most),
         }
     }
 }
@@ -200,9 +205,8 @@ pub(in crate::load) struct Report {
 impl Report {
     /// Whether anything that was acknowledged is missing, or came twice.
     pub(in crate::load) fn broken(&self) -> Option<String> {
-        let sum = |of: fn(&JobReport) -> Option<u64>| -> u64 {
-            self.jobs.iter().filter_map(of).sum()
-        };
+        let sum =
+            |of: fn(&JobReport) -> Option<u64>| -> u64 { self.jobs.iter().filter_map(of).sum() };
         let (lost, doubled) = (sum(|job| job.lost), sum(|job| job.doubled));
         (lost + doubled > 0)
             .then(|| format!("{lost} acknowledged messages were lost, {doubled} came twice"))

@@ -12,7 +12,9 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
 /// Colours that are told apart by most eyes.
-const COLOURS: [&str; 6] = ["#0b6e99", "#d9822b", "#3d8b52", "#8c4a9e", "#b3362b", "#5c6670"];
+const COLOURS: [&str; 6] = [
+    "#0b6e99", "#d9822b", "#3d8b52", "#8c4a9e", "#b3362b", "#5c6670",
+];
 
 /// Text as it may stand in a page.
 pub(super) fn escape(text: &str) -> String {
@@ -72,7 +74,9 @@ impl Scale {
             }
             ticks
         } else {
-            (0..=4).map(|step| self.high * f64::from(step) / 4.0).collect()
+            (0..=4)
+                .map(|step| self.high * f64::from(step) / 4.0)
+                .collect()
         }
     }
 }
@@ -154,7 +158,7 @@ pub(super) fn plot(plot: &Plot) -> String {
 
 /// A bar from 0 to twice the target, with the target as a mark.
 pub(super) fn bar(ratio: f64, target: f64, ok: bool) -> String {
-    let share = |value: f64| (value / (target * 2.0)).clamp(0.0, 1.0) * 160.0;
+    let share = |value: f64| (value / (target * 2.0).max(1e-9)).clamp(0.0, 1.0) * 160.0;
     format!(
         "<svg class=\"bar\" viewBox=\"0 0 160 14\"><rect class=\"b\" width=\"160\" height=\"14\" rx=\"3\"/>\
          <rect fill=\"{}\" width=\"{:.1}\" height=\"14\" rx=\"3\"/>\

@@ -31,6 +31,10 @@ use crate::load::trouble::Trouble;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes read at once from a busy connection: a TLS record.
 const READ_BYTES: usize = 16 * 1_024;
+/// Request id of a ping.
+const PING: u64 = 2;
+/// Request id of a blob.
+const CREATE: u64 = 3;
 /// What a server may answer to the upgrade.
 const HEAD_BYTES_MAX: usize = 8 * 1_024;
 
@@ -73,7 +77,9 @@ impl Dial {
                 }
             };
             tcp.set_nodelay(true)?;
-            TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await
+            TlsConnector::from(Arc::clone(&self.tls))
+                .connect(name, tcp)
+                .await
         };
         match timeout(PATIENCE, work).await {
             Ok(stream) => Ok(stream?),
@@ -90,9 +96,12 @@ impl Dial {
             sent: 0,
             flushing: false,
         };
-        timeout(PATIENCE, connection.upgrade(&self.address.authority(), path))
-            .await
-            .map_err(|_| Trouble::new("the server did not answer in time"))??;
+        timeout(
+            PATIENCE,
+            connection.upgrade(&self.address.authority(), path),
+        )
+        .await
+        .map_err(|_| Trouble::new("the server did not answer in time"))??;
         Ok(connection)
     }
 }
@@ -118,7 +127,11 @@ impl Connection {
         self.output.extend_from_slice(request.as_bytes());
         loop {
             self.turn().await?;
-            if let Some(end) = self.input.windows(4).position(|window| window == b"\r\n\r\n") {
+            if let Some(end) = self
+                .input
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
                 if !self.input.starts_with(b"HTTP/1.1 101") {
                     return Err(Trouble::new("the server does not take WebSockets"));
                 }
@@ -184,7 +197,11 @@ impl Connection {
                 written?;
             }
             self.input.reserve(READ_BYTES);
-            match ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.input))? {
+            match ready!(poll_read_buf(
+                Pin::new(&mut self.stream),
+                context,
+                &mut self.input
+            ))? {
                 0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 _ => Poll::Ready(Ok(())),
             }
@@ -214,7 +231,8 @@ impl Connection {
     fn message<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Trouble> {
         loop {
             let found = websocket::next(&mut self.input);
-            let Some((kind, length)) = found.map_err(|error| Trouble::new(error.to_string()))? else {
+            let Some((kind, length)) = found.map_err(|error| Trouble::new(error.to_string()))?
+            else {
                 return Ok(None);
             };
             let payload = self.input.get(..length).unwrap_or_default();
@@ -248,6 +266,34 @@ impl Connection {
     /// The stamp of the next plain message (of the echo), of those that were read.
     pub(in crate::load) fn next_plain(&mut self) -> Result<Option<Option<Stamp>>, Trouble> {
         self.message(Stamp::read)
+    }
+
+    /// Makes room for a blob.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub(in crate::load) async fn create_blob(
+        &mut self,
+        read_hash: &[u8],
+        owner_hash: &[u8],
+        size: u64,
+    ) -> Result<(), Trouble> {
+        let request = wire::CreateBlob {
+            read_hash: read_hash.to_vec().into(),
+            owner_hash: owner_hash.to_vec().into(),
+            size,
+        };
+        self.put(CREATE, Request::CreateBlob(request));
+        self.answer(CREATE).await.map(drop)
+    }
+
+    /// Returns when the relay has read everything before this.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub(in crate::load) async fn ping(&mut self) -> Result<(), Trouble> {
+        self.put(PING, Request::Ping(wire::Ping {}));
+        self.answer(PING).await.map(drop)
     }
 
     /// Waits for the answer to `request_id`.

@@ -98,6 +98,16 @@ impl Template {
         }
     }
 
+    /// With `marker` in the middle of each envelope, so that it can be searched for.
+    pub(in crate::load) fn marked(mut self, marker: &[u8]) -> Self {
+        write_at(
+            &mut self.message,
+            self.envelope + ENVELOPE_BYTES / 2,
+            marker,
+        );
+        self
+    }
+
     /// Appends the next `Send` to `out`.
     pub(in crate::load) fn put(&mut self, out: &mut Vec<u8>, request_id: u64, stamp: Stamp) {
         self.next_id = self.next_id.wrapping_add(1);
@@ -120,7 +130,10 @@ fn write_at(message: &mut [u8], at: usize, bytes: &[u8]) {
 /// Five bytes, for values from 2^28 to 2^35.
 fn put_varint5(message: &mut [u8], at: usize, value: u64) {
     let bytes: [u8; 5] = std::array::from_fn(|place| {
-        let seven = (value >> (7 * place)).to_le_bytes().first().map_or(0, |byte| byte & 0x7f);
+        let seven = (value >> (7 * place))
+            .to_le_bytes()
+            .first()
+            .map_or(0, |byte| byte & 0x7f);
         if place < 4 { seven | 0x80 } else { seven }
     });
     write_at(message, at, &bytes);
