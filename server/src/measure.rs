@@ -106,15 +106,9 @@ impl Seeding {
         MailboxId::new(self.storage.keys.envelope.restore(place))
     }
 
-    /// Opens every mailbox under `keys` and puts `each` envelopes into it; whether all of it
-    /// is durable.
-    pub async fn fill(
-        &self,
-        mailboxes: &[MailboxId],
-        keys: MailboxKeys,
-        each: u64,
-        body: &Bytes,
-    ) -> bool {
+    /// Opens every mailbox under `keys` and puts an envelope of each body into it, in that
+    /// order; whether all of it is durable.
+    pub async fn fill(&self, mailboxes: &[MailboxId], keys: MailboxKeys, bodies: &[Bytes]) -> bool {
         let mut opened = Vec::with_capacity(mailboxes.len());
         for id in mailboxes {
             let (done, open) = reply();
@@ -133,8 +127,12 @@ impl Seeding {
         }
         let envelopes = mailboxes
             .iter()
-            .flat_map(|id| (1..=each).map(move |order| (*id, order)))
-            .map(|(mailbox, order)| NewEnvelope {
+            .flat_map(|id| {
+                (1..)
+                    .zip(bodies)
+                    .map(move |(order, body)| (*id, order, body))
+            })
+            .map(|(mailbox, order, body)| NewEnvelope {
                 mailbox,
                 order,
                 message: message_of(mailbox, order),

@@ -1,5 +1,6 @@
 //! How a run goes: warm up, measure, stop, count what is missing.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -115,11 +116,16 @@ pub(super) async fn conduct(
         tally.stopped.set(true);
         (start, stop, seconds)
     };
-    let (start, stop, seconds) = tokio::select! {
-        measured = measure => measured,
-        Some(ended) = tasks.join_next() => {
-            ended.map_err(|error| Trouble::new(error.to_string()))??;
-            return Err(Trouble::new("a device stopped before the end"));
+    let mut measure = pin!(measure);
+    let (start, stop, seconds) = loop {
+        tokio::select! {
+            measured = &mut measure => break measured,
+            Some(ended) = tasks.join_next() => {
+                ended.map_err(|error| Trouble::new(error.to_string()))??;
+                if !tally.stopped.get() {
+                    return Err(Trouble::new("a device stopped before the end"));
+                }
+            }
         }
     };
     let tail = async {

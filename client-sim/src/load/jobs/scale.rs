@@ -19,6 +19,7 @@ use crate::load::process::bytes_on_disk;
 use crate::load::report::{JobReport, Target};
 use crate::load::tally::{Latency, histogram};
 use crate::load::trouble::Trouble;
+use crate::load::wire::Stamp;
 
 /// Envelopes that wait in each mailbox.
 const EACH: u64 = 10;
@@ -75,7 +76,13 @@ async fn seed(
         .await
         .map_err(|error| Trouble::new(error.to_string()))?;
     let one = Mailbox::random(&mut crate::random::os());
-    let body = Bytes::from(noise(ENVELOPE_BYTES));
+    let bodies: Vec<Bytes> = (0..EACH)
+        .map(|number| {
+            let mut body = noise(ENVELOPE_BYTES);
+            Stamp { number, at_ns: 0 }.write(&mut body);
+            body.into()
+        })
+        .collect();
     let places = random_places(mailboxes);
     let began = Instant::now();
     let mut filled = 0_usize;
@@ -84,7 +91,7 @@ async fn seed(
             .iter()
             .map(|place| seeding.mailbox_at(place))
             .collect();
-        if !seeding.fill(&ids, one.keys(), EACH, &body).await {
+        if !seeding.fill(&ids, one.keys(), &bodies).await {
             return Err(Trouble::new(
                 "the database could not be filled: is the disk full?",
             ));
