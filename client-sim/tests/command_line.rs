@@ -9,6 +9,8 @@
     reason = "tests"
 )]
 
+mod load;
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

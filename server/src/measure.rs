@@ -1,17 +1,21 @@
-//! What the benchmarks need to reach the group-commit path without a socket.
+//! What measurements need of the storage without a socket: the group-commit path alone, and
+//! a database that is full already.
 
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::ids::{MailboxId, MessageId};
-use kinline_protocol::limits::ENVELOPE_BYTES;
+use kinline_protocol::limits::{ENVELOPE_BYTES, MAILBOX_IDLE_DAYS};
 use kinline_protocol::secrets::Secret;
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::keys::AtRest;
+use crate::relay::{StartError, open_storage};
 use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
-use crate::storage::{NewEnvelope, OpenError, Storage, Write, reply};
+use crate::storage::{MailboxRow, NewEnvelope, NewMailbox, OpenError, Storage, Write, reply};
 
 /// The storage's writer over a database of its own.
 pub struct GroupCommit(SqliteStorage);
@@ -68,4 +72,94 @@ impl GroupCommit {
     pub async fn close(self) {
         self.0.close().await;
     }
+}
+
+/// Fills the database of a relay that is not running, the way a relay would.
+pub struct Seeding {
+    storage: SqliteStorage,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Seeding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seeding")
+    }
+}
+
+impl Seeding {
+    /// Opens the database of the relay that `config` describes.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        let clock = Clock::system();
+        Ok(Self {
+            storage: open_storage(config, &clock, true).await?,
+            clock,
+        })
+    }
+
+    /// The mailbox whose envelopes lie at `place` in the table: filling mailboxes in the
+    /// order of their places touches each page once.
+    #[must_use]
+    pub fn mailbox_at(&self, place: &[u8; 16]) -> MailboxId {
+        MailboxId::new(self.storage.keys.envelope.restore(place))
+    }
+
+    /// Opens every mailbox under `keys` and puts an envelope of each body into it, in that
+    /// order; whether all of it is durable.
+    pub async fn fill(&self, mailboxes: &[MailboxId], keys: MailboxKeys, bodies: &[Bytes]) -> bool {
+        let mut opened = Vec::with_capacity(mailboxes.len());
+        for id in mailboxes {
+            let (done, open) = reply();
+            let row = MailboxRow {
+                keys,
+                generation: 1,
+                closed: false,
+                expires: self.clock.day().plus(MAILBOX_IDLE_DAYS),
+            };
+            self.storage.submit(Write::OpenMailbox {
+                mailbox: NewMailbox { id: *id, row },
+                admission: None,
+                done,
+            });
+            opened.push(open);
+        }
+        let envelopes = mailboxes
+            .iter()
+            .flat_map(|id| {
+                (1..)
+                    .zip(bodies)
+                    .map(move |(order, body)| (*id, order, body))
+            })
+            .map(|(mailbox, order, body)| NewEnvelope {
+                mailbox,
+                order,
+                message: message_of(mailbox, order),
+                body: body.clone(),
+            })
+            .collect();
+        let (done, stored) = reply();
+        self.storage.submit(Write::Accept {
+            slot: None,
+            envelopes,
+            done,
+        });
+        let mut all = stored.await.is_ok();
+        for open in opened {
+            all &= open.await.is_ok();
+        }
+        all
+    }
+
+    /// Folds the log in and closes the database.
+    pub async fn close(self) {
+        self.storage.close().await;
+    }
+}
+
+/// A message id that no other envelope of this mailbox has.
+fn message_of(mailbox: MailboxId, order: u64) -> MessageId {
+    let id = u128::from_be_bytes(*mailbox.as_bytes()) ^ u128::from(order);
+    MessageId::new(id.to_be_bytes())
 }

@@ -9,6 +9,7 @@ use kinline_protocol::server_name::RelayAddress;
 use super::args_contacts::ContactVerb;
 use super::args_family::FamilyVerb;
 use crate::demo::DemoArgs;
+use crate::load::{ChildArgs, LoadArgs};
 
 /// Kinline without a screen: tablets and phones of a family, simulated on this machine.
 ///
@@ -34,6 +35,11 @@ pub enum Work {
     Device(DeviceArgs),
     /// Search everything a relay has on disk for secrets, as a thief would
     Steal(StealArgs),
+    /// Measure the relay: rates, latencies, memory, beside the barest programs that do the same
+    Load(LoadArgs),
+    /// Be the relay or a baseline of a measurement
+    #[command(hide = true, disable_help_flag = true)]
+    LoadChild(ChildArgs),
     /// Run the relay that the demo starts
     #[command(hide = true, disable_help_flag = true)]
     Relay {

@@ -17,6 +17,8 @@ pub fn main() -> ExitCode {
         Work::Demo(arguments) => crate::demo::run(arguments),
         Work::Relay { arguments } => relay::run(arguments),
         Work::Steal(arguments) => finish(steal::run(&arguments)),
+        Work::Load(arguments) => crate::load::run(&arguments),
+        Work::LoadChild(arguments) => crate::load::be_child(arguments),
         Work::Device(arguments) => finish(device(arguments)),
     }
 }

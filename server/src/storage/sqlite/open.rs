@@ -87,7 +87,7 @@ pub(crate) struct SqliteOptions {
 
 /// The embedded database.
 pub(crate) struct SqliteStorage {
-    pub(super) keys: AtRest,
+    pub(crate) keys: AtRest,
     pub(super) readers: SqlitePool,
     pub(super) jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
     pub(super) failed: CancellationToken,
