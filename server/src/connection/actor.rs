@@ -1,6 +1,12 @@
 //! The loop of one connection.
+//!
+//! What it says is gathered and goes out when there is nothing else to do at this moment: under
+//! load one write carries many frames, and at rest nothing waits.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Extension;
@@ -8,9 +14,9 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response as HttpResponse};
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{Sink, SinkExt, Stream};
 use kinline_protocol::limits;
 use kinline_protocol::wire::server_frame::Body as Response;
 use kinline_protocol::wire::{self, FrameError, SUBPROTOCOL, ServerFrame};
@@ -33,6 +39,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other side may take to say goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of frames gathered before they go out although more is to do: seven envelopes. A
+/// connection keeps as much memory as it ever gathered.
+const GATHER_BYTES: usize = 8 * 1_024;
 /// A frame that is a little too large is read and answered; beyond that the connection just ends.
 const TOO_LARGE_SLACK: usize = 64 * 1_024;
 
@@ -47,7 +56,7 @@ pub(crate) async fn upgrade(
         .max_message_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
         .max_frame_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
         .read_buffer_size(4_096)
-        .write_buffer_size(0);
+        .write_buffer_size(GATHER_BYTES);
     if request.selected_protocol().is_none() {
         let sentence =
             "this endpoint speaks the WebSocket subprotocol kinline.v1 and nothing else\n";
@@ -69,12 +78,29 @@ struct Over;
 
 type Answer = (u64, Result<Response, Refusal>);
 
+/// What there is to do next.
+enum Event {
+    Stop,
+    Answer(Answer),
+    Woken,
+    Heard(Option<Result<Message, axum::Error>>),
+    Tick,
+    Lost,
+}
+
+/// Sources of events, asked in turn.
+const SOURCES: usize = 3;
+
 struct Actor {
     session: Session,
     socket: WebSocket,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     heard_at: Instant,
     frame_at: Instant,
+    /// Since when something that was said has not gone out.
+    unsaid_since: Option<Instant>,
+    /// The source that is asked first.
+    turn: usize,
 }
 
 impl Actor {
@@ -86,6 +112,8 @@ impl Actor {
             answers: FuturesUnordered::new(),
             heard_at: now,
             frame_at: now,
+            unsaid_since: None,
+            turn: 0,
         }
     }
 
@@ -102,20 +130,76 @@ impl Actor {
         let inbox = Arc::clone(&self.session.inbox);
         let mut ticks = interval(shared.limits.idle / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = pin!(shared.stopping.cancelled());
+        let mut woken = pin!(inbox.woken());
         loop {
-            // Fair on purpose: neither a flood of frames nor a flood of deliveries may keep the
-            // other waiting, above all not the acknowledgements.
-            tokio::select! {
-                () = shared.stopping.cancelled() => return self.stop().await,
-                Some((request_id, answer)) = self.answers.next(), if !self.answers.is_empty() => {
-                    self.answer(request_id, answer).await?;
+            let event = poll_fn(|cx| {
+                if stopping.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Event::Stop);
                 }
-                () = inbox.woken() => self.tell().await?,
-                message = self.socket.recv(), if self.answers.len() < ANSWERS_MAX => {
-                    self.hear(message).await?;
+                let heard = self.poll_sources(woken.as_mut(), cx);
+                if heard.is_ready() {
+                    return heard;
                 }
-                _ = ticks.tick() => self.tick().await?,
+                if ticks.poll_tick(cx).is_ready() {
+                    return Poll::Ready(Event::Tick);
+                }
+                self.poll_flush(cx)
+            })
+            .await;
+            match event {
+                Event::Stop => return self.stop().await,
+                Event::Answer((request_id, answer)) => self.answer(request_id, answer).await?,
+                Event::Woken => {
+                    woken.set(inbox.woken());
+                    self.tell().await?;
+                }
+                Event::Heard(message) => self.hear(message).await?,
+                Event::Tick => self.tick().await?,
+                Event::Lost => return Err(Over),
             }
+        }
+    }
+
+    /// Fair on purpose: neither a flood of frames nor a flood of deliveries may keep the other
+    /// waiting, above all not the acknowledgements.
+    fn poll_sources(
+        &mut self,
+        mut woken: Pin<&mut impl Future<Output = ()>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        self.turn = (self.turn + 1) % SOURCES;
+        for source in 0..SOURCES {
+            match (self.turn + source) % SOURCES {
+                0 if !self.answers.is_empty() => {
+                    if let Poll::Ready(Some(answer)) = self.answers.poll_next_unpin(cx) {
+                        return Poll::Ready(Event::Answer(answer));
+                    }
+                }
+                1 if woken.as_mut().poll(cx).is_ready() => return Poll::Ready(Event::Woken),
+                2 if self.answers.len() < ANSWERS_MAX => {
+                    if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
+                        return Poll::Ready(Event::Heard(message));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// There is nothing to do but to let what was said go out.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.unsaid_since.is_none() {
+            return Poll::Pending;
+        }
+        match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.unsaid_since = None;
+                Poll::Pending
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Event::Lost),
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -233,7 +317,10 @@ impl Actor {
         let silent = self.heard_at.elapsed() >= limits.idle;
         let useless =
             self.session.mailbox.is_none() && self.frame_at.elapsed() >= limits.unattached_idle;
-        if silent || useless {
+        let stalled = self
+            .unsaid_since
+            .is_some_and(|since| since.elapsed() >= WRITE_TIMEOUT);
+        if silent || useless || stalled {
             return Err(Over);
         }
         self.put(Message::Ping(bytes::Bytes::new())).await
@@ -290,6 +377,10 @@ impl Actor {
     async fn goodbye(&mut self) -> Result<(), Over> {
         self.session.detach();
         self.put(Message::Close(None)).await?;
+        timeout(WRITE_TIMEOUT, self.socket.flush())
+            .await
+            .map_err(|_| Over)?
+            .map_err(|_| Over)?;
         // Whatever still comes is read and dropped, so that the other side sees our last frame
         // before the connection is reset.
         let _ = timeout(GOODBYE_TIMEOUT, async {
@@ -308,11 +399,25 @@ impl Actor {
         self.put(Message::Binary(wire::encode(&frame))).await
     }
 
+    /// Says it, at the latest when there is nothing else to do.
     async fn put(&mut self, message: Message) -> Result<(), Over> {
-        match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Over),
+        // A timer for each frame would cost more than the frame.
+        let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.socket).poll_ready(cx))).await;
+        match ready {
+            Poll::Ready(ready) => ready.map_err(|_| Over)?,
+            Poll::Pending => {
+                let room = poll_fn(|cx| Pin::new(&mut self.socket).poll_ready(cx));
+                timeout(WRITE_TIMEOUT, room)
+                    .await
+                    .map_err(|_| Over)?
+                    .map_err(|_| Over)?;
+            }
         }
+        Pin::new(&mut self.socket)
+            .start_send(message)
+            .map_err(|_| Over)?;
+        self.unsaid_since.get_or_insert_with(Instant::now);
+        Ok(())
     }
 }
 
