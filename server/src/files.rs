@@ -18,6 +18,25 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a folder with everything above it, durably: a synced file in a folder whose own name
+/// was not synced is gone after a power cut. Synced also when it was there, since whoever made
+/// it may have died before.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above
+        && !above.exists()
+    {
+        make_folder(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => sync_parent(path),
+    }
+}
+
 /// Sets both changeable times of a file or folder to the start of `day`. The inode's
 /// change time can't be set on Linux; a copy of the files, which is what a thief has,
 /// does not carry it.

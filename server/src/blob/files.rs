@@ -10,7 +10,7 @@ use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
-use crate::files::{blur_folder, blur_times, sync_parent};
+use crate::files::{blur_folder, blur_times, make_folder, sync_parent};
 use crate::sync::lock;
 
 /// Where blobs lie.
@@ -45,7 +45,7 @@ impl BlobFiles {
     /// What the system says.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let folder = data.join("blobs");
-        std::fs::create_dir_all(&folder)?;
+        make_folder(&folder)?;
         Ok(Self {
             folder,
             busy: Arc::default(),

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::{Job, Writer};
 use crate::clock::Clock;
+use crate::faults::{Fault, planted};
+use crate::files::make_folder;
 use crate::keys::AtRest;
 
 const DATABASE: &str = "relay.sqlite";
@@ -116,7 +118,7 @@ impl SqliteStorage {
             path: folder.clone(),
             source,
         };
-        fs::create_dir_all(&folder).map_err(io)?;
+        make_folder(&folder).map_err(io)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
         let lock = options.exclusive.then(|| lock(&folder)).transpose()?;
         let database = |source| OpenError::Database {
@@ -179,7 +181,11 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .create_if_missing(true)
         .page_size(8_192)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(if planted(Fault::SyncOff) {
+            SqliteSynchronous::Off
+        } else {
+            SqliteSynchronous::Full
+        })
         .busy_timeout(Duration::from_secs(10))
         .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
