@@ -156,9 +156,15 @@ impl Cast {
 
     /// Every mailbox, in the order in which they are opened.
     pub fn mailboxes(&self) -> impl Iterator<Item = &Mailbox> {
-        [&self.anna, &self.bob, &self.cleo, &self.dora, &self.uploader]
-            .into_iter()
-            .chain(&self.senders)
+        [
+            &self.anna,
+            &self.bob,
+            &self.cleo,
+            &self.dora,
+            &self.uploader,
+        ]
+        .into_iter()
+        .chain(&self.senders)
     }
 
     /// Into whose mailboxes a sender puts something in a round.

@@ -207,13 +207,8 @@ impl Client {
     /// When the relay answers anything else.
     pub async fn attach(&mut self, mailbox: &Mailbox, window: u32) -> Answer<u64> {
         let challenge = self.challenge();
-        let signature = attach::sign_attach(
-            &mailbox.authentication,
-            &challenge,
-            &mailbox.id,
-            1,
-            window,
-        );
+        let signature =
+            attach::sign_attach(&mailbox.authentication, &challenge, &mailbox.id, 1, window);
         let request = wire::Attach {
             mailbox: mailbox.id.to_bytes(),
             generation: 1,

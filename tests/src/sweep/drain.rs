@@ -53,7 +53,10 @@ pub async fn drain(
     };
     if found.closed {
         // Another guardian's key may undo it; what waits there must not be lost either.
-        let _ = Client::connect(relay).await?.close(&cast.dora, true).await?;
+        let _ = Client::connect(relay)
+            .await?
+            .close(&cast.dora, true)
+            .await?;
     }
     let mut client = Client::connect(relay).await?;
     let today = client.day;
@@ -102,10 +105,7 @@ async fn is_closed(relay: &RelayAddress, cast: &Cast) -> Result<bool, Gone> {
 }
 
 /// Attaches, takes and acknowledges everything. `None` when there is no such mailbox.
-async fn take_all(
-    relay: &RelayAddress,
-    mailbox: &Mailbox,
-) -> Result<Option<Vec<HandedOut>>, Gone> {
+async fn take_all(relay: &RelayAddress, mailbox: &Mailbox) -> Result<Option<Vec<HandedOut>>, Gone> {
     let mut client = Client::connect(relay).await?;
     let mut left = match client.attach(mailbox, limits::DELIVERY_WINDOW_MAX).await? {
         Ok(waiting) => waiting,

@@ -64,7 +64,8 @@ impl Plan {
         }
         for ((part, kind), threads) in counts {
             let most = threads.values().max().copied().unwrap_or_default();
-            plan.points.extend((1..=most).map(|number| Point { part, kind, number }));
+            plan.points
+                .extend((1..=most).map(|number| Point { part, kind, number }));
         }
         plan
     }
@@ -95,6 +96,8 @@ impl Plan {
 /// How a kill went.
 #[derive(Debug, Clone)]
 pub struct Killed {
+    /// Where.
+    pub point: Point,
     /// Whether the relay came to the point at all.
     pub struck: bool,
     /// What was found afterwards.
@@ -115,7 +118,23 @@ pub async fn kill(stage: &Stage, plan: &Plan, point: Point) -> Killed {
     let ended = relay.terminate().await;
     let verdict = stage.look(folder.path(), &notes.record(), u64::MAX).await;
     Killed {
+        point,
         struck: ended.status.signal() == Some(KILL),
         verdict,
+    }
+}
+
+/// [`kill`]; no two lives are quite alike, and when one ends before the point came, the next is
+/// killed earlier.
+pub async fn until_struck(stage: &Stage, plan: &Plan, mut point: Point) -> Vec<Killed> {
+    let mut killed = Vec::new();
+    loop {
+        let one = kill(stage, plan, point).await;
+        let done = one.struck || point.number == 1;
+        killed.push(one);
+        if done {
+            return killed;
+        }
+        point.number = point.number * 3 / 4;
     }
 }

@@ -148,7 +148,9 @@ fn judge_mailboxes(
                 verdict.wrong.push(sentence);
             }
             let Some(origin) = record.sent.get(&envelope) else {
-                verdict.wrong.push(format!("{message:?} of {name}, which nobody sent"));
+                verdict
+                    .wrong
+                    .push(format!("{message:?} of {name}, which nobody sent"));
                 continue;
             };
             let last = last.entry(origin.sender).or_insert(origin.round);
@@ -166,7 +168,9 @@ fn judge_mailboxes(
                 verdict.doubled.push(sentence);
             }
             if !is_whole {
-                verdict.wrong.push(format!("{message:?} of {name} has other bytes"));
+                verdict
+                    .wrong
+                    .push(format!("{message:?} of {name} has other bytes"));
             }
         }
         let acknowledged = owed.acknowledged.iter().filter(|(to, _)| *to == id);
@@ -208,7 +212,9 @@ fn judge_blobs(cast: &Cast, owed: &Owed, found: &Found, verdict: &mut Verdict) {
             verdict.wrong.push(format!("blob {place} has other bytes"));
         }
         if owed.deleted.contains(&place) && found.is_some() {
-            verdict.wrong.push(format!("blob {place} is there after its deletion"));
+            verdict
+                .wrong
+                .push(format!("blob {place} is there after its deletion"));
         }
         if owed.deleting.contains(&place) {
             continue;
@@ -219,7 +225,9 @@ fn judge_blobs(cast: &Cast, owed: &Owed, found: &Found, verdict: &mut Verdict) {
         let is_whole = *durable == blob.bytes.len() as u64;
         match found {
             Some((offset, bytes)) if offset >= *durable && (bytes.is_some() || !is_whole) => {}
-            _ => verdict.lost.push(format!("{durable} bytes of blob {place}")),
+            _ => verdict
+                .lost
+                .push(format!("{durable} bytes of blob {place}")),
         }
     }
 }
@@ -308,7 +316,11 @@ mod tests {
         };
         assert_eq!(
             wrong(|cast, _, found, [one, _]| {
-                found.mailboxes.get_mut(&cast.bob.id).unwrap().insert(0, (one.1, true));
+                found
+                    .mailboxes
+                    .get_mut(&cast.bob.id)
+                    .unwrap()
+                    .insert(0, (one.1, true));
             }),
             (1, 0)
         );
@@ -333,9 +345,18 @@ mod tests {
             (0, 1),
             "sent by nobody"
         );
-        assert_eq!(wrong(|_, record, _, [one, _]| record.add(AT, Fact::Void(one))), (0, 1));
-        assert_eq!(wrong(|_, record, _, [one, _]| record.add(AT, Fact::Twice(one))), (1, 0));
-        assert_eq!(wrong(|_, record, _, [one, _]| record.add(AT, Fact::Damaged(one))), (0, 1));
+        assert_eq!(
+            wrong(|_, record, _, [one, _]| record.add(AT, Fact::Void(one))),
+            (0, 1)
+        );
+        assert_eq!(
+            wrong(|_, record, _, [one, _]| record.add(AT, Fact::Twice(one))),
+            (1, 0)
+        );
+        assert_eq!(
+            wrong(|_, record, _, [one, _]| record.add(AT, Fact::Damaged(one))),
+            (0, 1)
+        );
         assert_eq!(
             wrong(|cast, record, _, _| {
                 record.add(AT, Fact::Slot(cast.slots[3], cast.commit(1, 3)));

@@ -17,13 +17,17 @@ use super::stage::Stage;
 const PROGRAM: &str = "planted-relay";
 /// Variable that says which.
 const VARIABLE: &str = "KINLINE_PLANTED_FAULT";
-/// Cuts tried before a fault counts as missed.
+/// Cuts of a life, and lives, before a fault counts as missed.
 const CUTS_MAX: usize = 64;
+const LIVES_MAX: usize = 3;
 
 /// Every planted fault: as the relay knows it, and in words.
 pub const FAULTS: [(&str, &str); 2] = [
     ("sync-off", "the database never syncs (synchronous=OFF)"),
-    ("acknowledge-early", "ok is said before the group is written"),
+    (
+        "acknowledge-early",
+        "ok is said before the group is written",
+    ),
 ];
 
 /// How a planted fault fared.
@@ -51,8 +55,21 @@ pub fn build() -> Result<Program, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--locked", "--quiet", "-p", "kinline-tests", "-p", "kinline-server"])
-        .args(["--features", "kinline-server/planted-faults", "--bin", PROGRAM])
+        .args([
+            "build",
+            "--locked",
+            "--quiet",
+            "-p",
+            "kinline-tests",
+            "-p",
+            "kinline-server",
+        ])
+        .args([
+            "--features",
+            "kinline-server/planted-faults",
+            "--bin",
+            PROGRAM,
+        ])
         .arg("--target-dir")
         .arg(target)
         .arg("--manifest-path")
@@ -73,26 +90,31 @@ pub fn build() -> Result<Program, String> {
 /// Plants one fault and cuts the power until something that was acknowledged is lost.
 pub async fn plant(program: &Program, fault: (&str, &'static str), seed: u64) -> Caught {
     let mut program = program.clone();
-    program.environment.push((VARIABLE.to_owned(), fault.0.to_owned()));
+    program
+        .environment
+        .push((VARIABLE.to_owned(), fault.0.to_owned()));
     let stage = Stage::set(program, seed, 1).await;
-    let life = Life::watch(&stage).await;
-    let moments = life.moments();
-    let count = CUTS_MAX.min(moments.len());
-    // From the end: there is the most to be lost.
-    for tried in 0..count {
-        let moment = moments[moments.len() - 1 - tried * moments.len() / count];
-        let cut = Cut {
-            moment,
-            rest: Rest::Nothing,
-            seed,
-        };
-        let verdict = life.end(&stage, cut).await;
-        if let Some(lost) = verdict.lost.first() {
-            return Caught {
-                fault: fault.1,
-                after: Some(tried + 1),
-                lost: Some(lost.clone()),
+    let mut tried = 0;
+    for _ in 0..LIVES_MAX {
+        let life = Life::watch(&stage).await;
+        let moments = life.moments();
+        let count = CUTS_MAX.min(moments.len());
+        // From the end: there is the most to be lost.
+        for place in 0..count {
+            tried += 1;
+            let cut = Cut {
+                moment: moments[moments.len() - 1 - place * moments.len() / count],
+                rest: Rest::Nothing,
+                seed,
             };
+            let verdict = life.end(&stage, cut).await;
+            if let Some(lost) = verdict.lost.first() {
+                return Caught {
+                    fault: fault.1,
+                    after: Some(tried),
+                    lost: Some(lost.clone()),
+                };
+            }
         }
     }
     Caught {

@@ -114,7 +114,11 @@ impl<'a> History<'a> {
                 let span = (call.at, call.end);
                 match self.live.get(path) {
                     Some(inode) => self.inodes[*inode].syncs.push(span),
-                    None => self.folder_syncs.entry(path.clone()).or_default().push(span),
+                    None => self
+                        .folder_syncs
+                        .entry(path.clone())
+                        .or_default()
+                        .push(span),
                 }
             }
             Effect::Sync { .. } => {}
@@ -322,7 +326,11 @@ mod tests {
         let folder = Effect::Mkdir { path: path("f") };
         let within = [folder, create("f/a"), sync("f"), sync("f/a")];
         let lost = after(&within, 1_000, Rest::Nothing);
-        assert_eq!(lost, Disk::default(), "the folder's own name was not synced");
+        assert_eq!(
+            lost,
+            Disk::default(),
+            "the folder's own name was not synced"
+        );
         let mut synced = within.to_vec();
         synced.push(sync(""));
         let kept = after(&synced, 1_000, Rest::Nothing);
@@ -363,7 +371,10 @@ mod tests {
         assert!(sectors.contains(&true) && sectors.contains(&false));
         let halves = torn[512..].chunks(512);
         for sector in halves {
-            assert!(sector.iter().all(|byte| *byte == sector[0]), "torn within a sector");
+            assert!(
+                sector.iter().all(|byte| *byte == sector[0]),
+                "torn within a sector"
+            );
         }
     }
 

@@ -77,7 +77,12 @@ impl Notebook {
     /// # Panics
     /// As [`Self::note`].
     pub fn send(&self, envelope: Envelope, origin: Origin) {
-        self.0.lock().unwrap().sent.entry(envelope).or_insert(origin);
+        self.0
+            .lock()
+            .unwrap()
+            .sent
+            .entry(envelope)
+            .or_insert(origin);
     }
 
     /// Everything noted so far.

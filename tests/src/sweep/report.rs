@@ -46,7 +46,10 @@ impl Report {
     /// Planted faults that were caught.
     #[must_use]
     pub fn caught(&self) -> usize {
-        self.planted.iter().filter(|planted| planted.after.is_some()).count()
+        self.planted
+            .iter()
+            .filter(|planted| planted.after.is_some())
+            .count()
     }
 
     /// Nothing was lost, doubled or wrong, and every planted fault was caught.
@@ -111,7 +114,7 @@ impl Report {
                     "fault": planted.fault,
                     "caught": planted.after.is_some(),
                     "cuts": planted.after,
-                    "lost": planted.lost,
+                    "what": planted.lost,
                 })
             })
             .collect();

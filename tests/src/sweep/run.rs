@@ -139,17 +139,17 @@ async fn kill_sweep(stage: &Stage, kills: usize, report: &mut Report) {
     println!("{kills} kills at {} points of a life", plan.points.len());
     let points = plan.spread(kills);
     let killed = stage
-        .each(points.iter().copied(), async |point| {
-            kills::kill(stage, &plan, point).await
+        .each(points, async |point| {
+            kills::until_struck(stage, &plan, point).await
         })
         .await;
-    for (point, killed) in points.iter().zip(killed) {
+    for killed in killed.into_iter().flatten() {
         if killed.struck {
             report.kills += 1;
         } else {
             report.missed += 1;
         }
-        report.add(&format!("killed at {point:?}"), killed.verdict);
+        report.add(&format!("killed at {:?}", killed.point), killed.verdict);
     }
 }
 
@@ -168,7 +168,10 @@ async fn cut_sweep(stage: &Stage, cuts: usize, report: &mut Report) {
         for (cut, verdict) in plan.iter().zip(verdicts) {
             report.cuts += 1;
             let place = moments.iter().position(|moment| *moment == cut.moment);
-            let place = format!("life {lives}, moment {place:?}, {:?}, {}", cut.rest, cut.seed);
+            let place = format!(
+                "life {lives}, moment {place:?}, {:?}, {}",
+                cut.rest, cut.seed
+            );
             report.add(&place, verdict);
         }
         left -= now;
@@ -201,7 +204,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_understood_or_refused() {
-        let options = parse(&["--kills", "3", "--cuts", "4", "--report", "x", "--seed", "5"]);
+        let options = parse(&[
+            "--kills", "3", "--cuts", "4", "--report", "x", "--seed", "5",
+        ]);
         let options = options.unwrap();
         assert_eq!((options.kills, options.cuts, options.seed), (3, 4, Some(5)));
         for wrong in [

@@ -66,7 +66,10 @@ impl Stage {
     #[must_use]
     pub fn fresh(&self) -> TempDir {
         let folder = TempDir::new_in(self.folder.path()).unwrap();
-        copy(&self.folder.path().join("first/keys"), &folder.path().join("keys"));
+        copy(
+            &self.folder.path().join("first/keys"),
+            &folder.path().join("keys"),
+        );
         folder
     }
 
@@ -101,7 +104,10 @@ impl Stage {
         match found {
             Ok(found) => judge(&self.cast, record, moment, &found),
             Err(_) => Verdict {
-                wrong: vec![format!("the relay ended while it was drained: {}", ended.log)],
+                wrong: vec![format!(
+                    "the relay ended while it was drained: {}",
+                    ended.log
+                )],
                 ..Verdict::default()
             },
         }

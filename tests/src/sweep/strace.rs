@@ -136,7 +136,12 @@ impl Effect {
 /// A sentence that says what is missing.
 pub fn check() -> Result<(), String> {
     let mut witness = common();
-    witness.extend(["-o".into(), "/dev/null".into(), "-e".into(), "trace=fsync".into()]);
+    witness.extend([
+        "-o".into(),
+        "/dev/null".into(),
+        "-e".into(),
+        "trace=fsync".into(),
+    ]);
     let mut line = witness.into_iter();
     let program = line.next().unwrap_or_default();
     let output = Command::new(program).args(line).arg("true").output();
@@ -342,7 +347,8 @@ impl Reader<'_> {
             }
             "lseek" => {
                 let (number, _) = descriptor(arguments.first()?)?;
-                self.positions.insert(number, value.split(' ').next()?.parse().ok()?);
+                self.positions
+                    .insert(number, value.split(' ').next()?.parse().ok()?);
                 return Some(None);
             }
             "ftruncate" => {
@@ -452,7 +458,9 @@ mod tests {
     fn each_line_becomes_what_it_did() {
         let (db, new, elsewhere) = (hex("/d/db"), hex("/d/new"), hex("/e"));
         let lines = [
-            format!("7 1.000000001 openat(AT_FDCWD</>, \"{db}\", O_RDWR|O_CREAT, 0644) = 3<{db}> <0.000000010>"),
+            format!(
+                "7 1.000000001 openat(AT_FDCWD</>, \"{db}\", O_RDWR|O_CREAT, 0644) = 3<{db}> <0.000000010>"
+            ),
             format!("7 2.000000000 pwrite64(3<{db}>, \"\\x00\\xff\", 2, 8192) = 2 <0.000000010>"),
             format!("7 3.000000000 write(3<{db}>, \"\\x01\\x02\", 2) = 2 <0.000000010>"),
             format!("7 4.000000000 write(3<{db}>, \"\\x03\\x04\", 2) = 1 <0.000000010>"),
@@ -460,10 +468,14 @@ mod tests {
             format!("7 6.000000000 write(3<{db}>, \"\\x05\", 1) = 1 <0.000000010>"),
             format!("7 7.000000000 ftruncate(3<{db}>, 5) = 0 <0.000000010>"),
             format!("7 8.000000000 fsync(3<{db}>) = 0 <0.000000010>"),
-            format!("7 9.000000000 fdatasync(3<{db}>) = -1 EIO (Input/output error) (INJECTED) <0.000000010>"),
+            format!(
+                "7 9.000000000 fdatasync(3<{db}>) = -1 EIO (Input/output error) (INJECTED) <0.000000010>"
+            ),
             format!("7 10.000000000 rename(\"{db}\", \"{new}\") = 0 <0.000000010>"),
             format!("7 11.000000000 unlink(\"{new}\") = 0 <0.000000010>"),
-            format!("7 12.000000000 unlink(\"{new}\") = -1 ENOENT (No such file or directory) <0.000000010>"),
+            format!(
+                "7 12.000000000 unlink(\"{new}\") = -1 ENOENT (No such file or directory) <0.000000010>"
+            ),
             format!("7 13.000000000 write(4<{elsewhere}>, \"\\x05\", 1) = 1 <0.000000010>"),
             "7 14.000000000 write(5<socket:[1]>, \"\\x05\", 1) = 1 <0.000000010>".into(),
             "7 15.000000000 +++ exited with 0 +++".into(),
@@ -520,7 +532,15 @@ mod tests {
             path: "/d/db".into(),
             ok: true,
         };
-        assert_eq!(calls[0], Call { thread: 7, at, end, effect: sync });
+        assert_eq!(
+            calls[0],
+            Call {
+                thread: 7,
+                at,
+                end,
+                effect: sync
+            }
+        );
         assert_eq!(calls.len(), 2);
     }
 
