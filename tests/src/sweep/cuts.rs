@@ -6,7 +6,6 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use tempfile::TempDir;
 
-use super::driver;
 use super::oracle::Verdict;
 use super::power::{Rest, cut};
 use super::process::Process;
@@ -49,7 +48,8 @@ impl Life {
         let notes = Notebook::default();
         let address = relay.address.clone();
         if let Some(address) = &address {
-            driver::live(address, &stage.cast, &notes).await;
+            let lived = stage.live(address, &notes).await;
+            assert!(lived.is_clean(), "{lived:?}");
         }
         let ended = relay.terminate().await;
         assert!(address.is_some(), "the relay does not start: {}", ended.log);

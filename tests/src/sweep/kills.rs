@@ -5,7 +5,6 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cuts::Life;
-use super::driver;
 use super::oracle::Verdict;
 use super::process::Process;
 use super::record::Notebook;
@@ -37,7 +36,7 @@ pub struct Point {
 }
 
 /// Where something can be done to a relay.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Plan {
     /// Every point, in the order of [`Part`], [`Kind`] and number.
     pub points: Vec<Point>,
@@ -67,6 +66,14 @@ impl Plan {
             plan.points
                 .extend((1..=most).map(|number| Point { part, kind, number }));
         }
+        plan
+    }
+
+    /// The plan with those points alone.
+    #[must_use]
+    pub fn only(&self, concerns: impl Fn(&Point) -> bool) -> Self {
+        let mut plan = self.clone();
+        plan.points.retain(concerns);
         plan
     }
 
@@ -112,11 +119,13 @@ pub async fn kill(stage: &Stage, plan: &Plan, point: Point) -> Killed {
     let witness = injecting(point.kind, "signal=KILL", point.number, &paths, nowhere);
     let relay = Process::start(&stage.program, folder.path(), &witness).await;
     let notes = Notebook::default();
+    let mut lived = Verdict::default();
     if let Some(address) = relay.address.clone() {
-        driver::live(&address, &stage.cast, &notes).await;
+        lived = stage.live(&address, &notes).await;
     }
     let ended = relay.terminate().await;
-    let verdict = stage.look(folder.path(), &notes.record(), u64::MAX).await;
+    let mut verdict = stage.look(folder.path(), &notes.record(), u64::MAX).await;
+    verdict.add(lived);
     Killed {
         point,
         struck: ended.status.signal() == Some(KILL),

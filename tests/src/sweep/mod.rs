@@ -26,6 +26,7 @@ pub mod client;
 pub mod cuts;
 pub mod drain;
 pub mod driver;
+pub mod errors;
 pub mod kills;
 pub mod oracle;
 pub mod planted;

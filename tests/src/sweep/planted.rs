@@ -93,7 +93,7 @@ pub async fn plant(program: &Program, fault: (&str, &'static str), seed: u64) ->
     program
         .environment
         .push((VARIABLE.to_owned(), fault.0.to_owned()));
-    let stage = Stage::set(program, seed, 1).await;
+    let stage = Stage::set(program, Program::linked_in(), seed, 1).await;
     let mut tried = 0;
     for _ in 0..LIVES_MAX {
         let life = Life::watch(&stage).await;

@@ -19,6 +19,8 @@ pub struct Report {
     pub points: usize,
     /// Lives that ended before their point came.
     pub missed: usize,
+    /// Relays whose disk failed at a point that they came to.
+    pub errors: usize,
     /// Power cuts.
     pub cuts: usize,
     /// All verdicts.
@@ -72,6 +74,7 @@ impl Report {
         let mut lines = vec![
             ("kills", self.kills.to_string()),
             ("cuts", self.cuts.to_string()),
+            ("disk errors", self.errors.to_string()),
             ("acknowledged", acknowledged.to_string()),
             ("recovered", recovered.to_string()),
             ("delivered", delivered.to_string()),
@@ -124,6 +127,7 @@ impl Report {
             "points": self.points,
             "missed": self.missed,
             "cuts": self.cuts,
+            "errors": self.errors,
             "acknowledged": self.total.acknowledged,
             "recovered": self.total.recovered,
             "delivered": self.total.delivered,

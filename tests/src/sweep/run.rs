@@ -10,7 +10,7 @@ use super::kills::{self, Plan};
 use super::process::Program;
 use super::report::Report;
 use super::stage::Stage;
-use super::{planted, strace};
+use super::{errors, planted, strace};
 
 /// Something was lost, or a planted fault was not caught.
 const EXIT_LOST: u8 = 1;
@@ -18,9 +18,9 @@ const EXIT_LOST: u8 = 1;
 const EXIT_REFUSED: u8 = 2;
 /// Cuts of one life: then another one is watched.
 const CUTS_OF_A_LIFE: usize = 50;
-const HELP: &str = "crash-sweep [--kills N] [--cuts N] [--report FILE] [--seed N] [--jobs N]
+const HELP: &str = "crash-sweep [--kills N] [--cuts N] [--errors N] [--report FILE] [--seed N] [--jobs N]
 
-Kills a relay at N points of its life and cuts its power at N, looks at what is left, and plants
+Kills a relay at N points of its life, cuts its power at N, lets its disk fail at N, looks at what is left, and plants
 faults that must be caught. Exit status: 0 nothing lost, 1 something lost or a planted fault
 missed, 2 refused.";
 
@@ -29,6 +29,7 @@ missed, 2 refused.";
 struct Options {
     kills: usize,
     cuts: usize,
+    errors: usize,
     report: Option<PathBuf>,
     seed: Option<u64>,
     jobs: usize,
@@ -39,6 +40,7 @@ impl Options {
         let mut options = Self {
             kills: 50,
             cuts: 50,
+            errors: 25,
             report: None,
             seed: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -54,6 +56,7 @@ impl Options {
             match name {
                 "--kills" => options.kills = text.parse().map_err(|_| wrong())?,
                 "--cuts" => options.cuts = text.parse().map_err(|_| wrong())?,
+                "--errors" => options.errors = text.parse().map_err(|_| wrong())?,
                 "--seed" => options.seed = Some(text.parse().map_err(|_| wrong())?),
                 "--jobs" => options.jobs = text.parse().map_err(|_| wrong())?,
                 "--report" => options.report = Some(value.into()),
@@ -122,25 +125,29 @@ async fn sweep(options: &Options) -> Report {
         seed,
         ..Report::default()
     };
-    let stage = Stage::set(Program::linked_in(), seed, options.jobs).await;
-    kill_sweep(&stage, options.kills, &mut report).await;
+    let stage = Stage::set(
+        Program::linked_in(),
+        Program::linked_in(),
+        seed,
+        options.jobs,
+    )
+    .await;
+    let plan = Plan::of(&Life::watch(&stage).await);
+    report.points = plan.points.len();
+    kill_sweep(&stage, &plan, options.kills, &mut report).await;
     cut_sweep(&stage, options.cuts, &mut report).await;
+    error_sweep(&stage, &plan, options.errors, &mut report).await;
     planted_sweep(seed, &mut report).await;
     report.seconds = began.elapsed().as_secs();
     report
 }
 
-async fn kill_sweep(stage: &Stage, kills: usize, report: &mut Report) {
-    if kills == 0 {
-        return;
-    }
-    let plan = Plan::of(&Life::watch(stage).await);
-    report.points = plan.points.len();
+async fn kill_sweep(stage: &Stage, plan: &Plan, kills: usize, report: &mut Report) {
     println!("{kills} kills at {} points of a life", plan.points.len());
     let points = plan.spread(kills);
     let killed = stage
         .each(points, async |point| {
-            kills::until_struck(stage, &plan, point).await
+            kills::until_struck(stage, plan, point).await
         })
         .await;
     for killed in killed.into_iter().flatten() {
@@ -176,6 +183,25 @@ async fn cut_sweep(stage: &Stage, cuts: usize, report: &mut Report) {
         }
         left -= now;
         lives += 1;
+    }
+}
+
+async fn error_sweep(stage: &Stage, plan: &Plan, errors: usize, report: &mut Report) {
+    let plan = plan.only(errors::concerns);
+    println!("{errors} errors at {} points of a life", plan.points.len());
+    let points = plan.spread(errors);
+    let failed = stage
+        .each(points, async |point| {
+            errors::fail(stage, &plan, point).await
+        })
+        .await;
+    for failed in failed {
+        if failed.struck {
+            report.errors += 1;
+        } else {
+            report.missed += 1;
+        }
+        report.add(&format!("EIO at {:?}", failed.point), failed.verdict);
     }
 }
 

@@ -3,24 +3,32 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
+use kinline_protocol::server_name::RelayAddress;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::cast::{Cast, SENDERS};
 use super::drain::drain;
-use super::driver::envelopes_of;
+use super::driver::{self, envelopes_of};
 use super::oracle::{Verdict, judge};
 use super::process::{Process, Program};
-use super::record::{Envelope, Fact, Record};
+use super::record::{Envelope, Fact, Notebook, Record};
 
 /// Sends of each sender in one life: some hundred envelopes, four slots, a second in all.
 const ROUNDS: usize = 16;
 
+/// A life takes a second, and so does the look at what it left.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where the sweeps happen.
 pub struct Stage {
-    /// The relay.
+    /// The relay that lives.
     pub program: Program,
+    /// The relay that is started afterwards.
+    after: Program,
     /// Who takes part.
     pub cast: Arc<Cast>,
     /// From which everything random comes.
@@ -35,23 +43,27 @@ impl Stage {
     ///
     /// # Panics
     /// When a relay can't be started at all.
-    pub async fn set(program: Program, seed: u64, jobs: usize) -> Self {
+    pub async fn set(program: Program, after: Program, seed: u64, jobs: usize) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("crash-sweep")
             .tempdir()
             .unwrap();
         // A folder that hands out envelopes often, writes them often and folds its log in often.
-        let program = program
-            .with("LIMITS__HOLD_MS", "20")
-            .with("LIMITS__CHECKPOINT_AFTER_MS", "10");
+        let busy = |program: Program| {
+            program
+                .with("LIMITS__HOLD_MS", "20")
+                .with("LIMITS__CHECKPOINT_AFTER_MS", "10")
+        };
+        let (program, after) = (busy(program), busy(after));
         let first = folder.path().join("first");
         std::fs::create_dir_all(first.join("keys")).unwrap();
-        let relay = Process::start(&program, &first, &[]).await;
+        let relay = Process::start(&after, &first, &[]).await;
         let started = relay.address.is_some();
         let ended = relay.terminate().await;
         assert!(started, "the relay does not start: {}", ended.log);
         Self {
             program,
+            after,
             cast: Arc::new(Cast::new(seed, ROUNDS)),
             seed,
             jobs,
@@ -89,7 +101,7 @@ impl Stage {
     /// Starts a relay over a folder in which another died at `moment`, takes everything out and
     /// judges.
     pub async fn look(&self, folder: &Path, record: &Record, moment: u64) -> Verdict {
-        let relay = Process::start(&self.program, folder, &[]).await;
+        let relay = Process::start(&self.after, folder, &[]).await;
         let Some(address) = relay.address.clone() else {
             let log = relay.ended().await.log;
             let said = log.lines().last().unwrap_or_default();
@@ -99,18 +111,31 @@ impl Stage {
             };
         };
         let unanswered = unanswered(&self.cast, record, moment);
-        let found = drain(&address, &self.cast, &unanswered).await;
+        let found = timeout(PATIENCE, drain(&address, &self.cast, &unanswered)).await;
         let ended = relay.terminate().await;
         match found {
-            Ok(found) => judge(&self.cast, record, moment, &found),
-            Err(_) => Verdict {
-                wrong: vec![format!(
-                    "the relay ended while it was drained: {}",
-                    ended.log
-                )],
-                ..Verdict::default()
-            },
+            Ok(Ok(found)) => judge(&self.cast, record, moment, &found),
+            Ok(Err(_)) => wrong(format!(
+                "the relay ended while it was drained: {}",
+                ended.log
+            )),
+            Err(_) => wrong("the relay fell silent while it was drained".into()),
         }
+    }
+
+    /// Lives over a relay until one of them ends; whether they did in time.
+    pub async fn live(&self, relay: &RelayAddress, notes: &Notebook) -> Verdict {
+        match timeout(PATIENCE, driver::live(relay, &self.cast, notes)).await {
+            Ok(()) => Verdict::default(),
+            Err(_) => wrong("the relay fell silent".into()),
+        }
+    }
+}
+
+fn wrong(sentence: String) -> Verdict {
+    Verdict {
+        wrong: vec![sentence],
+        ..Verdict::default()
     }
 }
 

@@ -88,6 +88,22 @@ pub(super) struct Group<'a> {
     pub(super) places: HashMap<MailboxId, Vec<usize>>,
     pub(super) deletes: Vec<Delete>,
     completions: Vec<Completion>,
+    /// About how many pages it puts into the log.
+    pages: usize,
+}
+
+/// Envelopes of one mailbox on a page of 8 KiB.
+const ENVELOPES_OF_A_PAGE: usize = 7;
+
+/// About how many pages a write touches, envelopes apart.
+fn pages_of(write: &Write) -> usize {
+    match write {
+        Write::Accept {
+            slot: Some(slot), ..
+        } => 2 + slot.sealed.len() / 8_192,
+        Write::Accept { slot: None, .. } | Write::DeleteThrough { .. } => 0,
+        _ => 2,
+    }
 }
 
 impl<'a> Group<'a> {
@@ -101,18 +117,20 @@ impl<'a> Group<'a> {
             places: HashMap::new(),
             deletes: Vec::new(),
             completions: Vec::new(),
+            pages: 2,
         }
     }
 
-    /// Writes everything, or nothing.
-    pub(super) async fn run(mut self, writes: Vec<Write>) -> Result<(), GroupError> {
+    /// Writes everything, or nothing. Returns about how many pages the log has grown by.
+    pub(super) async fn run(mut self, writes: Vec<Write>) -> Result<usize, GroupError> {
+        self.pages += writes.iter().map(pages_of).sum::<usize>();
         let mut writes = writes.into_iter();
         let result = self.attempt(&mut writes).await;
         self.end(result, writes).await
     }
 
     /// Only deletions.
-    pub(super) async fn run_deletes(mut self, deletes: Vec<Delete>) -> Result<(), GroupError> {
+    pub(super) async fn run_deletes(mut self, deletes: Vec<Delete>) -> Result<usize, GroupError> {
         self.deletes = deletes;
         let result = self.attempt(&mut Vec::new().into_iter()).await;
         self.end(result, Vec::new().into_iter()).await
@@ -145,7 +163,7 @@ impl<'a> Group<'a> {
         mut self,
         result: Result<(), sqlx::Error>,
         left: std::vec::IntoIter<Write>,
-    ) -> Result<(), GroupError> {
+    ) -> Result<usize, GroupError> {
         let Err(error) = result else {
             for completion in self.completions {
                 completion(Ok(()));
@@ -153,7 +171,7 @@ impl<'a> Group<'a> {
             for delete in self.deletes {
                 (delete.done)(Ok(()));
             }
-            return Ok(());
+            return Ok(self.pages);
         };
         // A full disk may have rolled the transaction back already; then this says so, and that is fine.
         let _ = sqlx::query("ROLLBACK").execute(&mut *self.connection).await;
@@ -255,6 +273,10 @@ impl<'a> Group<'a> {
             push_row(self.keys, &mut rows, key, envelope);
         }
         let count = envelopes.len();
+        let mailboxes = envelopes
+            .chunk_by(|(one, _), (other, _)| one.first_chunk::<16>() == other.first_chunk::<16>())
+            .count();
+        self.pages += mailboxes + count / ENVELOPES_OF_A_PAGE + ranges.len();
         metrics::counter!("kinline_envelopes_written_total").increment(count as u64);
         self.batch(rows, count, &ranges).await
     }

@@ -26,8 +26,6 @@ const DATABASE: &str = "relay.sqlite";
 const LOCK: &str = "lock";
 /// Connections that read beside the writer: two cores keep no more busy.
 const READERS: u32 = 4;
-/// Pages in the log before SQLite folds it in by itself: 8 MiB.
-const AUTOCHECKPOINT_PAGES: &str = "1000";
 
 /// Why the database can't be opened; each a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +187,8 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(10))
         .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
-        .pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
+        // The writer folds the log in itself: SQLite would ignore that a sync failed there.
+        .pragma("wal_autocheckpoint", "0")
         .disable_statement_logging();
     match options.bytes_max {
         0 => connect,

@@ -21,6 +21,9 @@ pub(crate) const GROUP_WRITES_MAX: usize = 8_192;
 /// Turns that a group waits for more to come: some microseconds each, beside a sync's hundreds.
 const GATHER_TURNS: usize = 8;
 
+/// Pages in the log, by and large, after which it is folded in under load: 8 MiB.
+const CHECKPOINT_PAGES: usize = 1_000;
+
 /// A write on its way to the writer.
 pub(super) struct Job(pub(super) Write);
 
@@ -98,6 +101,8 @@ pub(super) struct Writer {
     deferred: Vec<Delete>,
     /// Whether the log holds anything since the last checkpoint that cut it.
     log_holds: bool,
+    /// About how many pages of it are not folded in.
+    log_pages: usize,
 }
 
 impl Writer {
@@ -118,6 +123,7 @@ impl Writer {
             group_max,
             deferred: Vec::new(),
             log_holds: true,
+            log_pages: CHECKPOINT_PAGES, // what an earlier process left
         }
     }
 
@@ -145,7 +151,12 @@ impl Writer {
             self.commit(writes).await;
         }
         self.rest().await;
-        if let Err(error) = self.connection.close().await {
+        if self.failed.is_cancelled() {
+            // Closing would fold the log in and sync it again, and that might say that all is
+            // well. As long as this connection stands, no other one does so either; the process
+            // ends, and the next one reads what the disk really has.
+            std::mem::forget(self.connection);
+        } else if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "closing the database failed");
         }
     }
@@ -162,7 +173,12 @@ impl Writer {
         };
         let group = Group::new(&mut self.connection, &self.keys, today);
         match group.run(writes).await {
-            Ok(()) => {}
+            Ok(pages) => {
+                self.log_pages += pages;
+                if self.log_pages >= CHECKPOINT_PAGES {
+                    self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await;
+                }
+            }
             Err(GroupError::NoRoom { deletes }) => {
                 tracing::warn!(
                     "no room left on the disk: new envelopes are refused until there is"
@@ -184,7 +200,7 @@ impl Writer {
         let today = self.clock.day();
         let group = Group::new(&mut self.connection, &self.keys, today);
         match group.run_deletes(deletes).await {
-            Ok(()) => {}
+            Ok(pages) => self.log_pages += pages,
             Err(GroupError::NoRoom { deletes }) => self.deferred = deletes,
             Err(GroupError::Failed(error)) => self.fail(&error),
         }
@@ -198,11 +214,19 @@ impl Writer {
             self.log_holds = false;
             return;
         }
-        let result: Result<(i64, i64, i64), _> = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
-            .fetch_one(&mut self.connection)
-            .await;
+        self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    }
+
+    /// Folds the log in: first the log is synced, then the database. A sync that fails here is
+    /// as bad as any.
+    async fn checkpoint(&mut self, how: &'static str) {
+        let result: Result<(i64, i64, i64), _> =
+            sqlx::query_as(how).fetch_one(&mut self.connection).await;
         match result {
-            Ok((busy, ..)) => self.log_holds = busy != 0,
+            Ok((busy, log, folded)) => {
+                self.log_holds = busy != 0 || log > 0;
+                self.log_pages = usize::try_from(log.saturating_sub(folded)).unwrap_or(0);
+            }
             Err(error) => match super::group::classify(&error) {
                 WriteError::NoRoom => tracing::warn!("no room to fold in the database's log"),
                 WriteError::Failed => self.fail(&error),
