@@ -27,6 +27,7 @@ pub mod cuts;
 pub mod drain;
 pub mod driver;
 pub mod errors;
+pub mod full;
 pub mod kills;
 pub mod oracle;
 pub mod planted;

@@ -10,7 +10,7 @@ use super::kills::{self, Plan};
 use super::process::Program;
 use super::report::Report;
 use super::stage::Stage;
-use super::{errors, planted, strace};
+use super::{errors, full, planted, strace};
 
 /// Something was lost, or a planted fault was not caught.
 const EXIT_LOST: u8 = 1;
@@ -137,6 +137,7 @@ async fn sweep(options: &Options) -> Report {
     kill_sweep(&stage, &plan, options.kills, &mut report).await;
     cut_sweep(&stage, options.cuts, &mut report).await;
     error_sweep(&stage, &plan, options.errors, &mut report).await;
+    full_disk(&stage, &mut report).await;
     planted_sweep(seed, &mut report).await;
     report.seconds = began.elapsed().as_secs();
     report
@@ -203,6 +204,17 @@ async fn error_sweep(stage: &Stage, plan: &Plan, errors: usize, report: &mut Rep
         }
         report.add(&format!("EIO at {:?}", failed.point), failed.verdict);
     }
+}
+
+async fn full_disk(stage: &Stage, report: &mut Report) {
+    let full = full::fill_up(stage).await;
+    match full.kind {
+        Some(kind) => println!("a full disk: {kind}"),
+        None => report
+            .skipped
+            .push("a full disk: no small file system can be mounted here (it takes root)".into()),
+    }
+    report.add("full disk", full.verdict);
 }
 
 async fn planted_sweep(seed: u64, report: &mut Report) {

@@ -103,6 +103,8 @@ pub(super) struct Writer {
     log_holds: bool,
     /// About how many pages of it are not folded in.
     log_pages: usize,
+    /// Whether the last that was tried found no room.
+    is_full: bool,
 }
 
 impl Writer {
@@ -124,6 +126,7 @@ impl Writer {
             deferred: Vec::new(),
             log_holds: true,
             log_pages: CHECKPOINT_PAGES, // what an earlier process left
+            is_full: false,
         }
     }
 
@@ -174,15 +177,14 @@ impl Writer {
         let group = Group::new(&mut self.connection, &self.keys, today);
         match group.run(writes).await {
             Ok(pages) => {
+                self.no_room(false);
                 self.log_pages += pages;
                 if self.log_pages >= CHECKPOINT_PAGES {
                     self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await;
                 }
             }
             Err(GroupError::NoRoom { deletes }) => {
-                tracing::warn!(
-                    "no room left on the disk: new envelopes are refused until there is"
-                );
+                self.no_room(true);
                 metrics::counter!("kinline_no_room_total").increment(1);
                 self.deferred.extend(deletes);
                 self.retry_deletes().await;
@@ -217,6 +219,16 @@ impl Writer {
         self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)").await;
     }
 
+    /// Says once that there is no room, and once that there is again.
+    fn no_room(&mut self, full: bool) {
+        if full && !self.is_full {
+            tracing::warn!("no room left on the disk: new envelopes are refused until there is");
+        } else if !full && self.is_full {
+            tracing::info!("there is room on the disk again");
+        }
+        self.is_full = full;
+    }
+
     /// Folds the log in: first the log is synced, then the database. A sync that fails here is
     /// as bad as any.
     async fn checkpoint(&mut self, how: &'static str) {
@@ -228,7 +240,7 @@ impl Writer {
                 self.log_pages = usize::try_from(log.saturating_sub(folded)).unwrap_or(0);
             }
             Err(error) => match super::group::classify(&error) {
-                WriteError::NoRoom => tracing::warn!("no room to fold in the database's log"),
+                WriteError::NoRoom => self.no_room(true),
                 WriteError::Failed => self.fail(&error),
             },
         }
