@@ -96,8 +96,8 @@ pub(crate) struct StoredEnvelope {
     pub(crate) order: u64,
     /// Names the sealed bytes.
     pub(crate) message: MessageId,
-    /// The sealed bytes.
-    pub(crate) body: Bytes,
+    /// The sealed bytes; `None` when they were damaged on disk.
+    pub(crate) body: Option<Bytes>,
 }
 
 /// A commit offered for a slot.
@@ -119,6 +119,9 @@ pub(crate) enum Accepted {
         /// The commit that holds it.
         winner: Bytes,
     },
+    /// The commit that holds the slot was damaged on disk: nothing was stored, and nobody is
+    /// told what it is now.
+    Damaged,
 }
 
 /// A blob as stored.

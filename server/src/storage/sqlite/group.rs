@@ -11,18 +11,18 @@ use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 use sqlx::sqlite::SqliteConnection;
 
-use super::encode::{KEY_BYTES, envelope_key, push_row};
+use super::encode::{KEY_BYTES, ROW_BYTES, envelope_key, push_row};
 use super::writer::refuse;
 use crate::keys::AtRest;
 use crate::storage::{Done, NewEnvelope, Write, WriteError};
 
-/// `?1` holds rows of key 24 ‖ message 16 ‖ body 1,024 end to end, `?2` of them.
+/// `?1` holds rows of key 24 ‖ message 16 ‖ tag 8 ‖ body 1,024 end to end, `?2` of them.
 macro_rules! insert {
     () => {
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) \
-         INSERT INTO envelope (key, message, expires_day, body) \
-         SELECT substr(?1, i * 1064 + 1, 24), substr(?1, i * 1064 + 25, 16), ?3, \
-         substr(?1, i * 1064 + 41, 1024) FROM n;"
+         INSERT INTO envelope (key, message, expires_day, body, tag) \
+         SELECT substr(?1, i * 1072 + 1, 24), substr(?1, i * 1072 + 25, 16), ?3, \
+         substr(?1, i * 1072 + 49, 1024), substr(?1, i * 1072 + 41, 8) FROM n;"
     };
 }
 
@@ -264,8 +264,7 @@ impl<'a> Group<'a> {
             .collect();
         // Neighbours in the table are written one after the other: each page is touched once.
         envelopes.sort_unstable_by_key(|(key, _)| *key);
-        let mut rows =
-            Vec::with_capacity(envelopes.len() * (KEY_BYTES + 16 + limits::ENVELOPE_BYTES));
+        let mut rows = Vec::with_capacity(envelopes.len() * ROW_BYTES);
         for (key, envelope) in &envelopes {
             if envelope.body.len() != limits::ENVELOPE_BYTES {
                 return Err(sqlx::Error::Protocol("an envelope of a wrong size".into()));
