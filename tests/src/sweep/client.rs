@@ -159,12 +159,10 @@ impl Client {
         if let Some(deliver) = self.delivered.pop_front() {
             return Ok(deliver);
         }
-        loop {
-            match self.frame().await? {
-                (_, Say::Deliver(deliver)) => return Ok(deliver),
-                (_, Say::Error(error)) if error.closing => return Err(Gone),
-                (_, other) => panic!("unasked: {other:?}"),
-            }
+        match self.frame().await? {
+            (_, Say::Deliver(deliver)) => Ok(deliver),
+            (_, Say::Error(error)) if error.closing => Err(Gone),
+            (_, other) => panic!("unasked: {other:?}"),
         }
     }
 

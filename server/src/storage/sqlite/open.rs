@@ -46,7 +46,7 @@ pub enum OpenError {
     OtherKey(PathBuf),
     /// Its pages contradict each other.
     #[error(
-        "the database in {0} is damaged: don't go on with it, put the last backup in its place and keep this one aside (RUNBOOK: the disk is failing)"
+        "the database in {0} is damaged: don't go on with it, put the last backup in its place and keep this one aside"
     )]
     Damaged(PathBuf),
     /// The file system refused.
