@@ -135,6 +135,8 @@ pub(crate) struct BlobRow {
     pub(crate) offset: u64,
     /// The last day it is kept.
     pub(crate) expires: Day,
+    /// Sums of the durable bytes; `None` for one that was begun before there were any.
+    pub(crate) sums: Option<Vec<u8>>,
 }
 
 /// How creating a blob ended.
@@ -243,6 +245,8 @@ pub(crate) enum Write {
         owner_hash: [u8; 32],
         /// Bytes that are durable.
         offset: u64,
+        /// Their sums.
+        sums: Option<Vec<u8>>,
         /// Told when durable.
         done: Done<()>,
     },

@@ -91,16 +91,19 @@ impl Group<'_> {
             Write::AdvanceBlob {
                 owner_hash,
                 offset,
+                sums,
                 done,
             } => {
                 let owner = self.keys.blob_owner.permute_hash(&owner_hash);
-                let outcome =
-                    sqlx::query("UPDATE blob SET upload_offset = ?2 WHERE owner_hash = ?1")
-                        .bind(owner.to_vec())
-                        .bind(integer(offset))
-                        .execute(self.begin().await?)
-                        .await
-                        .map(|_| ());
+                let outcome = sqlx::query(
+                    "UPDATE blob SET upload_offset = ?2, sums = ?3 WHERE owner_hash = ?1",
+                )
+                .bind(owner.to_vec())
+                .bind(integer(offset))
+                .bind(sums)
+                .execute(self.begin().await?)
+                .await
+                .map(|_| ());
                 self.settle(done, outcome)
             }
             Write::DeleteBlob { owner_hash, done } => {

@@ -34,6 +34,7 @@ fn blob(row: &SqliteRow) -> Result<BlobRow, ReadError> {
         size: size(row, "size_class")?,
         offset: size(row, "upload_offset")?,
         expires: day(row, "expires_day")?,
+        sums: row.try_get("sums").map_err(ReadError::Database)?,
     })
 }
 
@@ -157,7 +158,7 @@ impl Storage for SqliteStorage {
     fn blob_by_read(&self, read_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
         Box::pin(async move {
             let row = sqlx::query(
-                "SELECT read_hash, size_class, upload_offset, expires_day FROM blob WHERE read_hash = ?1",
+                "SELECT read_hash, size_class, upload_offset, expires_day, sums FROM blob WHERE read_hash = ?1",
             )
             .bind(self.keys.blob_read.permute_hash(&read_hash).to_vec())
             .fetch_optional(&self.readers)
@@ -170,7 +171,7 @@ impl Storage for SqliteStorage {
     fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
         Box::pin(async move {
             let row = sqlx::query(
-                "SELECT read_hash, size_class, upload_offset, expires_day FROM blob WHERE owner_hash = ?1",
+                "SELECT read_hash, size_class, upload_offset, expires_day, sums FROM blob WHERE owner_hash = ?1",
             )
             .bind(self.keys.blob_owner.permute_hash(&owner_hash).to_vec())
             .fetch_optional(&self.readers)

@@ -4,3 +4,6 @@
 
 ALTER TABLE envelope ADD COLUMN tag BLOB CHECK (tag IS NULL OR length(tag) = 8);
 ALTER TABLE commit_slot ADD COLUMN tag BLOB CHECK (tag IS NULL OR length(tag) = 8);
+
+-- Sums of a blob's durable bytes: CRC-32 of each 64 KiB, 4 bytes each.
+ALTER TABLE blob ADD COLUMN sums BLOB;
