@@ -236,11 +236,10 @@ async fn serve(config: Config) -> ExitCode {
         () = relay.failed() => true,
     };
     tracing::info!(failed, "stopping");
-    relay.shutdown().await;
-    if failed {
-        ExitCode::from(EXIT_FAILED)
-    } else {
+    if relay.shutdown().await {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_FAILED)
     }
 }
 

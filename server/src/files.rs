@@ -18,6 +18,32 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a folder with everything above it, durably: a synced file in a folder whose own name
+/// was not synced is gone after a power cut. Synced also when it was there, since whoever made
+/// it may have died before; unless we may not even look into the folder above it, and then it
+/// was never ours to make.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above
+        && !above.exists()
+    {
+        make_folder(above)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            match sync_parent(path) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Sets both changeable times of a file or folder to the start of `day`. The inode's
 /// change time can't be set on Linux; a copy of the files, which is what a thief has,
 /// does not carry it.
@@ -55,8 +81,22 @@ pub(crate) fn blur_folder(folder: &Path, day: Day) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_inside;
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::{is_inside, make_folder};
     use std::path::Path;
+
+    #[test]
+    fn a_folder_is_made_with_all_above_it_and_a_file_is_none() {
+        let here = tempfile::tempdir().unwrap();
+        let deep = here.path().join("a/b/c");
+        make_folder(&deep).unwrap();
+        make_folder(&deep).unwrap();
+        assert!(deep.is_dir());
+        std::fs::write(deep.join("file"), "").unwrap();
+        assert!(make_folder(&deep.join("file")).is_err());
+        assert!(make_folder(&deep.join("file/d")).is_err());
+    }
 
     #[test]
     fn a_folder_that_is_not_there_yet_holds_what_will_be_in_it() {

@@ -18,6 +18,7 @@ mod clock;
 pub mod config;
 mod connection;
 mod errors;
+mod faults;
 mod files;
 mod keys;
 mod listener;

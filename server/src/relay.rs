@@ -258,8 +258,9 @@ impl RunningRelay {
     }
 
     /// Stops: no new connections, what was accepted is written and answered, every device is
-    /// told, the database's log is folded in.
-    pub async fn shutdown(self) {
+    /// told, the database's log is folded in. `false` when the database or the disk had failed,
+    /// or failed in the end.
+    pub async fn shutdown(self) -> bool {
         let shared = &self.shared;
         shared.stopping.cancel();
         shared.tracker.close();
@@ -267,5 +268,6 @@ impl RunningRelay {
             tracing::warn!("some connections did not end in time");
         }
         shared.storage.close().await;
+        !shared.storage.failed().is_cancelled()
     }
 }

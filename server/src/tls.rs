@@ -126,7 +126,7 @@ fn ca_params() -> CertificateParams {
 }
 
 fn make_ca(folder: &Path, certificate: &Path, key: &Path) -> Result<(), TlsError> {
-    fs::create_dir_all(folder).map_err(|source| TlsError::Io {
+    crate::files::make_folder(folder).map_err(|source| TlsError::Io {
         path: folder.into(),
         source,
     })?;

@@ -40,6 +40,7 @@ pub mod seed;
 pub mod shell;
 pub mod sqlite;
 pub mod stranger;
+pub mod sweep;
 pub mod tap;
 pub mod theft;
 pub mod websocket;

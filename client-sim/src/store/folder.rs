@@ -31,21 +31,30 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Makes a folder that only its owner may enter; one that exists is left as it is.
+/// Makes a folder that only its owner may enter, with all above it, durably: a synced file in a
+/// folder whose own name was not synced is gone after a power cut. One that exists is left as
+/// it is.
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
+    let above = match folder.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    make_private(above)?;
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::DirBuilderExt as _;
         builder.mode(0o700);
     }
-    builder
-        .create(folder)
-        .map_err(|error| StoreError::file(folder, error))
+    match builder.create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::file(folder, error))
+        }
+        _ => sync(above),
+    }
 }
 
 /// Opens a new file that only its owner may read; an older one of the name is emptied.

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use kinline_protocol::day::Day;
 use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
-use crate::files::{blur_folder, blur_times, sync_parent};
+use super::sums::CHUNK_BYTES;
+use crate::files::{blur_folder, blur_times, make_folder, sync_parent};
 use crate::sync::lock;
 
 /// Where blobs lie.
@@ -23,6 +24,8 @@ pub(crate) struct BlobFiles {
 /// A file that is being uploaded to; one at a time.
 pub(crate) struct Upload {
     file: File,
+    /// What the last chunk before the offset holds.
+    pub(super) begun: Vec<u8>,
     _turn: Turn,
 }
 
@@ -45,7 +48,7 @@ impl BlobFiles {
     /// What the system says.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let folder = data.join("blobs");
-        std::fs::create_dir_all(&folder)?;
+        make_folder(&folder)?;
         Ok(Self {
             folder,
             busy: Arc::default(),
@@ -81,6 +84,7 @@ impl BlobFiles {
         let mut file = OpenOptions::new()
             .create(first)
             .truncate(false)
+            .read(true)
             .write(true)
             .open(&path)
             .await?;
@@ -88,12 +92,20 @@ impl BlobFiles {
             return Err(io::ErrorKind::NotFound.into());
         }
         file.set_len(offset).await?;
+        let begun_at = offset - offset % CHUNK_BYTES as u64;
+        let mut begun = Vec::new();
+        file.seek(SeekFrom::Start(begun_at)).await?;
+        file.read_to_end(&mut begun).await?;
         file.seek(SeekFrom::Start(offset)).await?;
         if first {
             let files = self.clone();
             blocking(move || files.settle_folders(&path, today)).await?;
         }
-        Ok(Upload { file, _turn: turn })
+        Ok(Upload {
+            file,
+            begun,
+            _turn: turn,
+        })
     }
 
     /// Opens a blob's file to read from `offset`.

@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use kinline_protocol::blob;
+use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
-use tokio_util::io::ReaderStream;
 
 use super::files::Upload;
+use super::sums::{self, CHUNK_BYTES, Sums};
 use crate::relay::Shared;
 use crate::storage::{BlobRow, Write, WriteError, reply};
 
@@ -26,8 +27,6 @@ use crate::storage::{BlobRow, Write, WriteError, reply};
 const SYNC_EVERY: u64 = 4 * 1_024 * 1_024;
 /// A sender that gives nothing for this long is gone; what came is kept.
 const STALL: Duration = Duration::from_secs(30);
-/// A page of the file on its way out.
-const READ_BYTES: usize = 64 * 1_024;
 
 const READ: HeaderName = HeaderName::from_static(blob::READ_HEADER);
 const OWNER: HeaderName = HeaderName::from_static(blob::OWNER_HEADER);
@@ -171,7 +170,7 @@ async fn download(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let row = readable(&shared, &headers).await?;
+    let mut row = readable(&shared, &headers).await?;
     if row.offset < row.size {
         return Err(Refused::NotFound);
     }
@@ -181,12 +180,20 @@ async fn download(
         .transpose()?
         .flatten();
     let (first, length) = range.unwrap_or((0, row.size));
+    let chunk = first / CHUNK_BYTES as u64;
     let file = shared
         .blobs
-        .read(&row.file, first)
+        .read(&row.file, chunk * CHUNK_BYTES as u64)
         .await
         .map_err(|error| shared.blob_failed(&error))?;
-    let body = Body::from_stream(ReaderStream::with_capacity(file.take(length), READ_BYTES));
+    let outgoing = Outgoing {
+        file,
+        chunk: usize::try_from(chunk).unwrap_or(usize::MAX),
+        skip: usize::try_from(first % CHUNK_BYTES as u64).unwrap_or(0),
+        left: length,
+        sums: row.sums.take(),
+    };
+    let body = Body::from_stream(stream::try_unfold(outgoing, Outgoing::next));
     let mut response = Response::new(body);
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_LENGTH, length.into());
@@ -205,6 +212,50 @@ async fn download(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// A blob's file on its way out, a chunk at a time.
+struct Outgoing {
+    file: File,
+    chunk: usize,
+    /// Bytes of the next chunk that were not asked for.
+    skip: usize,
+    left: u64,
+    sums: Option<Vec<u8>>,
+}
+
+impl Outgoing {
+    /// The next page. A chunk that is not as it was written ends the answer before its length is
+    /// reached, which no device takes for the whole.
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut page = Vec::with_capacity(CHUNK_BYTES);
+        let mut chunk = (&mut self.file).take(CHUNK_BYTES as u64);
+        chunk.read_to_end(&mut page).await?;
+        if let Some(sums) = &self.sums
+            && sums::of(sums, self.chunk) != Some(sums::sum(&page))
+        {
+            report_damage();
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let end = page.len().min(self.skip.saturating_add(left));
+        if end <= self.skip {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let bytes = Bytes::from(page).slice(self.skip..end);
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        self.skip = 0;
+        self.chunk = self.chunk.saturating_add(1);
+        Ok(Some((bytes, self)))
+    }
+}
+
+fn report_damage() {
+    tracing::error!("a blob's file is damaged: it is not handed out");
+    metrics::counter!("kinline_damaged_total", "table" => "blob").increment(1);
 }
 
 /// First byte and length of one `bytes=` range; `None` for a form that may be ignored
@@ -268,9 +319,22 @@ async fn upload(
                 .upload(turn, offset, shared.clock.day())
                 .await
                 .map_err(|error| shared.blob_failed(&error))?;
+            // One that was begun before there were sums goes on without.
+            let sums = match &now.sums {
+                None if offset > 0 => None,
+                stored => {
+                    let stored = stored.as_deref().unwrap_or_default();
+                    let sums = Sums::resume(stored, offset, &file.begun);
+                    Some(sums.ok_or_else(|| {
+                        report_damage();
+                        Refused::Internal
+                    })?)
+                }
+            };
             let uploading = Uploading {
                 shared,
                 file,
+                sums,
                 owner_hash,
                 at: offset,
                 durable: offset,
@@ -291,6 +355,7 @@ async fn upload(
 struct Uploading {
     shared: Arc<Shared>,
     file: Upload,
+    sums: Option<Sums>,
     owner_hash: [u8; 32],
     at: u64,
     durable: u64,
@@ -324,6 +389,9 @@ impl Uploading {
             self.broken = true;
             self.shared.blob_failed(&error)
         })?;
+        if let Some(sums) = &mut self.sums {
+            sums.take(chunk);
+        }
         self.at = after;
         if self.at - self.durable >= SYNC_EVERY {
             self.make_durable().await?;
@@ -345,6 +413,7 @@ impl Uploading {
         shared.storage.submit(Write::AdvanceBlob {
             owner_hash: self.owner_hash,
             offset: self.at,
+            sums: self.sums.as_ref().map(Sums::stored),
             done,
         });
         advanced.await?;

@@ -2,11 +2,13 @@
 //!
 //! Room is asked for on an attached connection ([`create`]), bytes come and go over HTTPS
 //! ([`http`]). A blob's row is the truth: bytes of its file beyond the row's offset were
-//! never acknowledged, a file without a row is swept away.
+//! never acknowledged, a file without a row is swept away. It holds sums of the file, too: what
+//! was damaged on disk is not handed out ([`sums`]).
 
 mod create;
 mod files;
 mod http;
+mod sums;
 
 pub(crate) use create::create;
 pub(crate) use files::BlobFiles;

@@ -79,7 +79,11 @@ pub(crate) struct AtRest {
     /// Hashes of admission codes.
     pub(crate) admission: Permutation,
     seal: Secret<32>,
+    check: Secret<32>,
 }
+
+/// Bytes of a check value: damage passes for good once in 2^64.
+pub(crate) const TAG_BYTES: usize = 8;
 
 impl AtRest {
     /// Derives all keys from the key file's secret.
@@ -95,7 +99,26 @@ impl AtRest {
             blob_owner: permutation(b"blob.owner"),
             admission: permutation(b"admission_code.hash"),
             seal: kdf::derive(secret.expose(), KDF_AT_REST, &[b"seal"]),
+            check: kdf::derive(secret.expose(), KDF_AT_REST, &[b"check"]),
         }
+    }
+
+    /// A check value over what is stored in one row. Against damage, not against a writer: it
+    /// says nothing to who lacks the key.
+    pub(crate) fn tag(&self, table: &str, parts: [&[u8]; 3]) -> [u8; TAG_BYTES] {
+        let [row, name, body] = parts;
+        let context = [b"check", table.as_bytes(), row, name, body];
+        let derived = kdf::derive(self.check.expose(), KDF_AT_REST, &context);
+        let mut tag = [0; TAG_BYTES];
+        for (to, from) in tag.iter_mut().zip(derived.expose()) {
+            *to = *from;
+        }
+        tag
+    }
+
+    /// Whether a row is as it was written. One without a tag was written before there were any.
+    pub(crate) fn is_whole(&self, table: &str, parts: [&[u8]; 3], tag: Option<&[u8]>) -> bool {
+        tag.is_none_or(|tag| self.tag(table, parts) == tag)
     }
 
     /// Seals a column's value for one row: `nonce 24 ‖ ciphertext ‖ tag 16`.
@@ -142,7 +165,7 @@ fn associated(column: &str, row: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::AtRest;
     use kinline_protocol::secrets::Secret;
@@ -154,6 +177,35 @@ mod tests {
         assert_ne!(keys.mailbox.permute(&id), keys.envelope.permute(&id));
         assert_ne!(keys.mailbox.permute(&id), id);
         assert_eq!(keys.mailbox.restore(&keys.mailbox.permute(&id)), id);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_row_is_noticed() {
+        let keys = AtRest::new(&Secret::new([1; 32]));
+        let row = [vec![7; 24], vec![8; 16], vec![9; 64]];
+        let whole = |row: &[Vec<u8>; 3], tag: &[u8]| {
+            keys.is_whole("envelope", row.each_ref().map(Vec::as_slice), Some(tag))
+        };
+        let tag = keys.tag("envelope", row.each_ref().map(Vec::as_slice));
+        assert!(whole(&row, &tag));
+        assert!(
+            keys.is_whole("envelope", [b"", b"", b""], None),
+            "of before"
+        );
+        for part in 0..row.len() {
+            for bit in 0..row[part].len() * 8 {
+                let mut damaged = row.clone();
+                damaged[part][bit / 8] ^= 1 << (bit % 8);
+                assert!(!whole(&damaged, &tag));
+            }
+        }
+        for bit in 0..64 {
+            let mut other = tag;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!whole(&row, &other));
+        }
+        let moved = keys.tag("commit_slot", row.each_ref().map(Vec::as_slice));
+        assert_ne!(tag, moved);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kinline_protocol::secrets::Secret;
 
-use crate::files::is_inside;
+use crate::files::{is_inside, make_folder};
 use crate::random;
 
 const HEADER: &str = "kinline key file 1";
@@ -151,7 +151,7 @@ fn create(path: &Path) -> Result<(), KeyFileError> {
     if let Some(parent) = path.parent()
         && !parent.as_os_str().is_empty()
     {
-        fs::create_dir_all(parent).map_err(io_error(path))?;
+        make_folder(parent).map_err(io_error(path))?;
     }
     let mut file = OpenOptions::new()
         .write(true)

@@ -405,16 +405,20 @@ impl Queue {
             return Vec::new();
         };
         let complete = page.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        let last = page.last().map_or(0, |envelope| envelope.order);
         let delivered: Vec<_> = page
             .into_iter()
             .filter(|envelope| envelope.order > reader.cursor)
             .collect::<Vec<_>>()
             .into_iter()
-            .map(|envelope| reader.deliver(envelope.order, envelope.message, envelope.body))
+            // What was damaged on disk is passed over: it goes with the next acknowledgement of
+            // something behind it, and its sender sends it again when nobody confirms it.
+            .filter_map(|envelope| Some((envelope.order, envelope.message, envelope.body?)))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(order, message, body)| reader.deliver(order, message, body))
             .collect();
-        if complete {
-            reader.cursor = reader.cursor.max(through);
-        }
+        reader.cursor = reader.cursor.max(if complete { through } else { last });
         delivered
     }
 

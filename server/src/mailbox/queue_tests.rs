@@ -163,12 +163,41 @@ fn orders_start_again_only_when_nothing_is_left_anywhere() {
     assert_eq!(accept(&mut queue, 3).0, Acceptance::New(1));
 }
 
+fn damaged(order: u64, message: u32) -> StoredEnvelope {
+    StoredEnvelope {
+        body: None,
+        ..stored(order, message)
+    }
+}
+
 fn stored(order: u64, message: u32) -> StoredEnvelope {
     StoredEnvelope {
         order,
         message: id(message),
-        body: Bytes::new(),
+        body: Some(Bytes::new()),
     }
+}
+
+#[test]
+fn what_was_damaged_on_disk_is_passed_over_and_what_lies_behind_it_is_not() {
+    let live = (1..=5).map(|order| (order, id(u32::try_from(order).unwrap())));
+    let mut queue = Queue::new(live.collect(), 100);
+    queue.attach(1, 16, Arc::default());
+    // A whole page that is damaged, one that is in part, and one that is short.
+    let pages = [
+        (vec![damaged(1, 1), damaged(2, 2)], 0, (2, 2)),
+        (vec![damaged(3, 3), stored(4, 4)], 1, (4, 2)),
+        (vec![stored(5, 5)], 1, (5, 2)),
+    ];
+    for (page, count, (last, limit)) in pages {
+        assert!(matches!(queue.take(1, limit), Take::Read { .. }));
+        let delivered = queue.read(1, 5, limit, page);
+        assert_eq!(delivered.len(), count, "up to {last}");
+    }
+    assert_eq!(queue.take(1, 2), Take::Nothing);
+    // They go from the disk with the others.
+    assert_eq!(queue.acknowledge(1, 2), Ok(Some(5)));
+    assert_eq!(queue.waiting(), 0);
 }
 
 /// What may happen to a mailbox.

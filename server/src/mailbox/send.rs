@@ -334,6 +334,7 @@ impl PendingSend {
                     mine: true,
                     winner: Bytes::new(),
                 }),
+                Accepted::Damaged => return Err(Refusal::Internal),
                 Accepted::Lost { winner } => {
                     let commit = Some(wire::CommitAnswer {
                         mine: false,

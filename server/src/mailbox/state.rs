@@ -291,6 +291,7 @@ pub(crate) const fn outcome(result: &Result<Accepted, WriteError>) -> Outcome {
     match result {
         Ok(Accepted::Stored) => Outcome::Stored,
         Ok(Accepted::Lost { .. }) => Outcome::Lost,
+        Ok(Accepted::Damaged) => Outcome::Failed,
         Err(WriteError::NoRoom) => Outcome::NoRoom,
         Err(WriteError::Failed) => Outcome::Failed,
     }

@@ -96,8 +96,8 @@ pub(crate) struct StoredEnvelope {
     pub(crate) order: u64,
     /// Names the sealed bytes.
     pub(crate) message: MessageId,
-    /// The sealed bytes.
-    pub(crate) body: Bytes,
+    /// The sealed bytes; `None` when they were damaged on disk.
+    pub(crate) body: Option<Bytes>,
 }
 
 /// A commit offered for a slot.
@@ -119,6 +119,9 @@ pub(crate) enum Accepted {
         /// The commit that holds it.
         winner: Bytes,
     },
+    /// The commit that holds the slot was damaged on disk: nothing was stored, and nobody is
+    /// told what it is now.
+    Damaged,
 }
 
 /// A blob as stored.
@@ -132,6 +135,8 @@ pub(crate) struct BlobRow {
     pub(crate) offset: u64,
     /// The last day it is kept.
     pub(crate) expires: Day,
+    /// Sums of the durable bytes; `None` for one that was begun before there were any.
+    pub(crate) sums: Option<Vec<u8>>,
 }
 
 /// How creating a blob ended.
@@ -240,6 +245,8 @@ pub(crate) enum Write {
         owner_hash: [u8; 32],
         /// Bytes that are durable.
         offset: u64,
+        /// Their sums.
+        sums: Option<Vec<u8>>,
         /// Told when durable.
         done: Done<()>,
     },

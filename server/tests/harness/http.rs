@@ -12,6 +12,8 @@ pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// Whether the answer came to its end.
+    pub is_whole: bool,
 }
 
 pub async fn request(
@@ -31,17 +33,25 @@ pub async fn request(
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    let response = sender
-        .send_request(request.body(Full::new(bytes::Bytes::from(body))).unwrap())
-        .await
-        .unwrap();
+    let request = request.body(Full::new(bytes::Bytes::from(body))).unwrap();
+    let Ok(response) = sender.send_request(request).await else {
+        return Reply {
+            status: 0,
+            headers: HeaderMap::new(),
+            body: vec![],
+            is_whole: false,
+        };
+    };
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    let body = body.collect().await;
+    let is_whole = body.is_ok();
+    let body = body.map_or_else(|_| vec![], |body| body.to_bytes().to_vec());
     drop(sender);
     let _ = driver.await;
     Reply {
         status: parts.status.as_u16(),
         headers: parts.headers,
         body,
+        is_whole,
     }
 }

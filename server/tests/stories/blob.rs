@@ -134,6 +134,45 @@ async fn uploaded_in_parts_over_a_restart_read_in_ranges_and_deleted() {
 }
 
 #[tokio::test]
+async fn what_was_damaged_on_disk_is_neither_handed_out_nor_gone_on_with() {
+    let here = Here::start().await;
+    let mut alice = Device::start(&here.address()).await;
+    let (secrets, bytes) = (Secrets::random(), noise(SIZE));
+    created(&mut alice, &secrets).await;
+    assert_eq!(patch(&here, &secrets, 0, &bytes).await.status, 204);
+    flip(&files(&here)[0], 100_000);
+    let range = async |range: &str| {
+        let headers = [secrets.read(), ("range", format!("bytes={range}"))];
+        request(&here.address(), "GET", PATH, &headers, vec![]).await
+    };
+    for damaged in ["0-", "65536-65536", "99000-200000"] {
+        assert!(!range(damaged).await.is_whole, "{damaged}");
+    }
+    for (good, from, to) in [("0-65535", 0, 65_536), ("131072-", 131_072, SIZE)] {
+        let reply = range(good).await;
+        assert!(reply.is_whole && reply.body == bytes[from..to], "{good}");
+    }
+    // One that is not whole yet, in its last chunk.
+    let secrets = Secrets::random();
+    created(&mut alice, &secrets).await;
+    let before = files(&here);
+    assert_eq!(
+        patch(&here, &secrets, 0, &bytes[..70_000]).await.status,
+        204
+    );
+    let new = files(&here).into_iter().find(|path| !before.contains(path));
+    flip(&new.unwrap(), 69_000);
+    let reply = patch(&here, &secrets, 70_000, &bytes[70_000..]).await;
+    assert_eq!(reply.status, 500);
+}
+
+fn flip(path: &std::path::Path, place: usize) {
+    let mut file = std::fs::read(path).unwrap();
+    file[place] ^= 4;
+    std::fs::write(path, file).unwrap();
+}
+
+#[tokio::test]
 async fn no_more_than_there_is_room_for_and_no_room_without_asking() {
     let here = Here::start_with(|config| config.limits.blob_bytes_per_day = 2 * SIZE as u64).await;
     let mut alice = Device::start(&here.address()).await;

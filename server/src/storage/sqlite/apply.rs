@@ -5,7 +5,7 @@ use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 
-use super::encode::{open_keys, seal_keys, seal_state};
+use super::encode::{SLOT, open_keys, report_damage, seal_keys, seal_state};
 use super::group::{Delete, Group};
 use crate::storage::{Accepted, BlobCreated, NewMailbox, Opened, SlotOffer, Write};
 
@@ -91,16 +91,19 @@ impl Group<'_> {
             Write::AdvanceBlob {
                 owner_hash,
                 offset,
+                sums,
                 done,
             } => {
                 let owner = self.keys.blob_owner.permute_hash(&owner_hash);
-                let outcome =
-                    sqlx::query("UPDATE blob SET upload_offset = ?2 WHERE owner_hash = ?1")
-                        .bind(owner.to_vec())
-                        .bind(integer(offset))
-                        .execute(self.begin().await?)
-                        .await
-                        .map(|_| ());
+                let outcome = sqlx::query(
+                    "UPDATE blob SET upload_offset = ?2, sums = ?3 WHERE owner_hash = ?1",
+                )
+                .bind(owner.to_vec())
+                .bind(integer(offset))
+                .bind(sums)
+                .execute(self.begin().await?)
+                .await
+                .map(|_| ());
                 self.settle(done, outcome)
             }
             Write::DeleteBlob { owner_hash, done } => {
@@ -133,20 +136,28 @@ impl Group<'_> {
     async fn offer(&mut self, slot: SlotOffer) -> Result<Accepted, sqlx::Error> {
         let token = self.keys.slot.permute(slot.token.as_bytes()).to_vec();
         let inserted =
-            sqlx::query("INSERT INTO commit_slot (token, expires_day, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
+            sqlx::query("INSERT INTO commit_slot (token, expires_day, body, tag) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")
                 .bind(token.clone())
                 .bind(self.today.plus(limits::COMMIT_RETENTION_DAYS).0)
                 .bind(slot.sealed.to_vec())
+                .bind(self.keys.tag(SLOT, [&token, b"", &slot.sealed]).to_vec())
                 .execute(self.begin().await?)
                 .await?;
         if inserted.rows_affected() == 1 {
             return Ok(Accepted::Stored);
         }
-        let winner: Vec<u8> = sqlx::query_scalar("SELECT body FROM commit_slot WHERE token = ?1")
-            .bind(token)
-            .fetch_one(self.begin().await?)
-            .await?;
-        if winner == slot.sealed {
+        let (winner, tag): (Vec<u8>, Option<Vec<u8>>) =
+            sqlx::query_as("SELECT body, tag FROM commit_slot WHERE token = ?1")
+                .bind(token.clone())
+                .fetch_one(self.begin().await?)
+                .await?;
+        if !self
+            .keys
+            .is_whole(SLOT, [&token, b"", &winner], tag.as_deref())
+        {
+            report_damage(SLOT);
+            Ok(Accepted::Damaged)
+        } else if winner == slot.sealed {
             Ok(Accepted::Stored)
         } else {
             Ok(Accepted::Lost {

@@ -2,9 +2,10 @@
 
 use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::ids::{MailboxId, MessageId};
+use kinline_protocol::limits;
 use kinline_protocol::primitives::sign::PublicKey;
 
-use crate::keys::{AtRest, SealedError};
+use crate::keys::{AtRest, SealedError, TAG_BYTES};
 use crate::storage::{NewEnvelope, ReadError};
 
 /// Bytes of an envelope's key: permuted mailbox id 16 ‖ order 8 big-endian.
@@ -44,16 +45,31 @@ pub(super) fn message_id(keys: &AtRest, stored: &[u8]) -> Result<MessageId, Read
     Ok(MessageId::new(keys.message.restore(stored)))
 }
 
-/// Appends one row of the batched insert: key 24 ‖ message 16 ‖ body 1,024.
+/// Bytes of one row of the batched insert.
+pub(super) const ROW_BYTES: usize = KEY_BYTES + 16 + TAG_BYTES + limits::ENVELOPE_BYTES;
+
+/// The table of envelopes, and that of slots, for their tags.
+pub(super) const ENVELOPE: &str = "envelope";
+pub(super) const SLOT: &str = "commit_slot";
+
+/// Appends one row of the batched insert: key 24 ‖ message 16 ‖ tag 8 ‖ body 1,024.
 pub(super) fn push_row(
     keys: &AtRest,
     to: &mut Vec<u8>,
     key: &[u8; KEY_BYTES],
     envelope: &NewEnvelope,
 ) {
+    let message = keys.message.permute(envelope.message.as_bytes());
     to.extend_from_slice(key);
-    to.extend_from_slice(&keys.message.permute(envelope.message.as_bytes()));
+    to.extend_from_slice(&message);
+    to.extend_from_slice(&keys.tag(ENVELOPE, [key, &message, &envelope.body]));
     to.extend_from_slice(&envelope.body);
+}
+
+/// Says that a row is not as it was written. Which one is nobody's business.
+pub(super) fn report_damage(table: &'static str) {
+    tracing::error!(table, "a stored row is damaged: it is not handed out");
+    metrics::counter!("kinline_damaged_total", "table" => table).increment(1);
 }
 
 /// The sealed column of the three public keys.

@@ -11,18 +11,18 @@ use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 use sqlx::sqlite::SqliteConnection;
 
-use super::encode::{KEY_BYTES, envelope_key, push_row};
+use super::encode::{KEY_BYTES, ROW_BYTES, envelope_key, push_row};
 use super::writer::refuse;
 use crate::keys::AtRest;
 use crate::storage::{Done, NewEnvelope, Write, WriteError};
 
-/// `?1` holds rows of key 24 ‖ message 16 ‖ body 1,024 end to end, `?2` of them.
+/// `?1` holds rows of key 24 ‖ message 16 ‖ tag 8 ‖ body 1,024 end to end, `?2` of them.
 macro_rules! insert {
     () => {
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) \
-         INSERT INTO envelope (key, message, expires_day, body) \
-         SELECT substr(?1, i * 1064 + 1, 24), substr(?1, i * 1064 + 25, 16), ?3, \
-         substr(?1, i * 1064 + 41, 1024) FROM n;"
+         INSERT INTO envelope (key, message, expires_day, body, tag) \
+         SELECT substr(?1, i * 1072 + 1, 24), substr(?1, i * 1072 + 25, 16), ?3, \
+         substr(?1, i * 1072 + 49, 1024), substr(?1, i * 1072 + 41, 8) FROM n;"
     };
 }
 
@@ -88,6 +88,22 @@ pub(super) struct Group<'a> {
     pub(super) places: HashMap<MailboxId, Vec<usize>>,
     pub(super) deletes: Vec<Delete>,
     completions: Vec<Completion>,
+    /// About how many pages it puts into the log.
+    pages: usize,
+}
+
+/// Envelopes of one mailbox on a page of 8 KiB.
+const ENVELOPES_OF_A_PAGE: usize = 7;
+
+/// About how many pages a write touches, envelopes apart.
+fn pages_of(write: &Write) -> usize {
+    match write {
+        Write::Accept {
+            slot: Some(slot), ..
+        } => 2 + slot.sealed.len() / 8_192,
+        Write::Accept { slot: None, .. } | Write::DeleteThrough { .. } => 0,
+        _ => 2,
+    }
 }
 
 impl<'a> Group<'a> {
@@ -101,18 +117,20 @@ impl<'a> Group<'a> {
             places: HashMap::new(),
             deletes: Vec::new(),
             completions: Vec::new(),
+            pages: 2,
         }
     }
 
-    /// Writes everything, or nothing.
-    pub(super) async fn run(mut self, writes: Vec<Write>) -> Result<(), GroupError> {
+    /// Writes everything, or nothing. Returns about how many pages the log has grown by.
+    pub(super) async fn run(mut self, writes: Vec<Write>) -> Result<usize, GroupError> {
+        self.pages += writes.iter().map(pages_of).sum::<usize>();
         let mut writes = writes.into_iter();
         let result = self.attempt(&mut writes).await;
         self.end(result, writes).await
     }
 
     /// Only deletions.
-    pub(super) async fn run_deletes(mut self, deletes: Vec<Delete>) -> Result<(), GroupError> {
+    pub(super) async fn run_deletes(mut self, deletes: Vec<Delete>) -> Result<usize, GroupError> {
         self.deletes = deletes;
         let result = self.attempt(&mut Vec::new().into_iter()).await;
         self.end(result, Vec::new().into_iter()).await
@@ -145,7 +163,7 @@ impl<'a> Group<'a> {
         mut self,
         result: Result<(), sqlx::Error>,
         left: std::vec::IntoIter<Write>,
-    ) -> Result<(), GroupError> {
+    ) -> Result<usize, GroupError> {
         let Err(error) = result else {
             for completion in self.completions {
                 completion(Ok(()));
@@ -153,7 +171,7 @@ impl<'a> Group<'a> {
             for delete in self.deletes {
                 (delete.done)(Ok(()));
             }
-            return Ok(());
+            return Ok(self.pages);
         };
         // A full disk may have rolled the transaction back already; then this says so, and that is fine.
         let _ = sqlx::query("ROLLBACK").execute(&mut *self.connection).await;
@@ -246,8 +264,7 @@ impl<'a> Group<'a> {
             .collect();
         // Neighbours in the table are written one after the other: each page is touched once.
         envelopes.sort_unstable_by_key(|(key, _)| *key);
-        let mut rows =
-            Vec::with_capacity(envelopes.len() * (KEY_BYTES + 16 + limits::ENVELOPE_BYTES));
+        let mut rows = Vec::with_capacity(envelopes.len() * ROW_BYTES);
         for (key, envelope) in &envelopes {
             if envelope.body.len() != limits::ENVELOPE_BYTES {
                 return Err(sqlx::Error::Protocol("an envelope of a wrong size".into()));
@@ -255,6 +272,10 @@ impl<'a> Group<'a> {
             push_row(self.keys, &mut rows, key, envelope);
         }
         let count = envelopes.len();
+        let mailboxes = envelopes
+            .chunk_by(|(one, _), (other, _)| one.first_chunk::<16>() == other.first_chunk::<16>())
+            .count();
+        self.pages += mailboxes + count / ENVELOPES_OF_A_PAGE + ranges.len();
         metrics::counter!("kinline_envelopes_written_total").increment(count as u64);
         self.batch(rows, count, &ranges).await
     }

@@ -18,14 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::{Job, Writer};
 use crate::clock::Clock;
+use crate::faults::{Fault, planted};
+use crate::files::make_folder;
 use crate::keys::AtRest;
 
 const DATABASE: &str = "relay.sqlite";
 const LOCK: &str = "lock";
 /// Connections that read beside the writer: two cores keep no more busy.
 const READERS: u32 = 4;
-/// Pages in the log before SQLite folds it in by itself: 8 MiB.
-const AUTOCHECKPOINT_PAGES: &str = "1000";
+
+/// The largest database that is looked at as a whole at the start: 64 MiB.
+const QUICK_CHECK_MAX: u64 = 64 * 1_024 * 1_024;
 
 /// Why the database can't be opened; each a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,11 @@ pub enum OpenError {
     /// Sealed under another key file.
     #[error("the key file does not belong to the database in {0}")]
     OtherKey(PathBuf),
+    /// Its pages contradict each other.
+    #[error(
+        "the database in {0} is damaged: don't go on with it, put the last backup in its place and keep this one aside"
+    )]
+    Damaged(PathBuf),
     /// The file system refused.
     #[error("the data folder {path} can't be used: {source}")]
     Io {
@@ -116,7 +124,7 @@ impl SqliteStorage {
             path: folder.clone(),
             source,
         };
-        fs::create_dir_all(&folder).map_err(io)?;
+        make_folder(&folder).map_err(io)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
         let lock = options.exclusive.then(|| lock(&folder)).transpose()?;
         let database = |source| OpenError::Database {
@@ -125,6 +133,7 @@ impl SqliteStorage {
         };
         let connect = connect_options(&options);
         let mut writer = connect.connect().await.map_err(database)?;
+        quick_check(&mut writer, &folder).await?;
         migrate(&mut writer, &folder).await?;
         check_key(&mut writer, &keys, &folder).await?;
         let readers = SqlitePoolOptions::new()
@@ -179,11 +188,16 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .create_if_missing(true)
         .page_size(8_192)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(if planted(Fault::SyncOff) {
+            SqliteSynchronous::Off
+        } else {
+            SqliteSynchronous::Full
+        })
         .busy_timeout(Duration::from_secs(10))
         .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
-        .pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
+        // The writer folds the log in itself: SQLite would ignore that a sync failed there.
+        .pragma("wal_autocheckpoint", "0")
         .disable_statement_logging();
     match options.bytes_max {
         0 => connect,
@@ -208,6 +222,34 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.into())),
         Err(TryLockError::Error(source)) => Err(io(source)),
     }
+}
+
+/// Looks at every page, whether they fit together: a tenth of a second for 64 MiB. Of a larger
+/// database each row is looked at when it is handed out, and no more.
+async fn quick_check(connection: &mut SqliteConnection, folder: &Path) -> Result<(), OpenError> {
+    let size = fs::metadata(folder.join(DATABASE)).map_or(0, |file| file.len());
+    if size > QUICK_CHECK_MAX {
+        return Ok(());
+    }
+    let found: Result<String, _> = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(&mut *connection)
+        .await;
+    match found {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(_) => Err(OpenError::Damaged(folder.into())),
+        Err(error) if is_corrupt(&error) => Err(OpenError::Damaged(folder.into())),
+        Err(source) => Err(OpenError::Database {
+            path: folder.into(),
+            source,
+        }),
+    }
+}
+
+/// SQLITE_CORRUPT is 11.
+fn is_corrupt(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 11)
 }
 
 async fn migrate(connection: &mut SqliteConnection, folder: &Path) -> Result<(), OpenError> {

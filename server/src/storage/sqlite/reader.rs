@@ -8,7 +8,9 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use tokio_util::sync::CancellationToken;
 
-use super::encode::{envelope_key, message_id, open_keys, open_state, split_key};
+use super::encode::{
+    ENVELOPE, SLOT, envelope_key, message_id, open_keys, open_state, report_damage, split_key,
+};
 use super::open::SqliteStorage;
 use super::writer::Job;
 use crate::storage::{BlobRow, MailboxRow, Read, ReadError, Storage, StoredEnvelope, Write};
@@ -32,6 +34,7 @@ fn blob(row: &SqliteRow) -> Result<BlobRow, ReadError> {
         size: size(row, "size_class")?,
         offset: size(row, "upload_offset")?,
         expires: day(row, "expires_day")?,
+        sums: row.try_get("sums").map_err(ReadError::Database)?,
     })
 }
 
@@ -89,7 +92,7 @@ impl Storage for SqliteStorage {
     ) -> Read<'_, Vec<StoredEnvelope>> {
         Box::pin(async move {
             let rows = sqlx::query(
-                "SELECT key, message, body FROM envelope WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
+                "SELECT key, message, body, tag FROM envelope WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
             )
             .bind(envelope_key(&self.keys, &id, after).to_vec())
             .bind(envelope_key(&self.keys, &id, through).to_vec())
@@ -102,10 +105,15 @@ impl Storage for SqliteStorage {
                     let key = row.try_get("key").map_err(ReadError::Database)?;
                     let message = row.try_get("message").map_err(ReadError::Database)?;
                     let body: &[u8] = row.try_get("body").map_err(ReadError::Database)?;
+                    let tag = row.try_get("tag").map_err(ReadError::Database)?;
+                    let whole = self.keys.is_whole(ENVELOPE, [key, message, body], tag);
+                    if !whole {
+                        report_damage(ENVELOPE);
+                    }
                     Ok(StoredEnvelope {
                         order: split_key(&self.keys, key)?.1,
                         message: message_id(&self.keys, message)?,
-                        body: Bytes::copy_from_slice(body),
+                        body: whole.then(|| Bytes::copy_from_slice(body)),
                     })
                 })
                 .collect()
@@ -114,13 +122,24 @@ impl Storage for SqliteStorage {
 
     fn commit(&self, token: SlotToken) -> Read<'_, Option<Bytes>> {
         Box::pin(async move {
-            let body: Option<Vec<u8>> =
-                sqlx::query_scalar("SELECT body FROM commit_slot WHERE token = ?1")
-                    .bind(self.keys.slot.permute(token.as_bytes()).to_vec())
+            let token = self.keys.slot.permute(token.as_bytes());
+            let row: Option<(Vec<u8>, Option<Vec<u8>>)> =
+                sqlx::query_as("SELECT body, tag FROM commit_slot WHERE token = ?1")
+                    .bind(token.to_vec())
                     .fetch_optional(&self.readers)
                     .await
                     .map_err(ReadError::Database)?;
-            Ok(body.map(Bytes::from))
+            let Some((body, tag)) = row else {
+                return Ok(None);
+            };
+            if !self
+                .keys
+                .is_whole(SLOT, [&token, b"", &body], tag.as_deref())
+            {
+                report_damage(SLOT);
+                return Err(ReadError::Damaged("commit_slot.body"));
+            }
+            Ok(Some(body.into()))
         })
     }
 
@@ -139,7 +158,7 @@ impl Storage for SqliteStorage {
     fn blob_by_read(&self, read_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
         Box::pin(async move {
             let row = sqlx::query(
-                "SELECT read_hash, size_class, upload_offset, expires_day FROM blob WHERE read_hash = ?1",
+                "SELECT read_hash, size_class, upload_offset, expires_day, sums FROM blob WHERE read_hash = ?1",
             )
             .bind(self.keys.blob_read.permute_hash(&read_hash).to_vec())
             .fetch_optional(&self.readers)
@@ -152,7 +171,7 @@ impl Storage for SqliteStorage {
     fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
         Box::pin(async move {
             let row = sqlx::query(
-                "SELECT read_hash, size_class, upload_offset, expires_day FROM blob WHERE owner_hash = ?1",
+                "SELECT read_hash, size_class, upload_offset, expires_day, sums FROM blob WHERE owner_hash = ?1",
             )
             .bind(self.keys.blob_owner.permute_hash(&owner_hash).to_vec())
             .fetch_optional(&self.readers)

@@ -17,12 +17,12 @@ use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::secrets::Secret;
 use tempfile::TempDir;
 
-use super::{SqliteOptions, SqliteStorage};
+use super::{OpenError, SqliteOptions, SqliteStorage};
 use crate::clock::Clock;
 use crate::keys::AtRest;
 use crate::storage::{
-    Accepted, MailboxRow, NewEnvelope, NewMailbox, Opened, SlotOffer, Storage, StoredEnvelope,
-    Write, WriteError, reply,
+    Accepted, MailboxRow, NewEnvelope, NewMailbox, Opened, ReadError, SlotOffer, Storage,
+    StoredEnvelope, Write, WriteError, reply,
 };
 
 const BOB: MailboxId = MailboxId::new([1; 16]);
@@ -35,6 +35,10 @@ async fn open(bytes_max: u64) -> (TempDir, SqliteStorage) {
 }
 
 async fn open_in(folder: &TempDir, bytes_max: u64) -> SqliteStorage {
+    try_open(folder, bytes_max).await.unwrap()
+}
+
+async fn try_open(folder: &TempDir, bytes_max: u64) -> Result<SqliteStorage, OpenError> {
     let options = SqliteOptions {
         data: folder.path().into(),
         bytes_max,
@@ -43,9 +47,7 @@ async fn open_in(folder: &TempDir, bytes_max: u64) -> SqliteStorage {
         exclusive: true,
     };
     let keys = AtRest::new(&Secret::new([7; 32]));
-    SqliteStorage::open(options, keys, Clock::manual(Day(100)))
-        .await
-        .unwrap()
+    SqliteStorage::open(options, keys, Clock::manual(Day(100))).await
 }
 
 fn keys(close: u8) -> MailboxKeys {
@@ -156,7 +158,7 @@ async fn pages_come_in_order_and_stay_within_their_mailbox() {
     let page_orders: Vec<_> = page.iter().map(|envelope| envelope.order).collect();
     assert_eq!(page_orders, [2, 255, 256]);
     assert_eq!(page[0].message, MessageId::new([2; 16]));
-    assert_eq!(page[0].body, vec![2; ENVELOPE_BYTES]);
+    assert_eq!(page[0].body.as_deref(), Some(&[2; ENVELOPE_BYTES][..]));
 }
 
 #[tokio::test]
@@ -287,4 +289,84 @@ async fn keys_are_written_anew_and_nothing_else_of_the_mailbox_or_of_another_cha
     }
     storage.close().await;
     assert_eq!(put_keys(&storage, BOB, 4).await, Err(WriteError::Failed));
+}
+
+/// Flips one bit of the database file at each place where `pattern` stands.
+fn flip(folder: &TempDir, pattern: &[u8]) -> usize {
+    let path = folder.path().join("relay.sqlite");
+    let mut file = std::fs::read(&path).unwrap();
+    let places: Vec<usize> = (0..file.len() - pattern.len())
+        .filter(|place| file[*place..].starts_with(pattern))
+        .collect();
+    for place in &places {
+        file[place + pattern.len() / 2] ^= 1;
+    }
+    std::fs::write(&path, file).unwrap();
+    places.len()
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_not_handed_out_and_its_neighbours_are() {
+    let (folder, storage) = open(0).await;
+    let slot = SlotOffer {
+        token: SlotToken::new([9; 16]),
+        sealed: Bytes::from(vec![77; 1_024]),
+    };
+    let all = (1..=3).map(|order| envelope(BOB, order)).collect();
+    let stored = offer(&storage, Some(slot.clone()), all).await;
+    assert_eq!(stored, Ok(Accepted::Stored));
+    storage.close().await;
+    drop(storage);
+    assert_eq!(flip(&folder, &[2; ENVELOPE_BYTES]), 1);
+    assert_eq!(flip(&folder, &[77; 1_024]), 1);
+    let storage = open_in(&folder, 0).await;
+    let page = storage.envelopes(BOB, 0, u64::MAX, 10).await.unwrap();
+    let whole: Vec<bool> = page
+        .iter()
+        .map(|envelope| envelope.body.is_some())
+        .collect();
+    assert_eq!(whole, [true, false, true]);
+    let read = storage.commit(slot.token).await;
+    assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
+    // Nobody wins it any more, and nothing that came with it is stored.
+    let again = offer(&storage, Some(slot), vec![envelope(BOB, 4)]).await;
+    assert_eq!(again, Ok(Accepted::Damaged));
+    assert_eq!(orders(&storage, BOB).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_row_that_another_mailboxes_bytes_were_put_into_is_damaged() {
+    let (folder, storage) = open(0).await;
+    let both = vec![envelope(BOB, 1), envelope(CAROL, 2)];
+    assert_eq!(accept(&storage, both).await, Ok(Accepted::Stored));
+    storage.close().await;
+    drop(storage);
+    let database = rusqlite::Connection::open(folder.path().join("relay.sqlite")).unwrap();
+    let copy = "UPDATE envelope SET (message, body, tag) = (SELECT message, body, tag FROM envelope o WHERE o.key > envelope.key) WHERE key = (SELECT min(key) FROM envelope)";
+    assert_eq!(database.execute(copy, []).unwrap(), 1);
+    drop(database);
+    let storage = open_in(&folder, 0).await;
+    let mut damaged = 0;
+    for mailbox in [BOB, CAROL] {
+        let page = storage.envelopes(mailbox, 0, u64::MAX, 10).await.unwrap();
+        assert_eq!(page.len(), 1);
+        damaged += usize::from(page[0].body.is_none());
+    }
+    assert_eq!(damaged, 1);
+}
+
+#[tokio::test]
+async fn a_database_whose_pages_make_no_sense_is_not_opened() {
+    let (folder, storage) = open(0).await;
+    let all = (1..=40).map(|order| envelope(BOB, order)).collect();
+    assert_eq!(accept(&storage, all).await, Ok(Accepted::Stored));
+    storage.close().await;
+    drop(storage);
+    let path = folder.path().join("relay.sqlite");
+    let mut file = std::fs::read(&path).unwrap();
+    let last = file.len() - 8_192;
+    file[last] ^= 0x40; // the kind of the last page
+    std::fs::write(&path, file).unwrap();
+    let error = try_open(&folder, 0).await.err().expect("it is damaged");
+    assert!(matches!(error, OpenError::Damaged(_)), "{error}");
 }

@@ -1,0 +1,556 @@
+//! strace as a witness (its command line) and as a source (its lines, read back).
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Calls that change what a folder holds, or make that durable.
+const CALLS: &str = "openat,open,creat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,\
+fallocate,copy_file_range,sendfile,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,\
+link,linkat,symlink,symlinkat,lseek,fsync,fdatasync,sync_file_range,msync";
+/// The longest string that is written out: more than any one write of a relay.
+const STRING_MAX: &str = "4194304";
+
+/// A kind of call at which something is done to the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// fsync, fdatasync.
+    Sync,
+    /// write, pwrite64, ftruncate.
+    Write,
+    /// rename, unlink, mkdir: what changes a folder's names.
+    Name,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sync, Self::Write, Self::Name];
+
+    /// strace's list of the calls.
+    #[must_use]
+    pub const fn calls(self) -> &'static str {
+        match self {
+            Self::Sync => "fsync,fdatasync",
+            Self::Write => "write,pwrite64,ftruncate",
+            Self::Name => "rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir",
+        }
+    }
+}
+
+/// One call that changed something, or made something durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The thread that made it.
+    pub thread: u32,
+    /// When it began, in nanoseconds since 1970.
+    pub at: u64,
+    /// When it had returned.
+    pub end: u64,
+    /// What it did.
+    pub effect: Effect,
+}
+
+/// What a call did. Paths are whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// A file was opened, and made if it was not there.
+    Create {
+        /// Its path.
+        path: PathBuf,
+        /// Whether it was emptied.
+        truncate: bool,
+    },
+    /// Bytes were written.
+    Write {
+        /// Into which file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A file was cut or stretched.
+    Truncate {
+        /// Which.
+        path: PathBuf,
+        /// Its length now.
+        length: u64,
+    },
+    /// A name was moved.
+    Rename {
+        /// The old one.
+        from: PathBuf,
+        /// The new one.
+        to: PathBuf,
+    },
+    /// A name was removed.
+    Unlink {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A folder was made.
+    Mkdir {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A file or folder was made durable, if the call succeeded.
+    Sync {
+        /// Which.
+        path: PathBuf,
+        /// Whether it did.
+        ok: bool,
+    },
+}
+
+impl Effect {
+    /// The path concerned; of a rename the new one.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Create { path, .. }
+            | Self::Write { path, .. }
+            | Self::Truncate { path, .. }
+            | Self::Unlink { path }
+            | Self::Mkdir { path }
+            | Self::Sync { path, .. }
+            | Self::Rename { to: path, .. } => path,
+        }
+    }
+
+    /// Its kind; opening a file is none of them.
+    #[must_use]
+    pub const fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Write { .. } | Self::Truncate { .. } => Some(Kind::Write),
+            Self::Rename { .. } | Self::Unlink { .. } | Self::Mkdir { .. } => Some(Kind::Name),
+            Self::Sync { .. } => Some(Kind::Sync),
+        }
+    }
+}
+
+/// Whether strace is there and may watch a process.
+///
+/// # Errors
+/// A sentence that says what is missing.
+pub fn check() -> Result<(), String> {
+    let mut witness = common();
+    witness.extend([
+        "-o".into(),
+        "/dev/null".into(),
+        "-e".into(),
+        "trace=fsync".into(),
+    ]);
+    let mut line = witness.into_iter();
+    let program = line.next().unwrap_or_default();
+    let output = Command::new(program).args(line).arg("true").output();
+    match output {
+        Err(error) => Err(format!(
+            "strace can't be run ({error}): install it, for example with apt-get install strace"
+        )),
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "strace may not watch a process here, or is older than 6.0: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+    }
+}
+
+/// The relay is the child, strace its grandchild: killing the child kills the relay, and the
+/// child's status is the relay's.
+fn common() -> Vec<OsString> {
+    ["strace", "-D", "-f", "-qqq"].map(OsString::from).to_vec()
+}
+
+/// The command line before a relay that is watched: everything goes into `to`. Each sync takes
+/// `delay_us` longer, as on a disk that is slow.
+#[must_use]
+pub fn recording(to: &Path, delay_us: u32) -> Vec<OsString> {
+    let mut line = common();
+    for argument in [
+        "--seccomp-bpf", // stops at these calls alone; it loses signals, so only here
+        "-y",
+        "-xx",
+        "-s",
+        STRING_MAX,
+        "--absolute-timestamps=format:unix,precision:ns",
+        "--syscall-times=ns",
+        "-e",
+    ] {
+        line.push(argument.into());
+    }
+    line.push(format!("trace={CALLS}").into());
+    if delay_us > 0 {
+        line.push("-e".into());
+        line.push(format!("inject=fsync,fdatasync:delay_enter={delay_us}").into());
+    }
+    line.push("-o".into());
+    line.push(to.into());
+    line
+}
+
+/// The command line before a relay to which `fault` is done at the `number`th call of a kind,
+/// counted in each thread by itself, on one of these paths. What was watched goes into `to`.
+#[must_use]
+pub fn injecting(
+    kind: Kind,
+    fault: &str,
+    number: u32,
+    paths: &[PathBuf],
+    to: &Path,
+) -> Vec<OsString> {
+    let mut line = common();
+    for path in paths {
+        line.push("-P".into());
+        line.push(path.into());
+    }
+    let calls = kind.calls();
+    for argument in [
+        "-y".to_owned(),
+        "-e".to_owned(),
+        format!("trace={calls}"),
+        "-e".to_owned(),
+        format!("inject={calls}:{fault}:when={number}"),
+    ] {
+        line.push(argument.into());
+    }
+    line.push("-o".into());
+    line.push(to.into());
+    line
+}
+
+/// Reads what [`recording`] wrote, as far as it concerns `folder`, in the order in which the
+/// calls began.
+///
+/// # Errors
+/// A sentence about a line that changes something in a way not known here.
+pub fn read(text: &str, folder: &Path) -> Result<Vec<Call>, String> {
+    let mut reader = Reader {
+        folder,
+        positions: HashMap::new(),
+        unfinished: HashMap::new(),
+        calls: Vec::new(),
+    };
+    for line in text.lines() {
+        reader.line(line).ok_or_else(|| {
+            let begin: String = line.chars().take(200).collect();
+            format!("not understood: {begin}")
+        })?;
+    }
+    reader.calls.sort_by_key(|call| call.at);
+    Ok(reader.calls)
+}
+
+struct Reader<'a> {
+    folder: &'a Path,
+    /// Where the next plain write of a descriptor goes.
+    positions: HashMap<u32, u64>,
+    unfinished: HashMap<u32, (u64, String)>,
+    calls: Vec<Call>,
+}
+
+impl Reader<'_> {
+    /// `thread time name(arguments) = result <seconds>`.
+    fn line(&mut self, line: &str) -> Option<()> {
+        let (thread, rest) = line.split_once(' ')?;
+        let (time, rest) = rest.trim_start().split_once(' ')?;
+        let (thread, at) = (thread.parse().ok()?, nanoseconds(time)?);
+        if rest.starts_with("+++") || rest.starts_with("---") {
+            return Some(()); // an end, a signal
+        }
+        if let Some(begin) = rest.strip_suffix(" <unfinished ...>") {
+            self.unfinished.insert(thread, (at, begin.to_owned()));
+            return Some(());
+        }
+        if let Some(resumed) = rest.strip_prefix("<... ") {
+            let (_, end) = resumed.split_once(" resumed>")?;
+            let (at, begin) = self.unfinished.remove(&thread)?;
+            return self.call(thread, at, &format!("{begin}{end}"));
+        }
+        self.call(thread, at, rest)
+    }
+
+    fn call(&mut self, thread: u32, at: u64, call: &str) -> Option<()> {
+        let (name, rest) = call.split_once('(')?;
+        let (arguments, result) = rest.rsplit_once(" = ")?;
+        let arguments = arguments.trim_end().strip_suffix(')')?;
+        let (value, took) = result.rsplit_once(" <")?;
+        let took = nanoseconds(took.strip_suffix('>')?)?;
+        let failed = value.starts_with('-') || value.starts_with('?');
+        let injected = value.contains("(INJECTED)") && !value.contains("(DELAYED)");
+        let arguments = split(arguments);
+        let effect = self.effect(name, &arguments, value, failed, injected)?;
+        if let Some(effect) = effect
+            && effect.path().starts_with(self.folder)
+        {
+            self.calls.push(Call {
+                thread,
+                at,
+                end: at + took,
+                effect,
+            });
+        }
+        Some(())
+    }
+
+    /// `Some(None)` for what changes nothing.
+    fn effect(
+        &mut self,
+        name: &str,
+        arguments: &[&str],
+        value: &str,
+        failed: bool,
+        injected: bool,
+    ) -> Option<Option<Effect>> {
+        if name == "fsync" || name == "fdatasync" {
+            let (_, path) = descriptor(arguments.first()?)?;
+            let ok = !failed && !injected;
+            return Some(Some(Effect::Sync { path, ok }));
+        }
+        if failed {
+            return Some(None);
+        }
+        let effect = match name {
+            "openat" | "open" | "creat" => {
+                let (number, path) = descriptor(value)?;
+                self.positions.insert(number, 0);
+                let makes = |flag| name == "creat" || arguments.iter().any(|a| a.contains(flag));
+                if !makes("O_CREAT") {
+                    return Some(None);
+                }
+                Effect::Create {
+                    path,
+                    truncate: makes("O_TRUNC"),
+                }
+            }
+            "write" | "pwrite64" => {
+                let (number, path) = descriptor(arguments.first()?)?;
+                if !path.starts_with(self.folder) {
+                    return Some(None);
+                }
+                let mut bytes = unescape(arguments.get(1)?)?;
+                bytes.truncate(value.split(' ').next()?.parse().ok()?);
+                let offset = if name == "write" {
+                    let position = self.positions.entry(number).or_default();
+                    let offset = *position;
+                    *position += bytes.len() as u64;
+                    offset
+                } else {
+                    arguments.get(3)?.parse().ok()?
+                };
+                Effect::Write {
+                    path,
+                    offset,
+                    bytes,
+                }
+            }
+            "lseek" => {
+                let (number, _) = descriptor(arguments.first()?)?;
+                self.positions
+                    .insert(number, value.split(' ').next()?.parse().ok()?);
+                return Some(None);
+            }
+            "ftruncate" => {
+                let (_, path) = descriptor(arguments.first()?)?;
+                let length = arguments.get(1)?.parse().ok()?;
+                Effect::Truncate { path, length }
+            }
+            "rename" => Effect::Rename {
+                from: path(arguments.first()?)?,
+                to: path(arguments.get(1)?)?,
+            },
+            "unlink" => Effect::Unlink {
+                path: path(arguments.first()?)?,
+            },
+            "mkdir" => Effect::Mkdir {
+                path: path(arguments.first()?)?,
+            },
+            // Whatever else there is must not concern the folder.
+            _ => {
+                let concerned = arguments.iter().any(|argument| {
+                    let name = descriptor(argument).map(|(_, path)| path);
+                    name.or_else(|| path(argument))
+                        .is_some_and(|path| path.starts_with(self.folder))
+                });
+                return (!concerned).then_some(None);
+            }
+        };
+        Some(Some(effect))
+    }
+}
+
+/// `1795327208.765700328` or `0.000199510` as nanoseconds.
+fn nanoseconds(text: &str) -> Option<u64> {
+    let (seconds, fraction) = text.split_once('.')?;
+    let seconds: u64 = seconds.parse().ok()?;
+    let digits = fraction.len();
+    let fraction: u64 = fraction.parse().ok()?;
+    let unit = 10_u64.checked_pow(9_u32.checked_sub(digits.try_into().ok()?)?)?;
+    Some(seconds * 1_000_000_000 + fraction * unit)
+}
+
+/// Arguments, parted at commas outside of strings and brackets. With `-xx` no string holds a
+/// quote or a comma.
+fn split(arguments: &str) -> Vec<&str> {
+    arguments.split(", ").collect()
+}
+
+/// `9<\x2f…>`: number and path. A file that was unlinked says so, and is no path any more.
+fn descriptor(text: &str) -> Option<(u32, PathBuf)> {
+    let (number, rest) = text.split_once('<')?;
+    let (path, after) = rest.rsplit_once('>')?;
+    let number = number.parse().ok()?;
+    if after.contains("(deleted)") {
+        return Some((number, PathBuf::from("(deleted)")));
+    }
+    let path = String::from_utf8(unescape_bytes(path)?).ok()?;
+    Some((number, PathBuf::from(path.trim_end_matches(" (deleted)"))))
+}
+
+/// A quoted path.
+fn path(text: &str) -> Option<PathBuf> {
+    String::from_utf8(unescape(text)?).ok().map(PathBuf::from)
+}
+
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    unescape_bytes(text.strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// `\x00` for each byte, or the character itself.
+fn unescape_bytes(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4);
+    let mut rest = text.as_bytes();
+    loop {
+        match rest {
+            [] => return Some(bytes),
+            [b'\\', b'x', high, low, after @ ..] => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let byte = digit(*high)? << 4 | digit(*low)?;
+                bytes.push(u8::try_from(byte).ok()?);
+                rest = after;
+            }
+            [b'\\', ..] => return None,
+            [byte, after @ ..] => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::{Call, Effect, read};
+
+    fn hex(text: &str) -> String {
+        text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+    }
+
+    fn effects(lines: &[String]) -> Result<Vec<Effect>, String> {
+        let calls = read(&lines.join("\n"), Path::new("/d"))?;
+        Ok(calls.into_iter().map(|call| call.effect).collect())
+    }
+
+    #[test]
+    fn each_line_becomes_what_it_did() {
+        let (db, new, elsewhere) = (hex("/d/db"), hex("/d/new"), hex("/e"));
+        let lines = [
+            format!(
+                "7 1.000000001 openat(AT_FDCWD</>, \"{db}\", O_RDWR|O_CREAT, 0644) = 3<{db}> <0.000000010>"
+            ),
+            format!("7 2.000000000 pwrite64(3<{db}>, \"\\x00\\xff\", 2, 8192) = 2 <0.000000010>"),
+            format!("7 3.000000000 write(3<{db}>, \"\\x01\\x02\", 2) = 2 <0.000000010>"),
+            format!("7 4.000000000 write(3<{db}>, \"\\x03\\x04\", 2) = 1 <0.000000010>"),
+            format!("7 5.000000000 lseek(3<{db}>, 9, SEEK_SET) = 9 <0.000000010>"),
+            format!("7 6.000000000 write(3<{db}>, \"\\x05\", 1) = 1 <0.000000010>"),
+            format!("7 7.000000000 ftruncate(3<{db}>, 5) = 0 <0.000000010>"),
+            format!("7 8.000000000 fsync(3<{db}>) = 0 <0.000000010>"),
+            format!(
+                "7 9.000000000 fdatasync(3<{db}>) = -1 EIO (Input/output error) (INJECTED) <0.000000010>"
+            ),
+            format!("7 10.000000000 rename(\"{db}\", \"{new}\") = 0 <0.000000010>"),
+            format!("7 11.000000000 unlink(\"{new}\") = 0 <0.000000010>"),
+            format!(
+                "7 12.000000000 unlink(\"{new}\") = -1 ENOENT (No such file or directory) <0.000000010>"
+            ),
+            format!("7 13.000000000 write(4<{elsewhere}>, \"\\x05\", 1) = 1 <0.000000010>"),
+            "7 14.000000000 write(5<socket:[1]>, \"\\x05\", 1) = 1 <0.000000010>".into(),
+            "7 15.000000000 +++ exited with 0 +++".into(),
+        ];
+        let path = || PathBuf::from("/d/db");
+        let write = |offset, bytes: &[u8]| Effect::Write {
+            path: path(),
+            offset,
+            bytes: bytes.to_vec(),
+        };
+        let expected = [
+            Effect::Create {
+                path: path(),
+                truncate: false,
+            },
+            write(8192, &[0, 255]),
+            write(0, &[1, 2]),
+            write(2, &[3]),
+            write(9, &[5]),
+            Effect::Truncate {
+                path: path(),
+                length: 5,
+            },
+            Effect::Sync {
+                path: path(),
+                ok: true,
+            },
+            Effect::Sync {
+                path: path(),
+                ok: false,
+            },
+            Effect::Rename {
+                from: path(),
+                to: "/d/new".into(),
+            },
+            Effect::Unlink {
+                path: "/d/new".into(),
+            },
+        ];
+        assert_eq!(effects(&lines).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_call_in_two_lines_is_one_and_a_delay_is_no_failure() {
+        let db = hex("/d/db");
+        let lines = [
+            format!("7 1.000000000 fsync(3<{db}> <unfinished ...>"),
+            format!("8 1.500000000 ftruncate(4<{db}>, 1) = 0 <0.000000010>"),
+            "7 2.000000000 <... fsync resumed>) = 0 (DELAYED) <1.000000000>".to_owned(),
+        ];
+        let calls = read(&lines.join("\n"), Path::new("/d")).unwrap();
+        let (at, end) = (1_000_000_000, 2_000_000_000);
+        let sync = Effect::Sync {
+            path: "/d/db".into(),
+            ok: true,
+        };
+        assert_eq!(
+            calls[0],
+            Call {
+                thread: 7,
+                at,
+                end,
+                effect: sync
+            }
+        );
+        assert_eq!(calls.len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        let db = hex("/d/db");
+        let unknown = format!("7 1.000000000 fallocate(3<{db}>, 0, 0, 5) = 0 <0.000000010>");
+        assert!(effects(&[unknown]).is_err());
+        let elsewhere = format!("7 1.0 fallocate(3<{}>, 0, 0, 5) = 0 <0.0>", hex("/e"));
+        assert_eq!(effects(&[elsewhere]).unwrap(), []);
+        assert!(effects(&["nonsense".into()]).is_err());
+    }
+}
