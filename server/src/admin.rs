@@ -14,7 +14,9 @@ use crate::relay::Shared;
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// One recorder for the process, however many relays a test starts in it.
-fn recorder() -> Option<&'static PrometheusHandle> {
+///
+/// What is counted is counted from the first call on: before that, a counter counts for nobody.
+pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     RECORDER
         .get_or_init(|| {

@@ -59,6 +59,22 @@ pub enum StartError {
     Blobs(#[source] io::Error),
 }
 
+/// Counters that are counted at every message: to look one up by its name costs as much as the
+/// counting.
+pub(crate) struct Meters {
+    pub(crate) sends: metrics::Counter,
+    pub(crate) delivered: metrics::Counter,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            sends: metrics::counter!("kinline_sends_total"),
+            delivered: metrics::counter!("kinline_envelopes_delivered_total"),
+        }
+    }
+}
+
 /// What every part of a running relay sees.
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
@@ -73,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) needs_admission: bool,
     /// What devices sign.
     pub(crate) server_name: String,
+    /// What is counted at every message.
+    pub(crate) meters: Meters,
     /// Numbers connections.
     pub(crate) connections: AtomicU64,
     /// Every task that must end before the storage is closed.
@@ -154,6 +172,9 @@ impl Relay {
             .transpose()?;
         let relay_address = config.relay_address(address, tls.pin)?;
         let (held, held_receiver) = mpsc::channel(limits.held_max);
+        if admin_listener.is_some() {
+            let _ = admin::recorder();
+        }
         let shared = Arc::new(Shared {
             mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, held),
             grants: Grants::new(Arc::clone(&storage)),
@@ -166,6 +187,7 @@ impl Relay {
                 .clone()
                 .or_else(|| tls.pin.as_ref().map(pinned_name))
                 .unwrap_or_else(|| relay_address.host.clone()),
+            meters: Meters::new(),
             connections: AtomicU64::new(1),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -20,13 +20,13 @@ use futures_util::{Sink, SinkExt, Stream};
 use kinline_protocol::limits;
 use kinline_protocol::wire::server_frame::Body as Response;
 use kinline_protocol::wire::{self, FrameError, SUBPROTOCOL, ServerFrame};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::frames::Reply;
 use super::session::Session;
 use crate::errors::Refusal;
 use crate::listener::Visit;
-use crate::mailbox::Arrival;
+use crate::mailbox::{Arrival, Outcome, whole};
 use crate::relay::Shared;
 
 /// Sends of one connection whose answers are outstanding; above this it is not read.
@@ -90,11 +90,17 @@ enum Event {
 
 /// Sources of events, asked in turn.
 const SOURCES: usize = 3;
+/// The clock and the end of the relay come first once in so many turns; else when nothing else is to do.
+const RARE: usize = 32;
 
 struct Actor {
     session: Session,
     socket: WebSocket,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Sends whose answers come through the inbox.
+    open: usize,
+    /// Room for such answers, kept.
+    answered: Vec<(u64, Outcome)>,
     heard_at: Instant,
     frame_at: Instant,
     /// Since when something that was said has not gone out.
@@ -110,6 +116,8 @@ impl Actor {
             session,
             socket,
             answers: FuturesUnordered::new(),
+            open: 0,
+            answered: Vec::new(),
             heard_at: now,
             frame_at: now,
             unsaid_since: None,
@@ -134,15 +142,19 @@ impl Actor {
         let mut woken = pin!(inbox.woken());
         loop {
             let event = poll_fn(|cx| {
-                if stopping.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Event::Stop);
-                }
-                let heard = self.poll_sources(woken.as_mut(), cx);
-                if heard.is_ready() {
-                    return heard;
-                }
-                if ticks.poll_tick(cx).is_ready() {
-                    return Poll::Ready(Event::Tick);
+                self.turn = self.turn.wrapping_add(1);
+                let due = self.turn.is_multiple_of(RARE);
+                for rare in [due, !due] {
+                    if !rare {
+                        let heard = self.poll_sources(woken.as_mut(), cx);
+                        if heard.is_ready() {
+                            return heard;
+                        }
+                    } else if stopping.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Event::Stop);
+                    } else if ticks.poll_tick(cx).is_ready() {
+                        return Poll::Ready(Event::Tick);
+                    }
                 }
                 self.poll_flush(cx)
             })
@@ -168,16 +180,15 @@ impl Actor {
         mut woken: Pin<&mut impl Future<Output = ()>>,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        self.turn = (self.turn + 1) % SOURCES;
         for source in 0..SOURCES {
-            match (self.turn + source) % SOURCES {
+            match self.turn.wrapping_add(source) % SOURCES {
                 0 if !self.answers.is_empty() => {
                     if let Poll::Ready(Some(answer)) = self.answers.poll_next_unpin(cx) {
                         return Poll::Ready(Event::Answer(answer));
                     }
                 }
                 1 if woken.as_mut().poll(cx).is_ready() => return Poll::Ready(Event::Woken),
-                2 if self.answers.len() < ANSWERS_MAX => {
+                2 if self.answers.len() + self.open < ANSWERS_MAX => {
                     if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
                         return Poll::Ready(Event::Heard(message));
                     }
@@ -240,8 +251,9 @@ impl Actor {
             return Ok(());
         };
         let request_id = frame.request_id;
-        match self.session.handle(body).await {
+        match self.session.handle(request_id, body).await {
             Ok(Reply::Nothing) => {}
+            Ok(Reply::Soon) => self.open += 1,
             Ok(Reply::Now(response)) => self.answer(request_id, Ok(response)).await?,
             Ok(Reply::Later(answer)) => self
                 .answers
@@ -253,6 +265,7 @@ impl Actor {
 
     /// What others put into the inbox, and what waits in the mailbox.
     async fn tell(&mut self) -> Result<(), Over> {
+        self.tell_answers().await?;
         loop {
             match self.session.inbox.next() {
                 Err(reason) => return self.finish(&reason).await,
@@ -286,6 +299,19 @@ impl Actor {
         }
     }
 
+    /// What became of Sends of one envelope.
+    async fn tell_answers(&mut self) -> Result<(), Over> {
+        let mut answered = std::mem::take(&mut self.answered);
+        self.session.inbox.take_answers(&mut answered);
+        for (request_id, outcome) in answered.drain(..) {
+            self.open = self.open.saturating_sub(1);
+            let answer = whole(outcome).map(Response::SendResult);
+            self.answer(request_id, answer).await?;
+        }
+        self.answered = answered;
+        Ok(())
+    }
+
     /// Delivers while the window has credit.
     async fn deliver(&mut self) -> Result<(), Over> {
         let Some(mailbox) = self.session.mailbox.clone() else {
@@ -300,7 +326,7 @@ impl Actor {
             if page.is_empty() {
                 return Ok(());
             }
-            metrics::counter!("kinline_envelopes_delivered_total").increment(page.len() as u64);
+            shared.meters.delivered.increment(page.len() as u64);
             for delivered in page {
                 let deliver = wire::Deliver {
                     number: delivered.number,
@@ -366,10 +392,13 @@ impl Actor {
     async fn stop(&mut self) -> Result<(), Over> {
         self.session.detach();
         let until = Instant::now() + DRAIN_TIMEOUT;
-        while let Ok(Some((request_id, answer))) =
-            tokio::time::timeout_at(until, self.answers.next()).await
-        {
+        while let Ok(Some((request_id, answer))) = timeout_at(until, self.answers.next()).await {
             self.answer(request_id, answer).await?;
+        }
+        self.tell_answers().await?;
+        let inbox = Arc::clone(&self.session.inbox);
+        while self.open > 0 && timeout_at(until, inbox.woken()).await.is_ok() {
+            self.tell_answers().await?;
         }
         self.refuse(0, &Refusal::ShuttingDown).await
     }

@@ -11,7 +11,7 @@ use kinline_protocol::{grant, limits, wire};
 
 use super::session::Session;
 use crate::errors::Refusal;
-use crate::mailbox::{self, Arrival};
+use crate::mailbox::{self, Arrival, Sent};
 use crate::{blob, mailbox::take};
 
 /// Rendezvous that one connection may have open or joined at a time.
@@ -23,6 +23,8 @@ pub(super) enum Reply {
     Nothing,
     /// Now.
     Now(Response),
+    /// When what was sent is safe, through the connection's inbox.
+    Soon,
     /// When what was sent is safe.
     Later(BoxFuture<'static, Result<Response, Refusal>>),
 }
@@ -32,7 +34,11 @@ impl Session {
     ///
     /// # Errors
     /// [`Refusal`], which becomes an error frame.
-    pub(super) async fn handle(&mut self, request: Request) -> Result<Reply, Refusal> {
+    pub(super) async fn handle(
+        &mut self,
+        request_id: u64,
+        request: Request,
+    ) -> Result<Reply, Refusal> {
         self.slow_down(&request)?;
         match request {
             Request::OpenMailbox(request) => {
@@ -46,10 +52,16 @@ impl Session {
                 Ok(Reply::Nothing)
             }
             Request::Send(request) => {
-                let pending = mailbox::accept(&self.shared, self.mailbox.as_ref(), request).await?;
-                Ok(Reply::Later(Box::pin(async move {
-                    pending.answer().await.map(Response::SendResult)
-                })))
+                let from = (&self.inbox, request_id);
+                let own = self.mailbox.as_ref();
+                Ok(
+                    match mailbox::accept(&self.shared, own, from, request).await? {
+                        Sent::Whole => Reply::Soon,
+                        Sent::Parts(pending) => Reply::Later(Box::pin(async move {
+                            pending.answer().await.map(Response::SendResult)
+                        })),
+                    },
+                )
             }
             Request::FetchCommit(request) => {
                 let token = SlotToken::try_from(&request.token)

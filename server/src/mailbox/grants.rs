@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kinline_protocol::day::Day;
-use kinline_protocol::grant::GrantIn;
+use kinline_protocol::grant::{self, GrantIn};
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 use kinline_protocol::primitives::hash;
 use kinline_protocol::primitives::sign::PublicKey;
 use quick_cache::sync::Cache;
+use subtle::ConstantTimeEq;
 
 use crate::errors::Refusal;
 use crate::storage::{ReadError, Storage, Write, reply};
@@ -25,6 +26,13 @@ const CLOCK_DAYS: u32 = 7;
 /// The latest last day that a grant may have: a revocation is never kept longer than that.
 pub(crate) const fn last_day_max(today: Day) -> Day {
     today.plus(limits::GRANT_DAYS + CLOCK_DAYS)
+}
+
+/// A grant that was good, and what that rests on.
+pub(super) struct Trusted {
+    grant: [u8; grant::GRANT_BYTES],
+    revocations: u64,
+    day: Day,
 }
 
 /// Checks grants.
@@ -47,6 +55,23 @@ impl Grants {
             revoked: Cache::new(REVOKED_MAX),
             revocations: AtomicU64::new(0),
         }
+    }
+
+    /// What to remember of a grant if it turns out good; drawn before it is checked.
+    pub(super) fn to_trust(&self, bytes: &[u8], today: Day) -> Option<Box<Trusted>> {
+        Some(Box::new(Trusted {
+            grant: bytes.try_into().ok()?,
+            revocations: self.revocations.load(Ordering::SeqCst),
+            day: today,
+        }))
+    }
+
+    /// Whether this grant of the same mailbox was good on this day, and nothing was revoked
+    /// since. Takes as long whatever is different: nobody feels their way to a good one.
+    pub(super) fn is_trusted(&self, trusted: &Trusted, bytes: &[u8], today: Day) -> bool {
+        trusted.day == today
+            && trusted.revocations == self.revocations.load(Ordering::SeqCst)
+            && bool::from(trusted.grant[..].ct_eq(bytes))
     }
 
     /// Whether these bytes are a grant of `mailbox`, good today and not revoked.

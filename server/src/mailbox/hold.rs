@@ -28,7 +28,10 @@ pub(crate) async fn hold(mut held: mpsc::Receiver<Held>, storage: Arc<dyn Storag
         order,
     }) = held.recv().await
     {
-        sleep_until(until).await;
+        // Those that came within a millisecond are due together.
+        if until > Instant::now() {
+            sleep_until(until).await;
+        }
         let mut inner = mailbox.lock();
         mailbox.submit_held(&mut inner, &*storage, order);
     }

@@ -8,6 +8,7 @@ use kinline_protocol::ids::RendezvousId;
 use kinline_protocol::limits;
 use tokio::sync::Notify;
 
+use super::waiter::Outcome;
 use crate::errors::Refusal;
 use crate::sync::lock;
 
@@ -31,6 +32,8 @@ pub(crate) enum Arrival {
 
 #[derive(Default)]
 struct State {
+    /// Request ids of Sends with what became of them; as many as the connection has open.
+    answers: Vec<(u64, Outcome)>,
     arrivals: VecDeque<Arrival>,
     signals: usize,
     messages: usize,
@@ -76,6 +79,18 @@ impl Inbox {
         drop(state);
         self.wake();
         room
+    }
+
+    /// What became of a Send of this connection.
+    pub(super) fn answered(&self, request_id: u64, outcome: Outcome) {
+        lock(&self.state).answers.push((request_id, outcome));
+        self.wake();
+    }
+
+    /// Takes what became of Sends, in place of what is in `answers`.
+    pub(crate) fn take_answers(&self, answers: &mut Vec<(u64, Outcome)>) {
+        answers.clear();
+        std::mem::swap(&mut lock(&self.state).answers, answers);
     }
 
     /// Asks the connection to end.

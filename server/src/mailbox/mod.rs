@@ -29,6 +29,7 @@ mod registry;
 mod renew;
 mod send;
 mod state;
+mod waiter;
 
 pub(crate) use attach::attach;
 pub(crate) use close::close;
@@ -39,5 +40,6 @@ pub(crate) use open::{admission_hash, open};
 pub(crate) use queue::Queue;
 pub(crate) use registry::{MailboxLimits, Mailboxes};
 pub(crate) use renew::renew_close_key;
-pub(crate) use send::{accept, permit};
+pub(crate) use send::{Sent, accept, permit, whole};
 pub(crate) use state::{Limiter, Mailbox, limiter, take};
+pub(crate) use waiter::Outcome;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kinline_protocol::ids::MessageId;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::inbox::Inbox;
+use super::waiter::{Outcome, Waiter};
 use crate::storage::StoredEnvelope;
 
 /// Message ids remembered after their envelopes were acknowledged, while the mailbox is in
@@ -16,22 +17,6 @@ use crate::storage::StoredEnvelope;
 const RECENT_MAX: usize = 256;
 /// Repeated Sends that may wait for the same envelope.
 const WAITERS_MAX: usize = 8;
-
-/// What became of an envelope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The device has it, or the disk has it.
-    Stored,
-    /// There was no room.
-    NoRoom,
-    /// Its commit slot was lost; nothing was stored.
-    Lost,
-    /// The database failed.
-    Failed,
-}
-
-/// Who waits for an [`Outcome`].
-pub(crate) type Waiter = oneshot::Sender<Outcome>;
 
 /// What [`Queue::accept`] decided.
 #[derive(Debug, PartialEq, Eq)]
@@ -183,12 +168,14 @@ impl Queue {
         self.reader.as_ref().map(|reader| &reader.inbox)
     }
 
-    /// Takes an envelope at the end of the queue, held in memory. The first with a message id wins.
+    /// Takes an envelope at the end of the queue, held in memory. The first with a message id
+    /// wins. The waiter is asked for only where it is told something: not when this says
+    /// [`Acceptance::Full`] or [`Acceptance::Busy`].
     pub(crate) fn accept(
         &mut self,
         message: MessageId,
         body: Bytes,
-        waiter: Waiter,
+        waiter: impl FnOnce() -> Waiter,
         room: Option<OwnedSemaphorePermit>,
     ) -> Acceptance {
         if self.ids.contains(&message) {
@@ -207,13 +194,13 @@ impl Queue {
             message,
             body,
             stage: Stage::Held,
-            waiters: vec![waiter],
+            waiters: vec![waiter()],
             _room: room,
         });
         Acceptance::New(order)
     }
 
-    fn accept_again(&mut self, message: MessageId, waiter: Waiter) -> Acceptance {
+    fn accept_again(&mut self, message: MessageId, waiter: impl FnOnce() -> Waiter) -> Acceptance {
         match self
             .pending
             .iter_mut()
@@ -221,11 +208,11 @@ impl Queue {
         {
             Some(pending) if pending.waiters.len() >= WAITERS_MAX => Acceptance::Busy,
             Some(pending) => {
-                pending.waiters.push(waiter);
+                pending.waiters.push(waiter());
                 Acceptance::Known
             }
             None => {
-                let _ = waiter.send(Outcome::Stored);
+                waiter().tell(Outcome::Stored);
                 Acceptance::Known
             }
         }
@@ -303,7 +290,7 @@ impl Queue {
                 }
             }
             for waiter in pending.waiters {
-                let _ = waiter.send(outcome);
+                waiter.tell(outcome);
             }
         }
     }
@@ -451,7 +438,7 @@ impl Queue {
         self.acknowledged_max = last;
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.order <= last) {
             for waiter in pending.waiters {
-                let _ = waiter.send(Outcome::Stored);
+                waiter.tell(Outcome::Stored);
             }
         }
         while let Some((_, message)) = self.live.pop_front_if(|(order, _)| *order <= last) {

@@ -19,6 +19,8 @@ use proptest::prelude::{
 use proptest::test_runner::TestCaseError;
 use tokio::sync::oneshot;
 
+use crate::mailbox::waiter::Waiter;
+
 use super::{Acceptance, Outcome, Queue, Take};
 use crate::mailbox::Inbox;
 use crate::storage::StoredEnvelope;
@@ -37,8 +39,9 @@ fn number(id: MessageId) -> u32 {
 
 fn accept(queue: &mut Queue, message: u32) -> (Acceptance, oneshot::Receiver<Outcome>) {
     let (waiter, outcome) = oneshot::channel();
+    let waiter = Waiter::Part(waiter);
     (
-        queue.accept(id(message), Bytes::new(), waiter, None),
+        queue.accept(id(message), Bytes::new(), || waiter, None),
         outcome,
     )
 }

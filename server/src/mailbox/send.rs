@@ -12,8 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::hold::Held;
-use super::queue::{Acceptance, Outcome, Waiter};
+use super::inbox::Inbox;
+use super::queue::Acceptance;
 use super::state::{Inner, Mailbox, new_envelopes, outcome};
+use super::waiter::{Outcome, Waiter, WholeSend};
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{Accepted, SlotOffer, Write, WriteError};
@@ -25,6 +27,14 @@ const FULL_RETRY_MS: u32 = 60_000;
 enum Answer {
     Now(RecipientStatus, u32),
     Later(oneshot::Receiver<Outcome>),
+}
+
+/// What became of a Send at once.
+pub(crate) enum Sent {
+    /// It was of one envelope: the connection's inbox gets its outcome.
+    Whole,
+    /// It is answered when all of it is known.
+    Parts(PendingSend),
 }
 
 /// A Send that was accepted; resolves to its answer.
@@ -97,10 +107,11 @@ fn parse(request: wire::Send) -> Result<(Vec<Delivery>, Option<SlotOffer>), Refu
 pub(crate) async fn accept(
     shared: &Shared,
     attached: Option<&Arc<Mailbox>>,
+    from: (&Arc<Inbox>, u64),
     request: wire::Send,
-) -> Result<PendingSend, Refusal> {
+) -> Result<Sent, Refusal> {
     let generation = request.generation;
-    let (deliveries, commit) = parse(request)?;
+    let (mut deliveries, commit) = parse(request)?;
     let today = shared.clock.day();
     if let Some(mailbox) = attached {
         let mut inner = mailbox.lock();
@@ -120,12 +131,59 @@ pub(crate) async fn accept(
     let mut room = Arc::clone(&shared.room)
         .try_acquire_many_owned(count)
         .map_err(|_| Refusal::NoRoom)?;
+    if commit.is_none()
+        && deliveries.len() == 1
+        && let Some(delivery) = deliveries.pop()
+    {
+        let sent = accept_whole(shared, from, delivery, room).await?;
+        shared.meters.sends.increment(1);
+        return Ok(sent);
+    }
     let checked = check_all(shared, deliveries).await?;
-    metrics::counter!("kinline_sends_total").increment(1);
+    shared.meters.sends.increment(1);
     let mut permit = move || room.split(1);
-    match commit {
-        None => Ok(accept_deliveries(shared, checked, &mut permit)),
-        Some(offer) => Ok(accept_behind_slot(shared, checked, offer, &mut permit)),
+    Ok(Sent::Parts(match commit {
+        None => accept_deliveries(shared, checked, &mut permit),
+        Some(offer) => accept_behind_slot(shared, checked, offer, &mut permit),
+    }))
+}
+
+/// A Send of one envelope, which most are: its answer takes the short way.
+async fn accept_whole(
+    shared: &Shared,
+    (inbox, request_id): (&Arc<Inbox>, u64),
+    delivery: Delivery,
+    room: OwnedSemaphorePermit,
+) -> Result<Sent, Refusal> {
+    let answered = |status, retry| {
+        Ok(Sent::Parts(PendingSend {
+            answers: vec![Answer::Now(status, retry)],
+            commit: None,
+        }))
+    };
+    let mailbox = match permit(shared, delivery.mailbox, &delivery.grant).await? {
+        Ok(mailbox) => mailbox,
+        Err((status, retry)) => return answered(status, retry),
+    };
+    if let Err(retry) = mailbox.slow_down() {
+        return answered(RecipientStatus::SlowDown, retry);
+    }
+    let mut inner = mailbox.lock();
+    let waiter = || Waiter::Whole(WholeSend::new(Arc::clone(inbox), request_id));
+    match put(
+        &mut inner,
+        delivery.message,
+        delivery.envelope,
+        waiter,
+        Some(room),
+    ) {
+        Ok(order) => {
+            if let Some(order) = order {
+                place(shared, &mailbox, &mut inner, order);
+            }
+            Ok(Sent::Whole)
+        }
+        Err((status, retry)) => answered(status, retry),
     }
 }
 
@@ -174,16 +232,27 @@ pub(crate) async fn permit(
     let Some(mailbox) = shared.mailboxes.load(id).await? else {
         return Ok(Err((RecipientStatus::Gone, 0)));
     };
-    if mailbox.lock().closed {
-        return Ok(Err((RecipientStatus::Gone, 0)));
+    let today = shared.clock.day();
+    {
+        let inner = mailbox.lock();
+        if inner.closed {
+            return Ok(Err((RecipientStatus::Gone, 0)));
+        }
+        let trusted = inner.trusted.as_ref();
+        if trusted.is_some_and(|trusted| shared.grants.is_trusted(trusted, grant, today)) {
+            drop(inner);
+            return Ok(Ok(mailbox));
+        }
     }
+    let trusted = shared.grants.to_trust(grant, today);
     if !shared
         .grants
-        .is_good(grant, &mailbox.grant, &id, shared.clock.day())
+        .is_good(grant, &mailbox.grant, &id, today)
         .await?
     {
         return Ok(Err((RecipientStatus::Revoked, 0)));
     }
+    mailbox.lock().trusted = trusted;
     Ok(Ok(mailbox))
 }
 
@@ -199,11 +268,15 @@ fn accept_deliveries(
             Checked::Good(mailbox, message, body) => {
                 let (waiter, outcome) = oneshot::channel();
                 let mut inner = mailbox.lock();
-                let (answer, order) = put(&mut inner, message, body, waiter, outcome, permit());
-                if let Some(order) = order {
-                    place(shared, &mailbox, &mut inner, order);
+                match put(&mut inner, message, body, || Waiter::Part(waiter), permit()) {
+                    Ok(order) => {
+                        if let Some(order) = order {
+                            place(shared, &mailbox, &mut inner, order);
+                        }
+                        Answer::Later(outcome)
+                    }
+                    Err((status, retry)) => Answer::Now(status, retry),
                 }
-                answer
             }
         })
         .collect();
@@ -213,23 +286,22 @@ fn accept_deliveries(
     }
 }
 
-/// Puts one envelope at the end of a queue.
+/// Puts one envelope at the end of a queue: its order, if it is new there, or why not.
 fn put(
     inner: &mut Inner,
     message: MessageId,
     body: Bytes,
-    waiter: Waiter,
-    outcome: oneshot::Receiver<Outcome>,
+    waiter: impl FnOnce() -> Waiter,
     permit: Option<OwnedSemaphorePermit>,
-) -> (Answer, Option<u64>) {
+) -> Result<Option<u64>, NotPermitted> {
     if inner.closed {
-        return (Answer::Now(RecipientStatus::Gone, 0), None);
+        return Err((RecipientStatus::Gone, 0));
     }
     match inner.queue.accept(message, body, waiter, permit) {
-        Acceptance::New(order) => (Answer::Later(outcome), Some(order)),
-        Acceptance::Known => (Answer::Later(outcome), None),
-        Acceptance::Full => (Answer::Now(RecipientStatus::Full, FULL_RETRY_MS), None),
-        Acceptance::Busy => (Answer::Now(RecipientStatus::SlowDown, 1_000), None),
+        Acceptance::New(order) => Ok(Some(order)),
+        Acceptance::Known => Ok(None),
+        Acceptance::Full => Err((RecipientStatus::Full, FULL_RETRY_MS)),
+        Acceptance::Busy => Err((RecipientStatus::SlowDown, 1_000)),
     }
 }
 
@@ -282,7 +354,10 @@ fn accept_behind_slot(
                 None => Answer::Now(RecipientStatus::Gone, 0),
                 Some(inner) => {
                     let (waiter, outcome) = oneshot::channel();
-                    put(inner, message, body, waiter, outcome, permit()).0
+                    match put(inner, message, body, || Waiter::Part(waiter), permit()) {
+                        Ok(_) => Answer::Later(outcome),
+                        Err((status, retry)) => Answer::Now(status, retry),
+                    }
                 }
             },
         })
@@ -320,6 +395,32 @@ fn accept_behind_slot(
     }
 }
 
+/// What a recipient's outcome is to the sender.
+fn recipient(outcome: Outcome) -> Result<(RecipientStatus, u32), Refusal> {
+    match outcome {
+        Outcome::Stored => Ok((RecipientStatus::Ok, 0)),
+        // It was part of another Send whose slot was lost: this one may be tried again.
+        Outcome::Lost => Ok((RecipientStatus::SlowDown, 100)),
+        Outcome::NoRoom => Err(Refusal::NoRoom),
+        Outcome::Failed => Err(Refusal::Internal),
+    }
+}
+
+/// The answer to a Send of one envelope with this outcome.
+///
+/// # Errors
+/// As [`PendingSend::answer`].
+pub(crate) fn whole(outcome: Outcome) -> Result<wire::SendResult, Refusal> {
+    let (status, retry_after_ms) = recipient(outcome)?;
+    Ok(wire::SendResult {
+        recipients: vec![wire::RecipientAnswer {
+            status: status.into(),
+            retry_after_ms,
+        }],
+        commit: None,
+    })
+}
+
 impl PendingSend {
     /// Resolves when every recipient's device or the disk has its envelope.
     ///
@@ -352,19 +453,15 @@ impl PendingSend {
         for answer in self.answers {
             let (status, retry_after_ms) = match answer {
                 Answer::Now(status, retry) => (status, retry),
-                Answer::Later(outcome) => match outcome.await.unwrap_or(Outcome::Failed) {
-                    Outcome::Stored => (RecipientStatus::Ok, 0),
-                    // It was part of another Send whose slot was lost: this one may be tried again.
-                    Outcome::Lost => (RecipientStatus::SlowDown, 100),
-                    Outcome::NoRoom => {
-                        refused = Some(Refusal::NoRoom);
-                        continue;
+                Answer::Later(outcome) => {
+                    match recipient(outcome.await.unwrap_or(Outcome::Failed)) {
+                        Ok(answer) => answer,
+                        Err(refusal) => {
+                            refused = Some(refusal);
+                            continue;
+                        }
                     }
-                    Outcome::Failed => {
-                        refused = Some(Refusal::Internal);
-                        continue;
-                    }
-                },
+                }
             };
             recipients.push(wire::RecipientAnswer {
                 status: status.into(),

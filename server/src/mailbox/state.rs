@@ -16,7 +16,9 @@ use kinline_protocol::limits;
 use kinline_protocol::primitives::sign::PublicKey;
 use tokio::time::Instant;
 
-use super::queue::{Outcome, Queue};
+use super::grants::Trusted;
+use super::queue::Queue;
+use super::waiter::Outcome;
 use crate::storage::{Accepted, Done, MailboxRow, NewEnvelope, Storage, Write, WriteError};
 use crate::sync::lock;
 
@@ -78,6 +80,10 @@ pub(crate) struct Inner {
     expires: Day,
     bytes_day: Day,
     bytes_used: u64,
+    /// The grant that was checked last: mostly the next one is the same.
+    pub(super) trusted: Option<Box<Trusted>>,
+    /// Used since `used_at`: the clock is asked by the sweep alone.
+    used: bool,
     used_at: Instant,
 }
 
@@ -100,6 +106,8 @@ impl Mailbox {
                 expires: row.expires,
                 bytes_day: Day(0),
                 bytes_used: 0,
+                trusted: None,
+                used: false,
                 used_at: now,
             }),
         }
@@ -113,13 +121,16 @@ impl Mailbox {
     /// Takes the lock.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         let mut inner = lock(&self.inner);
-        inner.used_at = Instant::now();
+        inner.used = true;
         inner
     }
 
     /// Whether it can be forgotten: unused for `idle`, nothing of it in memory alone.
     pub(crate) fn is_idle(&self, idle: Duration) -> bool {
-        let inner = lock(&self.inner);
+        let mut inner = lock(&self.inner);
+        if std::mem::take(&mut inner.used) {
+            inner.used_at = Instant::now();
+        }
         inner.queue.is_idle()
             && inner.generation == inner.generation_written
             && inner.used_at.elapsed() >= idle

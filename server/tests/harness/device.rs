@@ -1,6 +1,6 @@
 //! A mailbox's keys, and a socket that asks and listens.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,6 +162,8 @@ pub struct Socket {
     request_id: u64,
     /// Frames that came while an answer was awaited.
     unasked: VecDeque<Say>,
+    /// Answers that came while another was awaited.
+    answers: HashMap<u64, Say>,
 }
 
 impl Socket {
@@ -185,6 +187,7 @@ impl Socket {
             server_name: address.server_name(),
             request_id: 0,
             unasked: VecDeque::new(),
+            answers: HashMap::new(),
         };
         match socket.next().await {
             Say::Hello(hello) => socket.hello = hello,
@@ -250,12 +253,19 @@ impl Socket {
 
     /// The answer to a request; what comes unasked meanwhile is kept for [`Socket::next`].
     pub async fn answer(&mut self, request_id: u64) -> Say {
+        if let Some(body) = self.answers.remove(&request_id) {
+            return body;
+        }
         loop {
             let (id, body) = self.frame().await.expect("the connection ended");
             if id == request_id {
                 return body;
             }
-            self.unasked.push_back(body);
+            if id == 0 {
+                self.unasked.push_back(body);
+            } else {
+                self.answers.insert(id, body);
+            }
         }
     }
 
