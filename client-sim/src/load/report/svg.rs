@@ -38,6 +38,8 @@ impl Scale {
         let high = values.iter().copied().fold(0.0, f64::max);
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         if log {
+            // Nothing to show still has an axis.
+            let high = if high > 0.0 { high } else { 1.0 };
             let low = low.max(high / 1e6).min(high);
             Self {
                 low: 10_f64.powf(low.max(1e-9).log10().floor()),
