@@ -196,6 +196,7 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
         )
         .beside(empty.attach.p50_ms, &beside)
         .aims_at(Target::RatioAtMost(2.0))
+        .note("What the relay reads may still lie in the system's page cache from filling it.")
         .detail("p99_ms", full.attach.p99_ms)
         .detail("empty_p99_ms", empty.attach.p99_ms)
         .detail("bytes_on_disk", full.bytes_on_disk)
