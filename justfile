@@ -36,6 +36,10 @@ doc:
 bench *arguments:
     cargo bench --workspace --features kinline-protocol/client {{arguments}}
 
+# The relay under load, beside bare programs on this machine: `just load --all --report load.json`
+load *arguments:
+    cargo run --release --bin kinline-sim -- load {{arguments}}
+
 # A relay to try with; its first line is the address that devices want
 relay *arguments:
     cargo run --release --bin kinline-server -- serve --data /tmp/maple/relay/data {{arguments}}

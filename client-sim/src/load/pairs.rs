@@ -171,17 +171,43 @@ pub(super) fn unexpected(seen: Seen) -> Result<(), Trouble> {
     }
 }
 
+/// What came to a recipient, told by the stamps of its one sender.
+#[derive(Debug, Default)]
+struct Arrivals {
+    /// The number that comes next when nothing is missing.
+    expected: u64,
+    /// How many came for the first time.
+    came: u64,
+}
+
+impl Arrivals {
+    /// Takes one; whether it is new. One that came before, or after a later one, is not.
+    const fn take(&mut self, number: u64) -> bool {
+        let new = number >= self.expected;
+        if new {
+            self.expected = number + 1;
+            self.came += 1;
+        }
+        new
+    }
+}
+
 async fn recipient(
     mut connection: Connection,
     acknowledge_after: Duration,
     tally: Rc<Tally>,
     between: Rc<Between>,
 ) -> Result<(), Trouble> {
-    let (mut expected, mut came) = (0, 0);
+    let mut arrivals = Arrivals::default();
     // What was delivered and is not acknowledged yet, and when it will be.
     let mut late: VecDeque<(Instant, u64)> = VecDeque::new();
     loop {
-        if between.total.get().is_some_and(|total| came >= total) && late.is_empty() {
+        if between
+            .total
+            .get()
+            .is_some_and(|total| arrivals.came >= total)
+            && late.is_empty()
+        {
             // The last acknowledgement leaves, too.
             connection.flush().await?;
             return Ok(());
@@ -195,13 +221,11 @@ async fn recipient(
         while let Some(seen) = connection.next()? {
             if let Seen::Deliver { number, stamp } = seen {
                 through = Some(number);
-                if stamp.number < expected {
+                if arrivals.take(stamp.number) {
+                    tally.note_delivery(stamp.at_ns);
+                } else {
                     count(&tally.doubled);
-                    continue;
                 }
-                expected = stamp.number + 1;
-                came += 1;
-                tally.note_delivery(stamp.at_ns);
             } else {
                 unexpected(seen)?;
             }
@@ -269,9 +293,17 @@ pub(super) async fn run_with(
 
 #[cfg(test)]
 mod tests {
-    use super::{Due, Pending};
+    use super::{Arrivals, Due, Pending};
     use crate::load::course::Pace;
     use crate::load::tally::Tally;
+
+    #[test]
+    fn what_comes_twice_or_too_late_is_not_new() {
+        let mut arrivals = Arrivals::default();
+        let new = [0, 1, 1, 0, 3, 2].map(|number| arrivals.take(number));
+        assert_eq!(new, [true, true, false, false, true, false]);
+        assert_eq!(arrivals.came, 3);
+    }
 
     #[test]
     fn a_window_lets_so_many_through() {

@@ -29,6 +29,15 @@ struct Between {
     changed: Notify,
 }
 
+impl Between {
+    /// Whether all that was written is shown, and no more will be written.
+    fn is_over(&self) -> bool {
+        self.total
+            .get()
+            .is_some_and(|total| self.shown.get() >= total)
+    }
+}
+
 fn written(stamp: Stamp) -> String {
     format!("{} {}", stamp.number, stamp.at_ns)
 }
@@ -75,17 +84,17 @@ async fn tablet(
     between: Rc<Between>,
 ) -> Result<(), Trouble> {
     let mut next = 0;
-    while between
-        .total
-        .get()
-        .is_none_or(|total| between.shown.get() < total)
-    {
+    while !between.is_over() {
         // Looks up when the last has been sent, even if nothing more comes.
         let event = tokio::select! {
             event = events.next() => event,
             () = tokio::time::sleep(std::time::Duration::from_millis(100)) => continue,
         };
         let Some(event) = event else {
+            // The phone ends both when all is shown, and may be first to see it.
+            if between.is_over() {
+                break;
+            }
             return Err(Trouble::new("a tablet stopped"));
         };
         let Event::Message {

@@ -35,7 +35,7 @@ async fn in_turns(
 /// Rate and latency of each second.
 fn plots(title: &str, runs: &[(&str, &Outcome)]) -> Vec<Plot> {
     let seconds = |y: &str, log, of: fn(&crate::load::tally::Second) -> f64| Plot {
-        title: format!("{title}: {y}"),
+        title: format!("{title}, {y}"),
         x: "seconds".into(),
         y: y.into(),
         log,
@@ -48,7 +48,7 @@ fn plots(title: &str, runs: &[(&str, &Outcome)]) -> Vec<Plot> {
             .collect(),
     };
     let spread = Plot {
-        title: format!("{title}: how long messages took"),
+        title: format!("{title}, how long messages took"),
         x: "nines of messages (1 = 90 %, 2 = 99 %)".into(),
         y: "milliseconds".into(),
         log: true,
@@ -68,7 +68,8 @@ fn plots(title: &str, runs: &[(&str, &Outcome)]) -> Vec<Plot> {
 }
 
 fn with_plots(mut job: JobReport, runs: &[(&str, &Outcome)]) -> JobReport {
-    job.plots = plots(&job.title, runs);
+    let title = job.title.split(": ").next().unwrap_or_default().to_owned();
+    job.plots = plots(&title, runs);
     job
 }
 

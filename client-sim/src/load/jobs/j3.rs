@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Bench;
 use crate::load::child::RelaySetup;
@@ -152,19 +153,19 @@ async fn talk(devices: Vec<Idle>) -> Result<Vec<Idle>, Trouble> {
 /// Devices that only answer pings, until they are asked to go.
 struct Resting {
     tasks: JoinSet<Result<Mailbox, Trouble>>,
-    cut: Rc<tokio::sync::Notify>,
+    cut: CancellationToken,
 }
 
 fn rest(devices: Vec<Idle>) -> Resting {
-    let cut = Rc::new(tokio::sync::Notify::new());
+    let cut = CancellationToken::new();
     let mut tasks = JoinSet::new();
     for mut device in devices {
-        let cut = Rc::clone(&cut);
+        let cut = cut.clone();
         tasks.spawn_local(async move {
             loop {
                 tokio::select! {
                     turned = device.connection.turn() => turned?,
-                    () = cut.notified() => return Ok(device.mailbox),
+                    () = cut.cancelled() => return Ok(device.mailbox),
                 }
                 while let Some(seen) = device.connection.next()? {
                     unexpected(seen)?;
@@ -180,7 +181,7 @@ fn rest(devices: Vec<Idle>) -> Resting {
 impl Resting {
     /// Cuts every connection at once; returns whose they were.
     async fn cut(mut self) -> Result<Vec<Mailbox>, Trouble> {
-        self.cut.notify_waiters();
+        self.cut.cancel();
         let mut mailboxes = Vec::new();
         while let Some(ended) = self.tasks.join_next().await {
             mailboxes.push(ended.map_err(|error| Trouble::new(error.to_string()))??);

@@ -24,7 +24,7 @@ td:first-child, th:first-child { text-align: left; white-space: normal; min-widt
 section { margin-top: 26px; padding: 20px 22px; background: var(--card); border: 1px solid var(--line); border-radius: 10px }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); gap: 18px; margin-top: 14px }
 svg { width: 100%; height: auto } svg.bar { width: 160px; height: 14px; vertical-align: middle }
-svg text { font: 12px system-ui, sans-serif } .t { fill: var(--ink); font-weight: 600 } .a { fill: var(--soft) } .a[fill] { fill: revert-layer }
+svg text { font: 12px system-ui, sans-serif } .t { fill: var(--ink); font-weight: 600 } .a { fill: var(--soft) }
 .e { text-anchor: end } .m { text-anchor: middle } .g { stroke: var(--line) } .b { fill: var(--line) } .k { stroke: var(--ink); stroke-width: 2 }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 2px 26px; margin: 12px 0 0; font-size: 13px }
 dl div { display: flex; justify-content: space-between; border-bottom: 1px dotted var(--line); padding: 2px 0 } dt { color: var(--soft) }

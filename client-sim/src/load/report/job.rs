@@ -215,7 +215,31 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::{JobReport, Target};
+    use super::{JobReport, Report, Target};
+
+    #[test]
+    fn one_lost_or_doubled_message_breaks_a_report() {
+        let report = |lost, doubled| {
+            let mut job = JobReport::new("j", "J", 1.0, "x");
+            (job.lost, job.doubled) = (lost, doubled);
+            Report {
+                version: 1,
+                machine: String::new(),
+                began: 0,
+                command: String::new(),
+                relay: String::new(),
+                pinned: true,
+                optimized: true,
+                load_before: 0.0,
+                load_after: 0.0,
+                jobs: vec![JobReport::new("k", "K", 1.0, "x"), job],
+            }
+            .broken()
+        };
+        assert_eq!(report(None, Some(0)), None);
+        assert!(report(Some(1), None).is_some());
+        assert!(report(Some(0), Some(1)).is_some());
+    }
 
     #[test]
     fn a_target_is_judged_by_what_it_is_about() {

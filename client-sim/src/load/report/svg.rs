@@ -38,6 +38,8 @@ impl Scale {
         let high = values.iter().copied().fold(0.0, f64::max);
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         if log {
+            // Nothing to show still has an axis.
+            let high = if high > 0.0 { high } else { 1.0 };
             let low = low.max(high / 1e6).min(high);
             Self {
                 low: 10_f64.powf(low.max(1e-9).log10().floor()),
@@ -81,6 +83,16 @@ impl Scale {
     }
 }
 
+/// A tick's label: no zeros behind the point that say nothing.
+fn short(value: f64) -> String {
+    let text = thousands(value);
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
 /// The next of 1, 2, 2.5, 4, 5, 8, 10 times a power of ten.
 fn nice(value: f64) -> f64 {
     if value <= 0.0 {
@@ -114,7 +126,7 @@ pub(super) fn plot(plot: &Plot) -> String {
             WIDTH - RIGHT,
             LEFT - 6.0,
             at + 4.0,
-            thousands(tick)
+            short(tick)
         );
     }
     for tick in across.ticks() {
@@ -123,7 +135,7 @@ pub(super) fn plot(plot: &Plot) -> String {
             "<text class=\"a m\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             x(tick),
             HEIGHT - BOTTOM + 16.0,
-            thousands(tick)
+            short(tick)
         );
     }
     let _ = write!(
@@ -147,7 +159,7 @@ pub(super) fn plot(plot: &Plot) -> String {
         let _ = write!(
             out,
             "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>\
-             <text class=\"a\" x=\"{:.1}\" y=\"{row:.1}\" fill=\"{colour}\">{}</text>",
+             <text class=\"a\" x=\"{:.1}\" y=\"{row:.1}\" style=\"fill:{colour}\">{}</text>",
             path.join(" "),
             LEFT + 10.0,
             escape(name)
@@ -172,13 +184,17 @@ pub(super) fn bar(ratio: f64, target: f64, ok: bool) -> String {
 mod tests {
     #![allow(clippy::float_cmp, reason = "tests")]
 
-    use super::{Plot, escape, nice, plot};
+    use super::{Plot, escape, nice, plot, short};
 
     #[test]
     fn axes_end_at_round_figures() {
         assert_eq!(nice(78_000.0), 80_000.0);
         assert_eq!(nice(0.23), 0.25);
         assert_eq!(nice(0.0), 1.0);
+        assert_eq!(
+            [0.0, 2.5, 40.0, 1_500.0].map(short),
+            ["0", "2.5", "40", "1,500"]
+        );
     }
 
     #[test]

@@ -202,7 +202,10 @@ impl Connection {
                 context,
                 &mut self.input
             ))? {
-                0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                0 => Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server ended a connection",
+                ))),
                 _ => Poll::Ready(Ok(())),
             }
         })
