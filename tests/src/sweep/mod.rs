@@ -24,6 +24,7 @@
 pub mod cast;
 pub mod client;
 pub mod cuts;
+pub mod damage;
 pub mod drain;
 pub mod driver;
 pub mod errors;
