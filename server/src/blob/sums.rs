@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_sums_are_the_same_however_the_file_came_and_damage_shows() {
         let file: Vec<u8> = (0..CHUNK_BYTES * 2 + 100)
-            .map(|place| (place % 251) as u8)
+            .map(|place| u8::try_from(place % 251).unwrap())
             .collect();
         let mut once = Sums::resume(&[], 0, &[]).unwrap();
         once.take(&file);
