@@ -14,7 +14,7 @@ use kinline_protocol::blob::{OFFSET_HEADER, OWNER_HEADER, PATH, READ_HEADER};
 use kinline_protocol::server_name::RelayAddress;
 use kinline_protocol::wire::client_frame::Body as Ask;
 use kinline_protocol::wire::server_frame::Body as Say;
-use kinline_protocol::wire::{self, ClientFrame, ErrorCode};
+use kinline_protocol::wire::{self, ClientFrame};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -261,12 +261,6 @@ impl Client {
         }))
         .await
     }
-}
-
-/// Whether the relay refused because there is no such mailbox, or it is closed.
-#[must_use]
-pub fn is_denied(error: &wire::Error) -> bool {
-    error.code() == ErrorCode::Denied
 }
 
 /// An answer over HTTPS.

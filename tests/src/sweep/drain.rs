@@ -11,7 +11,7 @@ use kinline_protocol::wire::server_frame::Body as Say;
 use kinline_protocol::wire::{self, RecipientStatus};
 
 use super::cast::{Cast, Mailbox, SENDERS, body};
-use super::client::{Client, Gone, is_denied};
+use super::client::{Client, Gone};
 use super::driver;
 use super::record::Notebook;
 
@@ -33,7 +33,7 @@ pub struct Found {
     pub closed: bool,
     /// Of each blob: bytes that are durable, and the bytes themselves when it is whole.
     pub blobs: Vec<Option<(u64, Option<Bytes>)>>,
-    /// Whether it takes a fresh envelope.
+    /// Whether it takes a fresh envelope, and what was sent again.
     pub takes: bool,
 }
 
@@ -77,13 +77,15 @@ pub async fn drain(
     for blob in &cast.blobs {
         let look = blob.look(relay).await?;
         let offset = (look.status == 200).then_some(look.offset).flatten();
-        let fetched = blob.fetch(relay).await?;
-        let bytes = (fetched.status == 200).then_some(fetched.body);
+        // One that is damaged ends before its length is reached.
+        let fetched = blob.fetch(relay).await.ok();
+        let fetched = fetched.filter(|fetched| fetched.status == 200);
+        let bytes = fetched.map(|fetched| fetched.body);
         found.blobs.push(offset.map(|offset| (offset, bytes)));
     }
-    repeat(relay, cast, again).await?;
+    let taken = repeat(relay, cast, again).await?;
     found.revoked = is_revoked(&mut client, cast, today).await?;
-    found.takes = takes(&mut client, cast, today).await?;
+    found.takes = takes(&mut client, cast, today).await? && taken;
     for mailbox in cast.mailboxes() {
         if let Some(envelopes) = take_all(relay, mailbox).await? {
             found.later.insert(mailbox.id, envelopes);
@@ -107,24 +109,25 @@ async fn is_closed(relay: &RelayAddress, cast: &Cast) -> Result<bool, Gone> {
 /// Attaches, takes and acknowledges everything. `None` when there is no such mailbox.
 async fn take_all(relay: &RelayAddress, mailbox: &Mailbox) -> Result<Option<Vec<HandedOut>>, Gone> {
     let mut client = Client::connect(relay).await?;
-    let mut left = match client.attach(mailbox, limits::DELIVERY_WINDOW_MAX).await? {
-        Ok(waiting) => waiting,
-        Err(error) if is_denied(&error) => return Ok(None),
-        Err(error) => panic!("{}: {}", mailbox.name, error.sentence),
-    };
+    // Unknown, closed, or damaged: then the relay has none to hand out.
+    if client
+        .attach(mailbox, limits::DELIVERY_WINDOW_MAX)
+        .await?
+        .is_err()
+    {
+        return Ok(None);
+    }
     let mut all = Vec::new();
-    while left > 0 {
-        let deliver = client.delivery().await?;
-        all.push(handed_out(&deliver));
-        client.acknowledge(deliver.number).await?;
-        left -= 1;
+    // A first ping may be answered before the first delivery, a second one comes after it.
+    let mut quiet = 0;
+    while quiet < 2 {
+        let page = client.delivered().await?;
+        quiet = if page.is_empty() { quiet + 1 } else { 0 };
+        if let Some(last) = page.last() {
+            client.acknowledge(last.number).await?;
+        }
+        all.extend(page.iter().map(handed_out));
     }
-    let more = client.delivered().await?;
-    for deliver in &more {
-        all.push(handed_out(deliver));
-        client.acknowledge(deliver.number).await?;
-    }
-    client.delivered().await?;
     Ok(Some(all))
 }
 
@@ -133,23 +136,22 @@ fn handed_out(deliver: &wire::Deliver) -> HandedOut {
     (message, deliver.envelope == body(&message))
 }
 
-async fn repeat(relay: &RelayAddress, cast: &Cast, again: &[(usize, usize)]) -> Result<(), Gone> {
+/// Repeats Sends; whether all were taken.
+async fn repeat(relay: &RelayAddress, cast: &Cast, again: &[(usize, usize)]) -> Result<bool, Gone> {
     let nobody_listens = Notebook::default();
+    let mut taken = true;
     for sender in 0..SENDERS {
         let mut client = Client::connect(relay).await?;
         let today = client.day;
         if client.attach(&cast.senders[sender], 1).await?.is_err() {
             continue; // it was never opened
         }
-        for (who, round) in again {
-            if *who == sender {
-                let sent =
-                    driver::send(&mut client, cast, &nobody_listens, (*who, *round), today).await?;
-                assert!(sent.is_ok(), "a repeated Send was refused: {sent:?}");
-            }
+        for send in again.iter().filter(|(who, _)| *who == sender) {
+            let sent = driver::send(&mut client, cast, &nobody_listens, *send, today).await?;
+            taken &= sent.is_ok();
         }
     }
-    Ok(())
+    Ok(taken)
 }
 
 async fn status(

@@ -16,7 +16,8 @@
 //!   asks the code under test.
 //! - [`strace`] starts a relay under observation and reads what was observed; [`power`] rebuilds
 //!   a folder as a power cut would leave it.
-//! - [`kills`], [`cuts`] and [`planted`] are the sweeps, on one [`stage`]; [`report`] adds up.
+//! - [`kills`], [`cuts`], [`errors`], [`damage`], [`full`] and [`planted`] are the sweeps, on one
+//!   [`stage`]; [`run`] is the command, [`report`] adds up.
 //!
 //! SIGKILL leaves the page cache whole, so that a kill shows only what the relay had not handed
 //! to the system yet; what it had not synced is shown by the cuts.
@@ -24,6 +25,7 @@
 pub mod cast;
 pub mod client;
 pub mod cuts;
+pub mod damage;
 pub mod drain;
 pub mod driver;
 pub mod errors;

@@ -21,6 +21,10 @@ pub struct Report {
     pub missed: usize,
     /// Relays whose disk failed at a point that they came to.
     pub errors: usize,
+    /// Times that bits flipped.
+    pub damages: usize,
+    /// Of these, those after which no relay started.
+    pub refused: usize,
     /// Power cuts.
     pub cuts: usize,
     /// All verdicts.
@@ -43,6 +47,17 @@ impl Report {
             self.places.push(place.to_owned());
         }
         self.total.add(verdict);
+    }
+
+    /// Adds what was found after damage: it is not held to what was acknowledged.
+    pub fn damaged(&mut self, place: &str, verdict: Verdict) {
+        let verdict = Verdict {
+            acknowledged: 0,
+            recovered: 0,
+            delivered: 0,
+            ..verdict
+        };
+        self.add(place, verdict);
     }
 
     /// Planted faults that were caught.
@@ -75,6 +90,7 @@ impl Report {
             ("kills", self.kills.to_string()),
             ("cuts", self.cuts.to_string()),
             ("disk errors", self.errors.to_string()),
+            ("damages", self.damages.to_string()),
             ("acknowledged", acknowledged.to_string()),
             ("recovered", recovered.to_string()),
             ("delivered", delivered.to_string()),
@@ -128,6 +144,8 @@ impl Report {
             "missed": self.missed,
             "cuts": self.cuts,
             "errors": self.errors,
+            "damages": self.damages,
+            "damages_refused_at_start": self.refused,
             "acknowledged": self.total.acknowledged,
             "recovered": self.total.recovered,
             "delivered": self.total.delivered,

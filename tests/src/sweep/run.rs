@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::cuts::Life;
+use super::damage::Whole;
 use super::kills::{self, Plan};
 use super::process::Program;
 use super::report::Report;
@@ -18,9 +19,9 @@ const EXIT_LOST: u8 = 1;
 const EXIT_REFUSED: u8 = 2;
 /// Cuts of one life: then another one is watched.
 const CUTS_OF_A_LIFE: usize = 50;
-const HELP: &str = "crash-sweep [--kills N] [--cuts N] [--errors N] [--report FILE] [--seed N] [--jobs N]
+const HELP: &str = "crash-sweep [--kills N] [--cuts N] [--errors N] [--damages N] [--report FILE] [--seed N] [--jobs N]
 
-Kills a relay at N points of its life, cuts its power at N, lets its disk fail at N, looks at what is left, and plants
+Kills a relay at N points of its life, cuts its power at N, lets its disk fail at N and bits flip N times, looks at what is left, and plants
 faults that must be caught. Exit status: 0 nothing lost, 1 something lost or a planted fault
 missed, 2 refused.";
 
@@ -30,6 +31,7 @@ struct Options {
     kills: usize,
     cuts: usize,
     errors: usize,
+    damages: usize,
     report: Option<PathBuf>,
     seed: Option<u64>,
     jobs: usize,
@@ -41,6 +43,7 @@ impl Options {
             kills: 50,
             cuts: 50,
             errors: 25,
+            damages: 25,
             report: None,
             seed: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -57,6 +60,7 @@ impl Options {
                 "--kills" => options.kills = text.parse().map_err(|_| wrong())?,
                 "--cuts" => options.cuts = text.parse().map_err(|_| wrong())?,
                 "--errors" => options.errors = text.parse().map_err(|_| wrong())?,
+                "--damages" => options.damages = text.parse().map_err(|_| wrong())?,
                 "--seed" => options.seed = Some(text.parse().map_err(|_| wrong())?),
                 "--jobs" => options.jobs = text.parse().map_err(|_| wrong())?,
                 "--report" => options.report = Some(value.into()),
@@ -137,6 +141,7 @@ async fn sweep(options: &Options) -> Report {
     kill_sweep(&stage, &plan, options.kills, &mut report).await;
     cut_sweep(&stage, options.cuts, &mut report).await;
     error_sweep(&stage, &plan, options.errors, &mut report).await;
+    damage_sweep(&stage, options.damages, &mut report).await;
     full_disk(&stage, &mut report).await;
     planted_sweep(seed, &mut report).await;
     report.seconds = began.elapsed().as_secs();
@@ -203,6 +208,26 @@ async fn error_sweep(stage: &Stage, plan: &Plan, errors: usize, report: &mut Rep
             report.missed += 1;
         }
         report.add(&format!("EIO at {:?}", failed.point), failed.verdict);
+    }
+}
+
+async fn damage_sweep(stage: &Stage, damages: usize, report: &mut Report) {
+    let whole = Whole::live(stage).await;
+    println!("{damages} times bits flip");
+    let seeds: Vec<u64> = (0..damages as u64)
+        .map(|place| stage.seed.wrapping_add(place))
+        .collect();
+    let damaged = stage
+        .each(seeds.iter().copied(), async |seed| {
+            whole.damage(stage, seed).await
+        })
+        .await;
+    for (seed, verdict) in seeds.iter().zip(damaged) {
+        report.damages += 1;
+        match verdict {
+            None => report.refused += 1,
+            Some(verdict) => report.damaged(&format!("damage {seed}"), verdict),
+        }
     }
 }
 

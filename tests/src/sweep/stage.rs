@@ -14,7 +14,7 @@ use super::cast::{Cast, SENDERS};
 use super::drain::drain;
 use super::driver::{self, envelopes_of};
 use super::oracle::{Verdict, judge};
-use super::process::{Process, Program};
+use super::process::{Ended, Process, Program};
 use super::record::{Envelope, Fact, Notebook, Record};
 
 /// Sends of each sender in one life: some hundred envelopes, four slots, a second in all.
@@ -101,26 +101,42 @@ impl Stage {
     /// Starts a relay over a folder in which another died at `moment`, takes everything out and
     /// judges.
     pub async fn look(&self, folder: &Path, record: &Record, moment: u64) -> Verdict {
+        self.look_at(folder, record, moment)
+            .await
+            .unwrap_or_else(|ended| {
+                let said = ended.log.lines().last().unwrap_or_default();
+                Verdict {
+                    lost: vec![format!("the relay does not start again: {said}")],
+                    ..Verdict::default()
+                }
+            })
+    }
+
+    /// [`Self::look`] at a folder over which no relay may start.
+    ///
+    /// # Errors
+    /// How it ended, when it did not start.
+    pub async fn look_at(
+        &self,
+        folder: &Path,
+        record: &Record,
+        moment: u64,
+    ) -> Result<Verdict, Ended> {
         let relay = Process::start(&self.after, folder, &[]).await;
         let Some(address) = relay.address.clone() else {
-            let log = relay.ended().await.log;
-            let said = log.lines().last().unwrap_or_default();
-            return Verdict {
-                lost: vec![format!("the relay does not start again: {said}")],
-                ..Verdict::default()
-            };
+            return Err(relay.ended().await);
         };
         let unanswered = unanswered(&self.cast, record, moment);
         let found = timeout(PATIENCE, drain(&address, &self.cast, &unanswered)).await;
         let ended = relay.terminate().await;
-        match found {
+        Ok(match found {
             Ok(Ok(found)) => judge(&self.cast, record, moment, &found),
             Ok(Err(_)) => wrong(format!(
                 "the relay ended while it was drained: {}",
                 ended.log
             )),
             Err(_) => wrong("the relay fell silent while it was drained".into()),
-        }
+        })
     }
 
     /// Lives over a relay until one of them ends; whether they did in time.
@@ -157,7 +173,7 @@ fn unanswered(cast: &Cast, record: &Record, moment: u64) -> Vec<(usize, usize)> 
     .collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
