@@ -397,3 +397,103 @@ fn the_other_phone_objects_though_the_first_is_off_for_long() {
         assert_eq!(texts, ["hello", "the old one"], "{name}");
     }
 }
+
+#[test]
+fn who_comes_back_reads_along_again_where_a_pass_says_so() {
+    let mut world = World::new();
+    world.family();
+    world.second_family();
+    world.meet("mum", "kid", "ana", "leo");
+    world.add("dad2");
+    world.pair("dad", "dad2", MemberRole::Guardian, "Ben");
+    world.settle();
+    let mut watched = wish();
+    watched.supervision = Supervision::Everything;
+    watched.guardians = vec![
+        (member(&mut world, "dad"), true),
+        (member(&mut world, "mum"), true),
+    ];
+    world.agree(("mum", "kid"), ("ana", "leo"), [watched, wish()]);
+    let room = world.contact("kid");
+    for name in ["dad", "dad2", "mum", "leo"] {
+        assert_eq!(world.contact(name), room, "{name}");
+    }
+    world.text("dad", room, "first");
+    world.settle();
+    world.disconnect("dad2");
+    remove(&mut world, "mum", "dad");
+    world.text("kid", room, "secret");
+    world.settle();
+    let log = world.device("mum").engine.family_log().unwrap();
+    let removal = *log.removals().keys().next().unwrap();
+    world.command("mum", Command::Withdraw { removal });
+    world.settle();
+    world.connect("dad2");
+    world.settle();
+    world.pass(DAY_MS);
+    world.settle();
+    for name in ["dad", "dad2", "kid", "leo", "mum"] {
+        world.text(name, room, &format!("by {name}"));
+    }
+    world.settle();
+    world.restart("dad");
+    world.connect("dad");
+    world.text("leo", room, "good night");
+    world.settle();
+    for name in ["dad", "dad2", "kid", "leo", "mum"] {
+        let texts = world.texts(name);
+        for text in [
+            "by dad",
+            "by dad2",
+            "by kid",
+            "by leo",
+            "by mum",
+            "good night",
+        ] {
+            let shown = texts.iter().filter(|it| *it == text).count();
+            assert_eq!(shown, 1, "{name}: {text} in {texts:?}");
+        }
+        let read = texts.contains(&"secret".to_owned());
+        assert_eq!(read, !name.starts_with("dad"), "{name}");
+        assert!(world.device(name).engine.is_settled(), "{name}");
+    }
+}
+
+#[test]
+fn a_guardian_who_goes_and_comes_again_and_again_is_there_in_the_end() {
+    let mut world = World::new();
+    let family = world.family();
+    world.add("dad2");
+    world.pair("dad", "dad2", MemberRole::Guardian, "Ben");
+    world.settle();
+    let member = member(&mut world, "dad");
+    for round in 0..4 {
+        if round % 2 == 0 {
+            world.disconnect("dad");
+        }
+        world.command("mum", Command::RemoveMember { member });
+        if round > 0 {
+            world.settle();
+        }
+        let log = world.device("mum").engine.family_log().unwrap();
+        let removal = *log.removals().keys().last().unwrap();
+        world.command("mum", Command::Withdraw { removal });
+        world.settle();
+        world.connect("dad");
+        world.settle();
+        let log = world.device("kid").engine.family_log().unwrap();
+        assert_eq!(log.removals()[&removal].standing, Standing::Returned);
+    }
+    for name in ["dad", "dad2", "kid", "mum"] {
+        world.text(name, family, &format!("by {name}"));
+    }
+    world.settle();
+    for name in ["dad", "dad2", "kid", "mum"] {
+        let texts = world.texts(name);
+        for by in ["dad", "dad2", "kid", "mum"] {
+            let text = format!("by {by}");
+            let shown = texts.iter().filter(|it| **it == text).count();
+            assert_eq!(shown, 1, "{name}: {text} in {texts:?}");
+        }
+    }
+}
