@@ -84,7 +84,7 @@ fn live(world: &mut World, kill: Option<(Name, usize, bool)>) -> Vec<usize> {
 fn a_phone_dies_while_a_guardian_goes_and_comes_back() {
     let outputs = live(&mut World::new(), None);
     let all = std::env::var("KINLINE_SWEEP").is_ok_and(|sweep| sweep == "all");
-    let stride = if all { 1 } else { 40 };
+    let stride = if all { 1 } else { 90 };
     let mut failed = vec![];
     let mut died = 0;
     for (name, outputs) in NAMES.into_iter().zip(outputs) {
