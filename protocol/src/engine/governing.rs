@@ -325,9 +325,18 @@ impl Engine {
         if waits || !room.is_some_and(|room| room.can_talk() && room.stuck().is_none()) {
             return;
         }
-        if let Err(error) = self.decide(&[Decision::Withdraw { removal }], vec![], cx) {
-            self.unreadable(&error.to_string(), cx);
-        }
+        // Who has decided as much as a day takes says it the day after.
+        let _ = self.decide(&[Decision::Withdraw { removal }], vec![], cx);
+    }
+
+    /// Whether a decision says that this guardian is there again, and its other phone has.
+    pub(super) fn is_returned(&self, decision: &Decision, log: &FamilyLog) -> bool {
+        let Decision::Withdraw { removal } = decision else {
+            return false;
+        };
+        log.removals()
+            .get(removal)
+            .is_some_and(|it| it.standing == Standing::Returned && Some(it.member) == self.member())
     }
 
     // ---- what follows from the log

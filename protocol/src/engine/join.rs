@@ -9,11 +9,11 @@ use super::records;
 use super::state::{Cx, Room};
 use crate::conversation::{
     Conversation, ConversationContext, ConversationError, ConversationKind, Leaf, OwnAddress,
-    Parties, Refusal, StorageEntries,
+    Parties, Person, Refusal, StorageEntries,
 };
 use crate::day::Day;
 use crate::faults::{Fault, planted};
-use crate::identity::{FamilyLog, Role};
+use crate::identity::{Certificate, FamilyLog, Role};
 use crate::ids::{ConversationId, DeviceId, MemberId};
 use crate::limits;
 use crate::wire;
@@ -120,11 +120,21 @@ impl Engine {
         )?;
         let id = conversation.id();
         // Who was taken out may be let in again.
-        let was_out = |room: &Room| !room.conversation.is_active() && !room.superseded;
-        let out = self.rooms.get(&id).is_some_and(was_out);
-        let back = out || own_conversation.as_ref() == id.as_bytes();
+        let was_out = |room: &&Room| !room.conversation.is_active() && !room.superseded;
+        let out = self.rooms.get(&id).filter(was_out);
+        let asked = own_conversation.as_ref() == id.as_bytes();
+        let back = asked || out.is_some();
         if self.rooms.contains_key(&id) != back {
             return Err(WelcomeError::Again);
+        }
+        if let Some(before) = out.filter(|_| !asked) {
+            let own = parties.certificate(&device).map(|it| Person::from(&it));
+            let context = before.conversation.context()?;
+            let kept_out = own.is_none_or(|own| stays_out(&context, own, inviter.as_ref()));
+            // A past in which it was not out yet is not the way back.
+            if kept_out || conversation.epoch() <= before.conversation.epoch() {
+                return Err(WelcomeError::Company);
+            }
         }
         if !back && self.rooms.len() >= ROOMS_MAX {
             return Err(WelcomeError::Rooms);
@@ -398,6 +408,13 @@ impl Engine {
     }
 }
 
+/// Whether who has left a conversation by itself is not to be let in by this device: it is by a
+/// guardian of its family (PROTOCOL §6.9).
+fn stays_out(before: &ConversationContext, own: Person, inviter: Option<&Certificate>) -> bool {
+    let guarded = inviter.is_some_and(|by| by.role == Role::Guardian && by.family == own.family);
+    before.left.contains(&own) && !guarded
+}
+
 /// What a joiner checks: the logs the ones named, every leaf certified and in its place, the
 /// inviter among them.
 fn admit(
@@ -428,4 +445,45 @@ fn admit(
         .certificate(&sender)
         .map(|_| ())
         .ok_or(Refusal::Committer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stays_out;
+    use crate::conversation::{ConversationContext, ConversationKind, Person};
+    use crate::day::Day;
+    use crate::identity::{Certificate, Role};
+    use crate::ids::{DeviceId, FamilyId, MemberId};
+    use crate::primitives::sign::SecretKey;
+
+    fn person(n: u8, family: u8, role: Role) -> Certificate {
+        Certificate {
+            family: FamilyId::new([family; 16]),
+            member: MemberId::new([n; 16]),
+            role,
+            device: DeviceId::new([n; 16]),
+            signature_key: SecretKey::from_seed(&[n; 32]).public(),
+        }
+    }
+
+    #[test]
+    fn who_left_by_itself_is_let_in_by_its_own_guardians_alone() {
+        let own = Person::from(&person(1, 1, Role::Child));
+        let context = |left| ConversationContext {
+            kind: ConversationKind::Room,
+            title: "Room".into(),
+            parties: vec![],
+            day: Day(1),
+            left,
+        };
+        let gone = context(vec![own]);
+        let mum = person(2, 1, Role::Guardian);
+        let sister = person(3, 1, Role::Child);
+        let other = person(4, 2, Role::Guardian);
+        assert!(!stays_out(&gone, own, Some(&mum)));
+        for by in [Some(&sister), Some(&other), None] {
+            assert!(stays_out(&gone, own, by));
+            assert!(!stays_out(&context(vec![]), own, by), "it was put out");
+        }
+    }
 }

@@ -144,7 +144,7 @@ impl Engine {
                 .as_ref()
                 .try_into()
                 .map_err(|_| CommandError::Nothing)?;
-            if log.contains_salt(&salt) {
+            if log.contains_salt(&salt) || self.is_returned(&decision, &log) {
                 // By a newer copy of this store, or another guardian's yes.
                 continue;
             }

@@ -21,6 +21,7 @@ mod healing;
 mod life;
 mod members;
 mod phones;
+mod phones_crash;
 mod policing;
 mod races;
 mod relay;

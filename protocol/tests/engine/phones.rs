@@ -6,6 +6,7 @@ use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::identity::{Decision, Settings, Standing, Supervision};
 use kinline_protocol::ids::{DeviceId, MemberId};
 use kinline_protocol::pairing::CodeKind;
+use kinline_protocol::wire;
 
 use super::vocabulary::wish;
 use super::world::{Name, World};
@@ -270,4 +271,229 @@ fn who_was_removed_and_taken_back_is_never_left_out_by_the_log_alone() {
     assert!(log.members().contains_key(&dad));
     assert_eq!(log.removals()[&removal].standing, Standing::Returned);
     assert!(log.is_frozen(today).is_none());
+}
+
+#[test]
+fn who_finds_one_phone_of_a_guardian_loses_the_childrens_mailboxes_with_it() {
+    let mut world = World::new();
+    world.family();
+    second_phone(&mut world);
+    let before: wire::DeviceRecord = world.record("kid", b"device");
+    lose_the_first(&mut world);
+    let after: wire::DeviceRecord = world.record("kid", b"device");
+    assert_ne!(before.close_seed, after.close_seed);
+    assert_ne!(before.revocation_seed, after.revocation_seed);
+    assert!(after.next_close_seed.is_empty(), "the relay has taken it");
+}
+
+#[test]
+fn both_phones_say_at_once_that_their_guardian_is_back() {
+    let mut world = World::new();
+    let family = world.family();
+    world.add("dad2");
+    world.pair("dad", "dad2", MemberRole::Guardian, "Ben");
+    world.settle();
+    remove(&mut world, "mum", "dad");
+    let log = world.device("mum").engine.family_log().unwrap();
+    let removal = *log.removals().keys().next().unwrap();
+    world.command("mum", Command::Withdraw { removal });
+    world.settle();
+    let log = world.device("kid").engine.family_log().unwrap();
+    assert_eq!(log.removals()[&removal].standing, Standing::Returned);
+    for name in ["dad", "dad2", "mum", "kid"] {
+        let events = &world.device(name).events;
+        let trouble = |event: &&Event| {
+            matches!(
+                event,
+                Event::NotDecided { .. } | Event::Unreadable { .. } | Event::Refused { .. }
+            )
+        };
+        let trouble: Vec<&Event> = events.iter().filter(trouble).collect();
+        assert!(trouble.is_empty(), "{name}: {trouble:?}");
+    }
+    for name in ["dad", "dad2", "kid"] {
+        world.text(name, family, name);
+    }
+    world.settle();
+    for name in ["mum", "dad", "dad2", "kid"] {
+        let mut texts = world.texts(name);
+        texts.sort_unstable();
+        assert_eq!(texts, ["dad", "dad2", "kid"], "{name}");
+    }
+}
+
+#[test]
+fn who_has_decided_enough_for_a_day_comes_back_the_day_after() {
+    let mut world = World::new();
+    world.family();
+    for n in 0..64 {
+        let settings = Settings {
+            signatures: 1,
+            lease_days: 8 + n % 2,
+        };
+        world.command("dad", Command::ChangeSettings { settings });
+    }
+    world.settle();
+    let busy = Command::ChangeSettings {
+        settings: Settings {
+            signatures: 1,
+            lease_days: 10,
+        },
+    };
+    assert!(world.try_command("dad", busy).is_err());
+    remove(&mut world, "mum", "dad");
+    let log = world.device("mum").engine.family_log().unwrap();
+    let removal = *log.removals().keys().next().unwrap();
+    world.command("mum", Command::Withdraw { removal });
+    world.settle();
+    world.settle();
+    let unread = world.count("dad", |event| matches!(event, Event::Unreadable { .. }));
+    assert!(unread <= 1, "it is said {unread} times");
+    world.pass(DAY_MS);
+    world.settle();
+    let log = world.device("kid").engine.family_log().unwrap();
+    assert_eq!(log.removals()[&removal].standing, Standing::Returned);
+}
+
+#[test]
+fn the_other_phone_objects_though_the_first_is_off_for_long() {
+    let mut world = World::new();
+    world.family();
+    world.add("dad2");
+    world.pair("dad", "dad2", MemberRole::Guardian, "Ben");
+    world.settle();
+    world.disconnect("dad2");
+    world.disconnect("dad");
+    world.pass(DAY_MS);
+    remove(&mut world, "mum", "dad");
+    world.pass(DAY_MS);
+    world.settle();
+    world.connect("dad2");
+    world.settle();
+    let today = world.now.day();
+    let text = world.device("dad2").engine.objection(today).unwrap();
+    world.command("kid", Command::CarryObjection { text });
+    world.settle();
+    let log = world.device("mum").engine.family_log().unwrap();
+    let removal = *log.removals().keys().next().unwrap();
+    assert_eq!(log.removals()[&removal].standing, Standing::Objected);
+    for _ in 0..20 {
+        world.pass(DAY_MS);
+        world.settle();
+    }
+    world.command("mum", Command::Withdraw { removal });
+    world.settle();
+    let log = world.device("kid").engine.family_log().unwrap();
+    assert_eq!(log.removals()[&removal].standing, Standing::Returned);
+    world.connect("dad");
+    world.settle();
+    let family = world.device("kid").engine.family_conversation().unwrap();
+    world.text("dad", family, "the old one");
+    world.text("kid", family, "hello");
+    world.settle();
+    for name in ["mum", "dad", "dad2", "kid"] {
+        let mut texts = world.texts(name);
+        texts.sort_unstable();
+        assert_eq!(texts, ["hello", "the old one"], "{name}");
+    }
+}
+
+#[test]
+fn who_comes_back_reads_along_again_where_a_pass_says_so() {
+    let mut world = World::new();
+    world.family();
+    world.second_family();
+    world.meet("mum", "kid", "ana", "leo");
+    world.add("dad2");
+    world.pair("dad", "dad2", MemberRole::Guardian, "Ben");
+    world.settle();
+    let mut watched = wish();
+    watched.supervision = Supervision::Everything;
+    watched.guardians = vec![
+        (member(&mut world, "dad"), true),
+        (member(&mut world, "mum"), true),
+    ];
+    world.agree(("mum", "kid"), ("ana", "leo"), [watched, wish()]);
+    let room = world.contact("kid");
+    for name in ["dad", "dad2", "mum", "leo"] {
+        assert_eq!(world.contact(name), room, "{name}");
+    }
+    world.text("dad", room, "first");
+    world.settle();
+    world.disconnect("dad2");
+    remove(&mut world, "mum", "dad");
+    world.text("kid", room, "secret");
+    world.settle();
+    let log = world.device("mum").engine.family_log().unwrap();
+    let removal = *log.removals().keys().next().unwrap();
+    world.command("mum", Command::Withdraw { removal });
+    world.settle();
+    world.connect("dad2");
+    world.settle();
+    world.pass(DAY_MS);
+    world.settle();
+    for name in ["dad", "dad2", "kid", "leo", "mum"] {
+        world.text(name, room, &format!("by {name}"));
+    }
+    world.settle();
+    world.restart("dad");
+    world.connect("dad");
+    world.text("leo", room, "good night");
+    world.settle();
+    for name in ["dad", "dad2", "kid", "leo", "mum"] {
+        let texts = world.texts(name);
+        for text in [
+            "by dad",
+            "by dad2",
+            "by kid",
+            "by leo",
+            "by mum",
+            "good night",
+        ] {
+            let shown = texts.iter().filter(|it| *it == text).count();
+            assert_eq!(shown, 1, "{name}: {text} in {texts:?}");
+        }
+        let read = texts.contains(&"secret".to_owned());
+        assert_eq!(read, !name.starts_with("dad"), "{name}");
+        assert!(world.device(name).engine.is_settled(), "{name}");
+    }
+}
+
+#[test]
+fn a_guardian_who_goes_and_comes_again_and_again_is_there_in_the_end() {
+    let mut world = World::new();
+    let family = world.family();
+    world.add("dad2");
+    world.pair("dad", "dad2", MemberRole::Guardian, "Ben");
+    world.settle();
+    let member = member(&mut world, "dad");
+    for round in 0..4 {
+        if round % 2 == 0 {
+            world.disconnect("dad");
+        }
+        world.command("mum", Command::RemoveMember { member });
+        if round > 0 {
+            world.settle();
+        }
+        let log = world.device("mum").engine.family_log().unwrap();
+        let removal = *log.removals().keys().last().unwrap();
+        world.command("mum", Command::Withdraw { removal });
+        world.settle();
+        world.connect("dad");
+        world.settle();
+        let log = world.device("kid").engine.family_log().unwrap();
+        assert_eq!(log.removals()[&removal].standing, Standing::Returned);
+    }
+    for name in ["dad", "dad2", "kid", "mum"] {
+        world.text(name, family, &format!("by {name}"));
+    }
+    world.settle();
+    for name in ["dad", "dad2", "kid", "mum"] {
+        let texts = world.texts(name);
+        for by in ["dad", "dad2", "kid", "mum"] {
+            let text = format!("by {by}");
+            let shown = texts.iter().filter(|it| **it == text).count();
+            assert_eq!(shown, 1, "{name}: {text} in {texts:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::state::{Place, State};
 use crate::day::Day;
 use crate::identity::decision::{AddedDevice, AddedMember, Decision, Settings};
 use crate::identity::statement::{self, Statement, sign_consent, sign_statement};
+use crate::ids::MemberId;
 use crate::limits;
 use crate::primitives::sign::SecretKey;
 use crate::wire;
@@ -25,6 +26,8 @@ pub struct FamilyLog {
     pub(super) heads: Vec<[u8; 32]>,
     pub(super) head: [u8; 32],
     salts: BTreeSet<[u8; 16]>,
+    /// Who signed, by index; of those shown. A statement may carry more than what counted.
+    pub(super) signers: BTreeMap<u64, BTreeSet<MemberId>>,
     pub(super) state: State,
 }
 
@@ -136,6 +139,7 @@ impl FamilyLog {
             heads: vec![head],
             head,
             salts: BTreeSet::from([statement.salt]),
+            signers: BTreeMap::new(),
             state,
         })
     }
@@ -188,6 +192,7 @@ impl FamilyLog {
         };
         self.state.apply(statement.decision, &place)?;
         self.salts.insert(statement.salt);
+        self.signers.insert(statement.index, signers);
         self.statements.push(signed.clone());
         self.advance(&statement::leaf_hash(&signed.statement));
         Ok(())

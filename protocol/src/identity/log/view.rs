@@ -47,20 +47,10 @@ impl FamilyLog {
         decided
             .filter_map(|(at, signed)| {
                 let statement = Statement::decode(&signed.statement).ok()?;
-                let signatures = signed.signatures.iter().map(|signature| &signature.key);
-                let keys = signatures.chain(signed.consents.iter().map(|consent| &consent.key));
-                let by = keys.filter_map(|key| self.signer_ever(&PublicKey::from_slice(key)?));
-                Some((at, statement.decision, by.collect()))
+                let by = self.signers.get(&at).cloned().unwrap_or_default();
+                Some((at, statement.decision, by))
             })
             .collect()
-    }
-
-    /// Whose device signed or signs with this identity key.
-    fn signer_ever(&self, key: &PublicKey) -> Option<MemberId> {
-        let mut devices = self.state.devices.values().map(|entry| &entry.device);
-        devices
-            .find(|device| device.identity_key.as_ref() == Some(key))
-            .map(|device| device.member)
     }
 
     /// Hash over the whole past.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Family, child, device, guardian, id, policy, rng};
+use super::{Family, child, device, guardian, id, key_on, policy, rng};
+use crate::day::Day;
 use crate::identity::{Decision, FamilyLog, Role, Settings, Shown};
 use crate::ids::{DeviceId, PassId};
+use crate::primitives::sign::SecretKey;
 use rand::{Rng, RngExt};
 
 fn decision(family: &Family, rng: &mut impl Rng) -> Decision {
@@ -43,6 +45,39 @@ fn decision(family: &Family, rng: &mut impl Rng) -> Decision {
     }
 }
 
+/// Keys of guardians' phones, in the family or out of it.
+fn signers(family: &Family, rng: &mut impl Rng) -> Vec<SecretKey> {
+    let phones = family.log.state.devices.values().map(|entry| &entry.device);
+    let phones = phones.filter(|device| device.identity_key.is_some());
+    let number = |bytes: &[u8]| bytes[0];
+    let keys = phones.map(|it| key_on(number(it.device.as_bytes()), number(it.member.as_bytes())));
+    keys.filter(|_| rng.random_bool(0.4)).collect()
+}
+
+/// Whether an extract without children says everything that such a decision is judged by.
+fn is_about_guardians(decision: &Decision, log: &FamilyLog) -> bool {
+    let guardian = |member| log.state.role_ever(member) == Some(Role::Guardian);
+    match decision {
+        Decision::AddDevice(added) => {
+            guardian(&added.member) && !log.state.devices.contains_key(&added.device)
+        }
+        Decision::AddMember(added) => {
+            added.role == Role::Guardian && log.state.role_ever(&added.member).is_none()
+        }
+        Decision::RemoveDevice(device) => {
+            let entry = log.state.devices.get(device);
+            entry.is_some_and(|entry| guardian(&entry.device.member))
+        }
+        Decision::RemoveMember(member) => guardian(member),
+        Decision::Settings(_) => true,
+        Decision::Object { removal } | Decision::Withdraw { removal } => {
+            let removal = log.removals().get(removal);
+            removal.is_some_and(|removal| guardian(&removal.member))
+        }
+        _ => false,
+    }
+}
+
 fn run(seed: u8) -> (usize, usize) {
     let mut rng = rng(seed);
     let mut family = Family::of_three(rng.random_range(1..=2));
@@ -50,9 +85,19 @@ fn run(seed: u8) -> (usize, usize) {
     let mut day = 10;
     for _ in 0..200 {
         day += u32::from(rng.random_bool(0.3)) * rng.random_range(1..5);
-        let by: Vec<u8> = (1..=4).filter(|_| rng.random_bool(0.6)).collect();
         let decision = decision(&family, &mut rng);
-        match family.decide(decision, day, &by) {
+        let keys = signers(&family, &mut rng);
+        let salt = family.salt();
+        let log = &family.log;
+        let keys: Vec<&SecretKey> = keys.iter().collect();
+        let signed = log.propose_with(decision.clone(), salt, vec![], &keys, Day(day));
+        if is_about_guardians(&decision, log) {
+            let entries = log.extract(&Shown::default());
+            let mut seen = FamilyLog::from_entries(&entries).unwrap();
+            let whole = log.clone().append(&signed);
+            assert_eq!(seen.append(&signed), whole, "seed {seed}: {decision:?}");
+        }
+        match family.append(&signed) {
             Ok(()) => accepted += 1,
             Err(_) => refused += 1,
         }

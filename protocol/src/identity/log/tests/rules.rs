@@ -428,6 +428,81 @@ fn who_removed_a_guardian_may_take_that_back() {
 }
 
 #[test]
+fn a_phone_that_is_out_does_not_say_that_its_guardian_is_back() {
+    let mut family = Family::of_three(1);
+    family.good(Decision::AddDevice(device(23, 2)), 11, &[2]);
+    let removal = family.log.len();
+    family.good(Decision::RemoveMember(id(2)), 20, &[1]);
+    family.good(Decision::Withdraw { removal }, 21, &[1]);
+    let lost = phone(22);
+    by_keys(
+        &mut family,
+        Decision::RemoveDevice(lost),
+        21,
+        &[&key_on(23, 2)],
+    )
+    .unwrap();
+    let back = || Decision::Withdraw { removal };
+    let by_lost = by_keys(&mut family, back(), 21, &[&key(2)]);
+    assert_eq!(by_lost, Err(LogError::Signature));
+    by_keys(&mut family, back(), 21, &[&key_on(23, 2)]).unwrap();
+    assert_eq!(family.log.removals()[&removal].standing, Standing::Returned);
+}
+
+#[test]
+fn a_phone_that_went_before_its_guardian_objects_to_nothing() {
+    let mut family = Family::of_three(1);
+    family.good(Decision::AddDevice(device(23, 2)), 11, &[2]);
+    family.good(Decision::RemoveDevice(phone(22)), 12, &[2]);
+    let removal = family.log.len();
+    family.good(Decision::RemoveMember(id(2)), 20, &[1]);
+    for decision in [Decision::Object { removal }, Decision::Withdraw { removal }] {
+        let by_lost = by_keys(&mut family, decision, 20, &[&key(2)]);
+        assert_eq!(by_lost, Err(LogError::Signature));
+    }
+    let object = Decision::Object { removal };
+    by_keys(&mut family, object, 20, &[&key_on(23, 2)]).unwrap();
+    // Nor when it goes again with those that it had then.
+    family.good(Decision::Withdraw { removal }, 20, &[1]);
+    let again = family.log.len();
+    family.good(Decision::RemoveMember(id(2)), 20, &[1]);
+    family.good(Decision::Withdraw { removal: again }, 20, &[1]);
+    assert!(family.log.certificate(&phone(22)).is_none());
+    assert!(family.log.certificate(&phone(23)).is_some());
+    let first = by_keys(
+        &mut family,
+        Decision::Withdraw { removal },
+        20,
+        &[&key_on(23, 2)],
+    );
+    assert!(matches!(first, Err(LogError::Contradiction(_))));
+    assert_eq!(family.decide(settings(1, 8), 99, &[1]), frozen(None));
+}
+
+#[test]
+fn nobody_is_said_to_have_decided_what_they_did_not_sign() {
+    let mut family = Family::of_three(1);
+    let mut signed = family.signed(settings(1, 8), 11, &[1]);
+    let mut forged = signed.signatures[0].clone();
+    forged.key = key(2).public().as_bytes().to_vec().into();
+    signed.signatures.push(forged);
+    let stale = family
+        .log
+        .consent(&settings(1, 9), &[7; 16], Day(20), &key(2));
+    signed.consents.push(stale);
+    family.append(&signed).unwrap();
+    let decided = family.log.decisions_from(family.log.len() - 1);
+    assert_eq!(decided[0].2, [id(1)].into());
+    // Nor with the key of a phone that is out.
+    family.good(Decision::AddDevice(device(23, 2)), 12, &[2]);
+    family.good(Decision::RemoveDevice(phone(22)), 12, &[2]);
+    family.good(settings(1, 7), 12, &[1, 2]);
+    let decided = family.log.decisions_from(family.log.len() - 3);
+    let by: Vec<_> = decided.into_iter().map(|(_, _, by)| by).collect();
+    assert_eq!(by, [[id(2)].into(), [id(2)].into(), [id(1)].into()]);
+}
+
+#[test]
 fn who_never_comes_back_is_waited_for_until_the_next_removal() {
     let (mut family, removal) = removed(1);
     family.good(Decision::Withdraw { removal }, 21, &[1]);
