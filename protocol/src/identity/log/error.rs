@@ -99,8 +99,10 @@ pub enum LogError {
     /// Would leave a guardian without a device.
     #[error("it is the guardian's only device: remove the guardian")]
     LastDevice,
-    /// A guardian's further device that the guardian did not sign.
-    #[error("a guardian's further device is let in by that guardian alone")]
+    /// A guardian's further device, or the loss of one of several, that the guardian did not sign.
+    #[error(
+        "one of a guardian's several devices is let in, and taken away, by that guardian alone"
+    )]
     OwnDevice,
     /// Contradicts the log: a member or device that is there already, or is not there.
     #[error("the statement contradicts the log: {0}")]

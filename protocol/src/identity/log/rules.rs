@@ -181,15 +181,21 @@ impl State {
         Ok(signers)
     }
 
-    /// Whether it adds a device to a guardian who has one and did not sign: who lets it in would
-    /// speak and read in that guardian's name.
+    /// Whether it adds a device to a guardian who has one and did not sign, or takes one away:
+    /// who lets it in would speak and read in that guardian's name, and who takes away all but
+    /// one that is lost would remove the guardian without freeze and objection.
     fn is_anothers_device(&self, decision: &Decision, signers: &BTreeSet<MemberId>) -> bool {
-        let Decision::AddDevice(device) = decision else {
-            return false;
+        let owner = match decision {
+            Decision::AddDevice(device) => Some(device.member),
+            Decision::RemoveDevice(device) => self
+                .devices
+                .get(device)
+                .filter(|entry| !entry.removed && self.devices_of(entry.device.member).count() > 1)
+                .map(|entry| entry.device.member),
+            _ => None,
         };
-        let owner = device.member;
-        let can_sign = self.identity_keys().any(|(_, member)| member == owner);
-        can_sign && !signers.contains(&owner)
+        let can_sign = |owner| self.identity_keys().any(|(_, member)| member == owner);
+        owner.is_some_and(|owner| can_sign(owner) && !signers.contains(&owner))
     }
 
     /// The removal that an objection or its withdrawal is about.

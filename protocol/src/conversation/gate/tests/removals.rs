@@ -47,7 +47,7 @@ fn a_member_its_own_a_guardian_its_familys() {
 #[test]
 fn what_a_log_put_out_anyone_carries_out() {
     let all = World::new();
-    let lost = all.and(1, Decision::RemoveDevice(device(112)));
+    let lost = all.and_by(1, Decision::RemoveDevice(device(112)), 12);
     for kind in [Family, Room] {
         row(
             "a device, in the same change",
@@ -254,7 +254,7 @@ fn the_removal_of_a_guardian_is_not_dated_before_the_change_before() {
     let gone = all.and(1, Decision::RemoveMember(member(12)));
     let by_itself = all.and_by(1, Decision::RemoveMember(member(12)), 12);
     let child = all.and(1, Decision::RemoveMember(member(16)));
-    let lost = all.and(1, Decision::RemoveDevice(device(112)));
+    let lost = all.and_by(1, Decision::RemoveDevice(device(112)), 12);
     let later = DAY + 1;
     let to = |name, kind, families, to: &World| {
         row(name, kind, &all, families, &[111, 115]).to(to, families)
