@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kinline_protocol::server_name::{RelayAddress, pinned_name};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -171,12 +171,13 @@ impl Relay {
             .map(|(listener, at)| local(listener, at))
             .transpose()?;
         let relay_address = config.relay_address(address, tls.pin)?;
-        let (held, held_receiver) = mpsc::channel(limits.held_max);
+        let hold_time = limits.mailbox.hold;
+        let (holds, looks) = mailbox::Holds::new(hold_time, limits.held_max);
         if admin_listener.is_some() {
             let _ = admin::recorder();
         }
         let shared = Arc::new(Shared {
-            mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, held),
+            mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, holds),
             grants: Grants::new(Arc::clone(&storage)),
             rendezvous: Rendezvous::default(),
             blobs: BlobFiles::open(&config.data).map_err(StartError::Blobs)?,
@@ -195,7 +196,7 @@ impl Relay {
             clock,
             limits,
         });
-        tokio::spawn(mailbox::hold(held_receiver, Arc::clone(&shared.storage)));
+        tokio::spawn(mailbox::hold(looks, hold_time, Arc::clone(&shared.storage)));
         tokio::spawn(retention::run(Arc::clone(&shared)));
         if let Some(listener) = admin_listener {
             tokio::spawn(admin::serve(listener, Arc::clone(&shared)));

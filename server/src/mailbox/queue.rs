@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kinline_protocol::ids::MessageId;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
+use super::hold::HeldPlace;
 use super::inbox::Inbox;
 use super::waiter::{Outcome, Waiter};
 use crate::storage::StoredEnvelope;
@@ -79,6 +81,8 @@ struct Pending {
     message: MessageId,
     body: Bytes,
     stage: Stage,
+    /// Since when it is held; gone when it is not held any more.
+    held: Option<(Instant, HeldPlace)>,
     waiters: Vec<Waiter>,
     /// Counts against the relay's memory; given back when dropped.
     _room: Option<OwnedSemaphorePermit>,
@@ -194,6 +198,7 @@ impl Queue {
             message,
             body,
             stage: Stage::Held,
+            held: None,
             waiters: vec![waiter()],
             _room: room,
         });
@@ -237,6 +242,29 @@ impl Queue {
         }
     }
 
+    /// The envelope of this order is held from now on.
+    pub(super) fn hold(&mut self, order: u64, now: Instant, place: HeldPlace) {
+        if let Some(pending) = self.pending.back_mut().filter(|it| it.order == order) {
+            pending.held = Some((now, place));
+        }
+    }
+
+    /// Since when the oldest envelope that is held is.
+    pub(crate) fn held_since(&self) -> Option<Instant> {
+        let mut held = self.pending.iter().filter_map(|it| it.held.as_ref());
+        held.next().map(|(since, _)| *since)
+    }
+
+    /// The last order that was held by then already; zero when none was. All before it were too.
+    pub(crate) fn held_by(&self, then: Instant) -> u64 {
+        let held = |it: &&Pending| it.held.as_ref().is_some_and(|(since, _)| *since <= then);
+        self.pending
+            .iter()
+            .rev()
+            .find(held)
+            .map_or(0, |it| it.order)
+    }
+
     /// Everything held up to and including `through`, now to be submitted as one write.
     /// Empty when there is nothing to submit; else [`Queue::settle`] must follow.
     pub(crate) fn submit_held(&mut self, through: u64) -> Vec<(u64, MessageId, Bytes)> {
@@ -255,6 +283,7 @@ impl Queue {
             .filter(|pending| pending.stage == Stage::Held && pending.order <= through)
             .map(|pending| {
                 pending.stage = stage;
+                pending.held = None;
                 (pending.order, pending.message, pending.body.clone())
             })
             .collect();

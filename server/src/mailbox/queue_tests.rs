@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kinline_protocol::ids::MessageId;
@@ -18,11 +19,12 @@ use proptest::prelude::{
 };
 use proptest::test_runner::TestCaseError;
 use tokio::sync::oneshot;
-
-use crate::mailbox::waiter::Waiter;
+use tokio::time::Instant;
 
 use super::{Acceptance, Outcome, Queue, Take};
 use crate::mailbox::Inbox;
+use crate::mailbox::hold::HeldPlace;
+use crate::mailbox::waiter::Waiter;
 use crate::storage::StoredEnvelope;
 
 const FULL_AT: usize = 40;
@@ -69,6 +71,33 @@ fn an_acknowledged_envelope_is_never_written() {
     assert_eq!(queue.acknowledge(1, 1), Ok(None), "nothing to delete");
     assert_eq!(outcome.try_recv(), Ok(Outcome::Stored));
     assert!(queue.submit_held(u64::MAX).is_empty());
+}
+
+#[test]
+fn what_is_new_is_not_written_for_what_was_held_before_it() {
+    let mut queue = Queue::new(Vec::new(), FULL_AT);
+    attach(&mut queue, 1, 8);
+    let begin = Instant::now();
+    let at = |ms| begin + Duration::from_millis(ms);
+    let held = |queue: &mut Queue, message, ms| {
+        let (Acceptance::New(order), _) = accept(queue, message) else {
+            panic!("it is new");
+        };
+        queue.hold(order, at(ms), HeldPlace::default());
+        let _ = deliver(queue, 1);
+        order
+    };
+    assert_eq!(held(&mut queue, 1, 0), 1);
+    assert_eq!(queue.acknowledge(1, 1), Ok(None));
+    assert_eq!(queue.held_since(), None);
+    // Empty: orders begin at one again.
+    assert_eq!(held(&mut queue, 2, 200), 1);
+    assert_eq!(held(&mut queue, 3, 300), 2);
+    assert_eq!(queue.held_by(at(0)), 0);
+    assert_eq!(queue.held_by(at(200)), 1);
+    assert_eq!(queue.submit_held(1).len(), 1);
+    assert_eq!(queue.held_since(), Some(at(300)));
+    assert_eq!(queue.held_by(at(300)), 2);
 }
 
 #[test]

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
-use tokio::sync::mpsc;
 
 use super::Queue;
-use super::hold::Held;
+use super::hold::Holds;
 use super::state::{Mailbox, limiter};
 use crate::storage::{Expired, ReadError, Storage};
 use crate::sync::lock;
@@ -49,22 +48,18 @@ pub(crate) struct Mailboxes {
     hasher: RandomState,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) limits: MailboxLimits,
-    pub(super) held: mpsc::Sender<Held>,
+    pub(super) holds: Holds,
 }
 
 impl Mailboxes {
     /// None loaded yet.
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        limits: MailboxLimits,
-        held: mpsc::Sender<Held>,
-    ) -> Self {
+    pub(crate) fn new(storage: Arc<dyn Storage>, limits: MailboxLimits, holds: Holds) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::new(),
             storage,
             limits,
-            held,
+            holds,
         }
     }
 

@@ -9,9 +9,7 @@ use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
 use kinline_protocol::wire::{self, RecipientStatus};
 use kinline_protocol::{grant, limits, padme};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time::Instant;
 
-use super::hold::Held;
 use super::inbox::Inbox;
 use super::queue::Acceptance;
 use super::state::{Inner, Mailbox, new_envelopes, outcome};
@@ -309,13 +307,7 @@ fn put(
 fn place(shared: &Shared, mailbox: &Arc<Mailbox>, inner: &mut Inner, order: u64) {
     if let Some(inbox) = inner.queue.inbox() {
         inbox.wake();
-        let hold = shared.mailboxes.limits.hold;
-        let held = Held {
-            until: Instant::now() + hold,
-            mailbox: Arc::clone(mailbox),
-            order,
-        };
-        if !hold.is_zero() && shared.mailboxes.held.try_send(held).is_ok() {
+        if shared.mailboxes.holds.hold(mailbox, inner, order) {
             return;
         }
     }

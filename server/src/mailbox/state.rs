@@ -82,6 +82,8 @@ pub(crate) struct Inner {
     bytes_used: u64,
     /// The grant that was checked last: mostly the next one is the same.
     pub(super) trusted: Option<Box<Trusted>>,
+    /// Its held envelopes will be looked at.
+    pub(super) is_looked_at: bool,
     /// Used since `used_at`: the clock is asked by the sweep alone.
     used: bool,
     used_at: Instant,
@@ -107,6 +109,7 @@ impl Mailbox {
                 bytes_day: Day(0),
                 bytes_used: 0,
                 trusted: None,
+                is_looked_at: false,
                 used: false,
                 used_at: now,
             }),
@@ -154,6 +157,23 @@ impl Mailbox {
             envelopes: new_envelopes(self.id, rows).collect(),
             done: Box::new(move |result| mailbox.settle(&orders, outcome(&result))),
         });
+    }
+
+    /// Submits what has been held for `time` by now; when to look again, if more is held.
+    pub(super) fn write_overdue(
+        self: &Arc<Self>,
+        storage: &dyn Storage,
+        now: Instant,
+        time: Duration,
+    ) -> Option<Instant> {
+        let mut inner = lock(&self.inner);
+        if let Some(then) = now.checked_sub(time) {
+            let through = inner.queue.held_by(then);
+            self.submit_held(&mut inner, storage, through);
+        }
+        let next = inner.queue.held_since().map(|since| since + time);
+        inner.is_looked_at = next.is_some();
+        next
     }
 
     /// A write of these orders ended.
