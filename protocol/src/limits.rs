@@ -75,8 +75,8 @@ pub const FAMILY_LOG_STATEMENTS_MAX: usize = 10_000;
 /// from removing them, nor from ending contacts.
 pub const FAMILY_LOG_RESERVED: usize = 1_000;
 /// Statements of one day that one guardian signs or consents to, beside what takes away: a
-/// family with 32 people and a device for each is made in a day, and the log lasts for 140 days
-/// of a device that does nothing else (9,000 / 64).
+/// family with 32 people and a device for each is made in a day, and the log lasts for 70 days of
+/// a device that does nothing else (9,000 / 128: a removal that is taken back is two).
 pub const FAMILY_LOG_DAY_MAX: u32 = 64;
 /// Bytes of one statement: a policy with 32 quiet hours or a full pass fit three times over.
 pub const STATEMENT_BYTES_MAX: usize = 4_096;

@@ -41,8 +41,10 @@ impl Engine {
             return Err(CommandError::Offline);
         }
         let own = self.member();
-        let mut bearers = log.members().iter().filter(|(_, it)| it.name == name);
-        match (role, bearers.next().map(|(id, it)| (*id, it.role))) {
+        // Whoever else took this guardian's name does not stand in their way.
+        let bearers = log.members().iter().filter(|(_, it)| it.name == name);
+        let bearer = bearers.min_by_key(|(id, _)| Some(**id) != own);
+        match (role, bearer.map(|(id, it)| (*id, it.role))) {
             // Another guardian's further phone is that guardian's to let in.
             (MemberRole::Guardian, Some((bearer, Role::Guardian))) if Some(bearer) != own => {
                 return Err(CommandError::GuardianThere);
@@ -181,11 +183,12 @@ impl Engine {
             PairingRole::Child => Role::Child,
         };
         // A further device of a child or of this guardian belongs to them.
-        let known = log
-            .members()
-            .iter()
-            .find(|(_, member)| member.name == name && member.role == role)
-            .map(|(id, _)| *id);
+        let own = self.member();
+        let bearers = log.members().iter();
+        let known = bearers
+            .filter(|(_, member)| member.name == name && member.role == role)
+            .map(|(id, _)| *id)
+            .min_by_key(|id| Some(*id) != own);
         let member = known.unwrap_or_else(|| MemberId::new(cx.random16()));
         let mut decisions = Vec::new();
         let added = AddedMember {
