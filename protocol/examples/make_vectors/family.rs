@@ -213,7 +213,7 @@ fn full() -> Story {
         .then(
             Decision::RemoveDevice(DeviceId::new([0x22; 16])),
             20_610,
-            &[1],
+            &[2],
         )
         .then_on(0x23, Decision::RevokePass(pass.id()), 20_610)
         .then(
@@ -293,6 +293,7 @@ pub(super) fn logs() -> Value {
         .then(Decision::RemoveMember(id(2)), 20_610, &[1])
         .then(Decision::Withdraw { removal }, 20_611, &[1])
         .then(Decision::Withdraw { removal }, 20_611, &[2]);
+    let two_phones = three().then(Decision::AddDevice(device(0x23, 2)), 20_601, &[1, 2]);
     let leo = || Decision::AddMember(child(6, "Leo"));
     let refused = |name: &str, outcome: &str, entries: &[wire::LogEntry]| json!({ "name": name, "outcome": outcome, "entries": hex_entries(entries) });
     let mut tampered = extract.clone();
@@ -431,6 +432,15 @@ pub(super) fn logs() -> Value {
             "lets a phone in as another guardian's",
             "own device",
             &three().and(three().signed(Decision::AddDevice(device(0x23, 2)), 20_601, &[1])),
+        ),
+        refused(
+            "takes out one of another guardian's phones",
+            "own device",
+            &two_phones.and(two_phones.signed(
+                Decision::RemoveDevice(DeviceId::new([0x22; 16])),
+                20_602,
+                &[1],
+            )),
         ),
         refused(
             "widens before a guardian whose removal was taken back is there",
