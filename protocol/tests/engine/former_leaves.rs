@@ -1,4 +1,5 @@
-//! What is left of a leaf that a device had before it came back: its words at the relay.
+//! What is left of a leaf that a device had before it came back: its words at the relay, and
+//! its offers.
 
 use kinline_protocol::engine::io::Event;
 use kinline_protocol::ids::ConversationId;
@@ -7,6 +8,10 @@ use super::world::{Name, World};
 
 fn is_back(event: &Event) -> bool {
     matches!(event, Event::BackIn { .. })
+}
+
+fn blames(event: &Event) -> bool {
+    matches!(event, Event::Refused { .. })
 }
 
 /// A device is restored from its store of before "after the copy".
@@ -50,4 +55,53 @@ fn what_a_former_leaf_confirmed_loses_nothing_of_the_new_one() {
     }
     let gap = |event: &Event| matches!(event, Event::Gap { .. });
     assert_eq!(world.count("dad", gap), 0);
+}
+
+/// The tablet's offer holds its slot, and the relay's answer is lost.
+fn offer(world: &mut World, family: ConversationId) {
+    world.relay.answer_sends = false;
+    world.self_update("kid", family);
+    world.relay.answer_sends = true;
+}
+
+#[test]
+fn a_device_that_dropped_what_holds_its_slot_blames_nobody() {
+    let mut world = World::new();
+    let family = world.family();
+    offer(&mut world, family);
+    let copy = world.device("kid").store.clone();
+    world.text("kid", family, "after the copy");
+    world.disconnect("kid");
+    // The relay says that it is a copy, so the offer is dropped; and shows it in the slot.
+    world.restore("kid", copy);
+    assert_eq!(world.count("kid", blames), 0);
+    assert_eq!(world.count("kid", is_back), 1);
+    world.text("kid", family, "here I am");
+    world.settle();
+    assert!(world.texts("mum").contains(&"here I am".to_owned()));
+    assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
+}
+
+#[test]
+fn an_own_offer_that_a_device_does_not_know_shows_that_it_is_a_copy() {
+    let mut world = World::new();
+    let family = world.family();
+    let copy = world.device("kid").store.clone();
+    world.self_update("kid", family);
+    world.settle();
+    world.disconnect("kid");
+    // The relay keeps to itself that it has seen a newer store.
+    world.relay.forget_generations();
+    world.device("kid").store = copy;
+    world.restart("kid");
+    world.connect("kid");
+    world.settle();
+    assert_eq!(world.count("kid", blames), 0);
+    let forked = |event: &Event| matches!(event, Event::Forked { .. });
+    assert_eq!(world.count("kid", forked), 1, "it says so");
+    assert_eq!(world.count("kid", is_back), 1);
+    world.text("kid", family, "here I am");
+    world.settle();
+    assert!(world.texts("mum").contains(&"here I am".to_owned()));
+    assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
 }

@@ -513,6 +513,11 @@ impl Relay {
         }
     }
 
+    /// Keeps to itself which stores it has seen.
+    pub(crate) fn forget_generations(&mut self) {
+        self.generations.clear();
+    }
+
     pub(crate) fn unpause(&mut self) {
         self.paused = None;
         let names: Vec<Name> = self.connections.keys().copied().collect();
