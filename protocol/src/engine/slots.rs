@@ -176,6 +176,7 @@ impl Engine {
         match dropped.and_then(|()| room.conversation.merge_other(&commit, offerer, latest)) {
             Ok(incoming) => {
                 room.chain_commit(sealed);
+                room.heard_another(own);
                 self.merged(id, incoming, cx);
                 Taken::Merged
             }

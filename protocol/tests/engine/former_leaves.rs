@@ -105,3 +105,69 @@ fn an_own_offer_that_a_device_does_not_know_shows_that_it_is_a_copy() {
     assert!(world.texts("mum").contains(&"here I am".to_owned()));
     assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
 }
+
+/// Both guardians offer to bring the tablet back. It never hears of the offer that came into the
+/// slot: the relay hands it the welcome of the other one, which leads into a past of its own.
+fn lead_astray(world: &mut World, family: ConversationId) {
+    let copy = world.device("kid").store.clone();
+    world.text("kid", family, "after the copy");
+    world.settle();
+    world.disconnect("kid");
+    world.device("kid").store = copy;
+    world.relay.knows_copies = true;
+    world.relay.keeps_blobs = true;
+    world.restart("kid");
+    world.connect("kid");
+    let mailbox = world.mailbox("kid");
+    world.relay.drop_for = Some(mailbox.clone());
+    world.relay.hold_sends_of = Some("dad");
+    world.connect("kid");
+    world.pass(3_000);
+    world.relay.serve_held();
+    world.run();
+    world.relay.drop_for = None;
+    for (to, message_id, envelope) in std::mem::take(&mut world.relay.late) {
+        if to == mailbox {
+            world.relay.plant(&to, message_id, envelope);
+        }
+    }
+    world.run();
+    assert_eq!(world.count("kid", is_back), 1);
+}
+
+#[test]
+fn whoever_was_led_into_a_past_of_its_own_can_still_be_reached() {
+    let mut world = World::new();
+    let family = world.family();
+    lead_astray(&mut world, family);
+    // It lets addresses go for newer ones, which nobody else ever hears of.
+    for name in ["mum", "dad"] {
+        world.disconnect(name);
+    }
+    for _ in 0..6 {
+        world.self_update("kid", family);
+        world.settle();
+    }
+    world.restart("kid");
+    for name in ["kid", "mum", "dad"] {
+        world.connect(name);
+    }
+    world.settle();
+    for _ in 0..4 {
+        world.text("kid", family, "can you hear me?");
+        world.pass(61_000);
+        world.settle();
+    }
+    for name in ["mum", "dad"] {
+        assert_eq!(world.epoch(name, family), world.epoch("kid", family));
+        world.text(name, family, &format!("{name} can"));
+    }
+    world.settle();
+    let texts = world.texts("kid");
+    for text in ["mum can", "dad can"] {
+        assert!(texts.contains(&text.to_owned()), "{text} of {texts:?}");
+    }
+    let heard = world.texts("mum");
+    let heard = heard.iter().filter(|text| *text == "can you hear me?");
+    assert_eq!(heard.count(), 4);
+}
