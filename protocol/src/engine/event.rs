@@ -327,7 +327,8 @@ pub enum Event {
         day: Day,
     },
     /// This device was shown another past of a conversation than its peers, or none of what
-    /// followed: it writes nothing there and asks to come back.
+    /// followed, or has forgotten a change of its own that they follow: it writes nothing there
+    /// and asks to come back.
     Forked {
         /// Where.
         conversation: ConversationId,

@@ -423,7 +423,7 @@ impl Engine {
 
 /// `sender device 16 ‖ sequence 8 BE ‖ start 8 BE ‖ MLS message`. Sender and sequence name
 /// what to ask for again when the message does not open; `start` is the first sequence that
-/// the recipient gets of this sender, or 0 once it knows.
+/// the recipient has still to get of this sender.
 pub(super) fn application_payload(
     sender: DeviceId,
     sequence: u64,

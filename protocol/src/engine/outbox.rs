@@ -290,16 +290,14 @@ impl Engine {
         recipients
     }
 
-    /// The first content that a device will ever get of this one; 0 when it knows, because it
-    /// has confirmed something.
+    /// The first content that a device has still to get of this one. It is told always: a new
+    /// leaf does not know it, whatever its former one has confirmed, even if the relay says that
+    /// again after the new one is here.
     fn start_for(&self, key: ContentKey, device: DeviceId, bytes: &Bytes) -> u64 {
-        let peer = self
-            .rooms
-            .get(&key.0)
-            .and_then(|room| room.peers.get(&device));
-        if peer.is_some_and(|peer| peer.confirmed_through > 0) {
-            return 0;
-        }
+        let room = self.rooms.get(&key.0);
+        let confirmed = room
+            .and_then(|room| room.peers.get(&device))
+            .map_or(0, |peer| peer.confirmed_through);
         let meant = |outgoing: &wire::OutgoingRecord| {
             outgoing
                 .peers
@@ -308,7 +306,7 @@ impl Engine {
         };
         let first = self
             .outbox
-            .from(key.0, 0)
+            .from(key.0, confirmed.saturating_add(1))
             .find(|(_, outgoing)| meant(outgoing))
             .map(|((_, sequence), _)| *sequence);
         first.map_or(key.1, |first| first.min(key.1))

@@ -87,6 +87,7 @@ impl Engine {
         message: &[u8],
         cx: &mut Cx<'_>,
     ) {
+        let own = self.signer.device;
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
@@ -110,6 +111,9 @@ impl Engine {
             }
         };
         room.strange.remove(&device);
+        if message_epoch(message) == Some(room.conversation.epoch()) {
+            room.heard_another(own);
+        }
         let leaf_epoch = room.peers.get(&device).map_or(0, |peer| peer.leaf_epoch);
         if message_epoch(message).is_some_and(|epoch| epoch < leaf_epoch) {
             // Of the leaf that it had before it came back: its numbers mean something else now,

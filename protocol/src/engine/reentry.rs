@@ -196,8 +196,7 @@ impl Engine {
         self.record.mailbox = self.mailbox.to_bytes();
         self.record.mailbox_open = false;
         self.record.mailbox_proven = false;
-        // The other copy has counted on: what this one wishes has to be newer.
-        self.record.address_serial = self.record.address_serial.saturating_add(SERIALS_SKIPPED);
+        self.skip_serials(cx);
         self.record.admission_code = self.record.invitation.clone();
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
@@ -221,6 +220,12 @@ impl Engine {
             self.drop_key_package(&id, cx);
         }
         self.spend_peer_key_packages(cx);
+    }
+
+    /// A newer copy of this store may have counted on: what this one wishes has to be newer.
+    pub(super) fn skip_serials(&mut self, cx: &mut Cx<'_>) {
+        self.record.address_serial = self.record.address_serial.saturating_add(SERIALS_SKIPPED);
+        self.save_device(cx);
     }
 
     /// A welcome should be on its way; if it is not, it is asked for before the hour is over.

@@ -151,13 +151,14 @@ impl Engine {
                 what: "the commit slot holds no commit",
                 source: Box::new(source),
             })?;
-            // What we offered and did not drop was found above.
-            if offerer == own {
-                return Err(ConversationError::Offerer);
-            }
             Ok((offerer, commit))
         })();
         let (offerer, commit) = match opened {
+            // What we offered and did not drop was found above.
+            Ok((offerer, _)) if offerer == own => {
+                self.lost_own_offer(id, cx);
+                return Taken::Refused;
+            }
             Ok(opened) => opened,
             // The relay may lie, so this decides nothing; members' words alone do.
             Err(error) => {
@@ -175,6 +176,7 @@ impl Engine {
         match dropped.and_then(|()| room.conversation.merge_other(&commit, offerer, latest)) {
             Ok(incoming) => {
                 room.chain_commit(sealed);
+                room.heard_another(own);
                 self.merged(id, incoming, cx);
                 Taken::Merged
             }
@@ -203,6 +205,22 @@ impl Engine {
                 Taken::Refused
             }
         }
+    }
+
+    /// The slot holds what this device has offered, and does not have any more: it dropped it, or
+    /// its store is a copy from before. Others follow it, this device can't: it comes back.
+    fn lost_own_offer(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        room.synced = true;
+        room.dirty = true;
+        if !std::mem::replace(&mut room.lost, true) {
+            self.skip_serials(cx);
+            cx.event(Event::Forked { conversation: id });
+        }
+        self.forget_offers(id, cx);
+        self.ask_back_soon(cx);
     }
 
     /// This epoch can't be left: a guardian forms the conversation again.

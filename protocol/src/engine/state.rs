@@ -67,6 +67,9 @@ pub(super) struct Room {
     pub(super) addresses: Vec<OwnAddress>,
     /// Those before this one are of the leaf that this device had before it came back.
     pub(super) leaf_from: u64,
+    /// Volatile: the one in this device's leaf when another was last heard in this past. Should
+    /// nobody else be in it, those who are in another know none that is newer.
+    heard_at: u64,
     pub(super) next_sequence: u64,
     pub(super) next_order: u64,
     pub(super) peers: BTreeMap<DeviceId, wire::PeerState>,
@@ -117,6 +120,7 @@ impl Room {
             conversation,
             kind,
             title,
+            heard_at: address.number,
             addresses: vec![address],
             leaf_from: 0,
             next_sequence: 1,
@@ -213,9 +217,21 @@ impl Room {
             OWN_ADDRESSES_MAX
         };
         let old = self.addresses.len().saturating_sub(kept);
-        forgotten.extend(self.addresses.drain(..old));
+        let heard_at = self.heard_at;
+        let mut place = 0..self.addresses.len();
+        let is_old = |address: &mut OwnAddress| {
+            place.next().is_some_and(|place| place < old) && address.number != heard_at
+        };
+        forgotten.extend(self.addresses.extract_if(.., is_old));
         self.dirty |= !forgotten.is_empty();
         forgotten
+    }
+
+    /// Another was heard in the epoch that this device is in: it knows the address in our leaf.
+    pub(super) fn heard_another(&mut self, own: DeviceId) {
+        if let Some(leaf) = self.conversation.leaf(own) {
+            self.heard_at = leaf.address.number;
+        }
     }
 
     /// Writes what changed.
@@ -273,15 +289,19 @@ impl Room {
         for peer in &record.peers {
             peers.insert(DeviceId::try_from(&peer.device).ok()?, peer.clone());
         }
+        let addresses: Vec<OwnAddress> = record
+            .addresses
+            .iter()
+            .map(OwnAddress::from_wire)
+            .collect::<Option<_>>()?;
+        let of_leaf = addresses.iter().map(|address| address.number);
+        let heard_at = of_leaf.filter(|it| *it >= record.leaf_from).min();
         Some(Self {
             conversation,
             kind: ConversationKind::from_wire(record.kind())?,
             title: record.title.clone(),
-            addresses: record
-                .addresses
-                .iter()
-                .map(OwnAddress::from_wire)
-                .collect::<Option<_>>()?,
+            heard_at: heard_at.unwrap_or_default(),
+            addresses,
             leaf_from: record.leaf_from,
             next_sequence: record.next_sequence,
             next_order: record.next_order,

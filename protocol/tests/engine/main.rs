@@ -14,6 +14,7 @@ mod chaos;
 mod control;
 mod crash;
 mod formed_again;
+mod former_leaves;
 mod fuzz;
 mod governing;
 mod grants;

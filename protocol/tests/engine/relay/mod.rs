@@ -38,6 +38,8 @@ pub(crate) struct Relay {
     pub(super) nonces: HashMap<Vec<u8>, Bytes>,
     /// Every envelope it ever took, and for which mailbox.
     pub(crate) seen: Vec<(Vec<u8>, Bytes, Bytes)>,
+    /// Envelopes of sends whose offer came too late.
+    pub(crate) late: Vec<(Vec<u8>, Bytes, Bytes)>,
     /// Deletes no blob, whoever asks.
     pub(crate) keeps_blobs: bool,
     /// Envelopes it drops silently although it says ok.
@@ -99,6 +101,7 @@ impl Default for Relay {
             generations: HashMap::new(),
             nonces: HashMap::new(),
             seen: vec![],
+            late: vec![],
             keeps_blobs: false,
             drop_next: 0,
             drop_for: None,
@@ -378,6 +381,9 @@ impl Relay {
                 winner: if mine { Bytes::new() } else { held },
             });
             if !mine {
+                let late = send.deliveries.into_iter();
+                let late = late.map(|it| (it.mailbox.to_vec(), it.message_id, it.envelope));
+                self.late.extend(late);
                 let result = wire::SendResult {
                     recipients: vec![],
                     commit,
@@ -511,6 +517,11 @@ impl Relay {
         for name in names {
             self.deliver(name);
         }
+    }
+
+    /// Keeps to itself which stores it has seen.
+    pub(crate) fn forget_generations(&mut self) {
+        self.generations.clear();
     }
 
     pub(crate) fn unpause(&mut self) {

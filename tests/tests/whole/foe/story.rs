@@ -1,4 +1,6 @@
 //! Three people's real devices at the enemy's relay, through TLS.
+//!
+//! With `KINLINE_FOE_EVENTS` set, a story that fails prints what each device told its person.
 
 use std::time::Duration;
 
@@ -181,6 +183,30 @@ async fn epochs_agree(people: &[Watched]) -> Result<(), String> {
     }
 }
 
+/// What each device told its person, and how it counts what it said; for whoever looks into a
+/// failure.
+async fn print_events(people: &mut [Watched]) {
+    if std::env::var("KINLINE_FOE_EVENTS").is_err() {
+        return;
+    }
+    for watched in people {
+        watched.read();
+        let device = watched.person.id().await;
+        let family = watched.person.family().await;
+        let numbers = watched.person.device.with(move |engine| {
+            let mut numbers = engine.sequences(family);
+            numbers.sort_by_key(|(_, number)| *number);
+            numbers
+        });
+        let numbers = numbers.await.unwrap();
+        println!("--- {} is {device:?}", watched.person.name);
+        for event in &watched.events {
+            println!("{event:?}");
+        }
+        println!("counts: {numbers:?}");
+    }
+}
+
 /// Until nobody has anything to do, nor when some minutes have passed.
 async fn settle(people: &mut [Watched], oracle: &mut Oracle) {
     for minutes in 0.. {
@@ -313,6 +339,9 @@ async fn real_devices_live_through_the_enemys_relay() {
             break;
         }
     }
+    if agreed.is_err() {
+        print_events(&mut people).await;
+    }
     assert_eq!(agreed, Ok(()));
     for watched in &people {
         watched.person.device.go_offline().await.unwrap();
@@ -322,6 +351,9 @@ async fn real_devices_live_through_the_enemys_relay() {
     }
     tell(&mut oracle, &people).await;
     oracle.nothing_is_missing();
+    if !oracle.faults.is_empty() {
+        print_events(&mut people).await;
+    }
     assert_eq!(oracle.faults, Vec::<String>::new());
     assert_eq!(
         relay.with(|liar| liar.complaints.clone()),
