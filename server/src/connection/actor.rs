@@ -4,7 +4,7 @@
 //! load one write carries many frames, and at rest nothing waits.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -42,9 +42,9 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of frames gathered before they go out although more is to do: seven envelopes. A
 /// connection keeps as much memory as it ever gathered.
 const GATHER_BYTES: usize = 8 * 1_024;
-/// Bytes read at a time, which a connection keeps: twice a Send of one envelope, because room for a
-/// whole frame is made behind what is there of it already.
-const READ_BYTES: usize = 2_560;
+/// Bytes read at a time from what is opened already. A connection keeps room for a frame, made
+/// behind what was read of it, so that little is read at first.
+const READ_BYTES: usize = 256;
 /// A frame that is a little too large is read and answered; beyond that the connection just ends.
 const TOO_LARGE_SLACK: usize = 64 * 1_024;
 
@@ -142,8 +142,9 @@ impl Actor {
         let inbox = Arc::clone(&self.session.inbox);
         let mut ticks = interval(shared.limits.idle / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stopping = pin!(shared.stopping.cancelled());
-        let mut woken = pin!(inbox.woken());
+        let mut stopping = Box::pin(shared.stopping.cancelled());
+        // In a box that can be dropped: while it waits, nobody else is woken.
+        let mut woken = Box::pin(inbox.woken());
         loop {
             let event = poll_fn(|cx| {
                 self.turn = self.turn.wrapping_add(1);
@@ -164,7 +165,10 @@ impl Actor {
             })
             .await;
             match event {
-                Event::Stop => return Box::pin(self.stop()).await,
+                Event::Stop => {
+                    drop(woken);
+                    return Box::pin(self.stop()).await;
+                }
                 Event::Answer((request_id, answer)) => self.answer(request_id, answer).await?,
                 Event::Woken => {
                     woken.set(inbox.woken());
@@ -362,6 +366,10 @@ impl Actor {
             .is_some_and(|since| since.elapsed() >= WRITE_TIMEOUT);
         if silent || useless || stalled {
             return Err(Over);
+        }
+        // Whoever speaks by itself is asked nothing.
+        if self.heard_at.elapsed() < limits.idle / 2 {
+            return Ok(());
         }
         self.put(Message::Ping(bytes::Bytes::new())).await
     }
