@@ -2,15 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use kinline_protocol::server_name::{RelayAddress, pinned_name};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) needs_admission: bool,
     /// What devices sign.
     pub(crate) server_name: String,
+    /// Turns of handshakes: as many at a time as there are cores.
+    pub(crate) turns: Semaphore,
     /// What is counted at every message.
     pub(crate) meters: Meters,
     /// Numbers connections.
@@ -188,6 +191,7 @@ impl Relay {
                 .clone()
                 .or_else(|| tls.pin.as_ref().map(pinned_name))
                 .unwrap_or_else(|| relay_address.host.clone()),
+            turns: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
             meters: Meters::new(),
             connections: AtomicU64::new(1),
             tracker: TaskTracker::new(),
@@ -207,7 +211,7 @@ impl Relay {
         ));
         tokio::spawn(listener::serve(
             listener,
-            TlsAcceptor::from(tls.config),
+            tls.config,
             visitors,
             Arc::clone(&shared),
         ));

@@ -4,7 +4,7 @@
 //! load one write carries many frames, and at rest nothing waits.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -42,6 +42,9 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of frames gathered before they go out although more is to do: seven envelopes. A
 /// connection keeps as much memory as it ever gathered.
 const GATHER_BYTES: usize = 8 * 1_024;
+/// Bytes read at a time from what is opened already. A connection keeps room for a frame, made
+/// behind what was read of it, so that little is read at first.
+const READ_BYTES: usize = 256;
 /// A frame that is a little too large is read and answered; beyond that the connection just ends.
 const TOO_LARGE_SLACK: usize = 64 * 1_024;
 
@@ -55,7 +58,7 @@ pub(crate) async fn upgrade(
         .protocols([SUBPROTOCOL])
         .max_message_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
         .max_frame_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
-        .read_buffer_size(4_096)
+        .read_buffer_size(READ_BYTES)
         .write_buffer_size(GATHER_BYTES);
     if request.selected_protocol().is_none() {
         let sentence =
@@ -63,13 +66,12 @@ pub(crate) async fn upgrade(
         return (StatusCode::BAD_REQUEST, sentence).into_response();
     }
     request.on_upgrade(move |socket| {
+        // A task of its own: the one that calls this keeps room for the socket while it runs.
         let tracker = shared.tracker.clone();
-        tracker.track_future(async move {
-            if let Ok(session) = Session::new(shared) {
-                Actor::new(session, socket).run().await;
-            }
-            drop(visit);
-        })
+        if let Ok(session) = Session::new(shared) {
+            tracker.spawn(Box::new(Actor::new(session, socket)).run(visit));
+        }
+        std::future::ready(())
     })
 }
 
@@ -96,7 +98,8 @@ const RARE: usize = 32;
 struct Actor {
     session: Session,
     socket: WebSocket,
-    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Made when there is something to wait for.
+    answers: Option<FuturesUnordered<BoxFuture<'static, Answer>>>,
     /// Sends whose answers come through the inbox.
     open: usize,
     /// Room for such answers, kept.
@@ -115,7 +118,7 @@ impl Actor {
         Self {
             session,
             socket,
-            answers: FuturesUnordered::new(),
+            answers: None,
             open: 0,
             answered: Vec::new(),
             heard_at: now,
@@ -125,7 +128,8 @@ impl Actor {
         }
     }
 
-    async fn run(mut self) {
+    /// A connection at rest is mostly this future, so what is rare is in a box.
+    async fn run(mut self: Box<Self>, _visit: Arc<Visit>) {
         metrics::gauge!("kinline_connections").increment(1.0);
         let _over = self.converse().await;
         metrics::gauge!("kinline_connections").decrement(1.0);
@@ -138,8 +142,9 @@ impl Actor {
         let inbox = Arc::clone(&self.session.inbox);
         let mut ticks = interval(shared.limits.idle / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stopping = pin!(shared.stopping.cancelled());
-        let mut woken = pin!(inbox.woken());
+        let mut stopping = Box::pin(shared.stopping.cancelled());
+        // In a box that can be dropped: while it waits, nobody else is woken.
+        let mut woken = Box::pin(inbox.woken());
         loop {
             let event = poll_fn(|cx| {
                 self.turn = self.turn.wrapping_add(1);
@@ -160,7 +165,10 @@ impl Actor {
             })
             .await;
             match event {
-                Event::Stop => return self.stop().await,
+                Event::Stop => {
+                    drop(woken);
+                    return Box::pin(self.stop()).await;
+                }
                 Event::Answer((request_id, answer)) => self.answer(request_id, answer).await?,
                 Event::Woken => {
                     woken.set(inbox.woken());
@@ -182,13 +190,17 @@ impl Actor {
     ) -> Poll<Event> {
         for source in 0..SOURCES {
             match self.turn.wrapping_add(source) % SOURCES {
-                0 if !self.answers.is_empty() => {
-                    if let Poll::Ready(Some(answer)) = self.answers.poll_next_unpin(cx) {
-                        return Poll::Ready(Event::Answer(answer));
+                0 => {
+                    if let Some(answers) = &mut self.answers {
+                        match answers.poll_next_unpin(cx) {
+                            Poll::Ready(Some(answer)) => return Poll::Ready(Event::Answer(answer)),
+                            Poll::Ready(None) => self.answers = None,
+                            Poll::Pending => {}
+                        }
                     }
                 }
                 1 if woken.as_mut().poll(cx).is_ready() => return Poll::Ready(Event::Woken),
-                2 if self.answers.len() + self.open < ANSWERS_MAX => {
+                2 if self.outstanding() < ANSWERS_MAX => {
                     if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
                         return Poll::Ready(Event::Heard(message));
                     }
@@ -197,6 +209,11 @@ impl Actor {
             }
         }
         Poll::Pending
+    }
+
+    /// Sends whose answers are outstanding.
+    fn outstanding(&self) -> usize {
+        self.answers.as_ref().map_or(0, FuturesUnordered::len) + self.open
     }
 
     /// There is nothing to do but to let what was said go out.
@@ -257,6 +274,7 @@ impl Actor {
             Ok(Reply::Now(response)) => self.answer(request_id, Ok(response)).await?,
             Ok(Reply::Later(answer)) => self
                 .answers
+                .get_or_insert_default()
                 .push(Box::pin(async move { (request_id, answer.await) })),
             Err(refusal) => self.answer(request_id, Err(refusal)).await?,
         }
@@ -349,50 +367,65 @@ impl Actor {
         if silent || useless || stalled {
             return Err(Over);
         }
+        // Whoever speaks by itself is asked nothing.
+        if self.heard_at.elapsed() < limits.idle / 2 {
+            return Ok(());
+        }
         self.put(Message::Ping(bytes::Bytes::new())).await
     }
 
     /// An answer, unless none was wanted; a refusal is always said.
-    async fn answer(
+    fn answer(
         &mut self,
         request_id: u64,
         answer: Result<Response, Refusal>,
-    ) -> Result<(), Over> {
-        match answer {
-            Ok(_) if request_id == 0 => Ok(()),
-            Ok(response) => self.say(request_id, response).await,
-            Err(refusal) => self.refuse(request_id, &refusal).await,
-        }
+    ) -> impl Future<Output = Result<(), Over>> + Send {
+        let words = match answer {
+            Ok(_) if request_id == 0 => None,
+            Ok(response) => Some((message(request_id, response), false)),
+            Err(refusal) => Some(words(request_id, &refusal)),
+        };
+        self.utter(words)
     }
 
     /// Says why and ends, or goes on if the stream can still be trusted.
-    async fn refuse(&mut self, request_id: u64, refusal: &Refusal) -> Result<(), Over> {
-        metrics::counter!("kinline_refusals_total", "code" => refusal.label()).increment(1);
-        self.say(request_id, Response::Error(refusal.to_wire()))
-            .await?;
-        if refusal.closes() {
-            self.goodbye().await
-        } else {
-            Ok(())
-        }
+    fn refuse(
+        &mut self,
+        request_id: u64,
+        refusal: &Refusal,
+    ) -> impl Future<Output = Result<(), Over>> + Send {
+        self.utter(Some(words(request_id, refusal)))
     }
 
     /// Says why and ends, whatever the reason.
-    async fn finish(&mut self, reason: &Refusal) -> Result<(), Over> {
-        metrics::counter!("kinline_refusals_total", "code" => reason.label()).increment(1);
+    fn finish(&mut self, reason: &Refusal) -> impl Future<Output = Result<(), Over>> + Send {
+        count(reason);
         let error = wire::Error {
             closing: true,
             ..reason.to_wire()
         };
-        self.say(0, Response::Error(error)).await?;
-        self.goodbye().await
+        self.utter(Some((message(0, Response::Error(error)), true)))
+    }
+
+    /// Says it, if it is something, and ends if it is the last.
+    async fn utter(&mut self, words: Option<(Message, bool)>) -> Result<(), Over> {
+        let Some((message, last)) = words else {
+            return Ok(());
+        };
+        self.put(message).await?;
+        if last {
+            Box::pin(self.goodbye()).await
+        } else {
+            Ok(())
+        }
     }
 
     /// The relay stops: what was accepted is answered first.
     async fn stop(&mut self) -> Result<(), Over> {
         self.session.detach();
         let until = Instant::now() + DRAIN_TIMEOUT;
-        while let Ok(Some((request_id, answer))) = timeout_at(until, self.answers.next()).await {
+        let mut answers = self.answers.take().unwrap_or_default();
+        while let Ok(Some((request_id, answer))) = timeout_at(until, answers.next()).await {
             self.answer(request_id, answer).await?;
         }
         self.tell_answers().await?;
@@ -419,13 +452,12 @@ impl Actor {
         Err(Over)
     }
 
-    async fn say(&mut self, request_id: u64, body: Response) -> Result<(), Over> {
-        let frame = ServerFrame {
-            request_id,
-            critical: Vec::new(),
-            body: Some(body),
-        };
-        self.put(Message::Binary(wire::encode(&frame))).await
+    fn say(
+        &mut self,
+        request_id: u64,
+        body: Response,
+    ) -> impl Future<Output = Result<(), Over>> + Send {
+        self.put(message(request_id, body))
     }
 
     /// Says it, at the latest when there is nothing else to do.
@@ -436,7 +468,7 @@ impl Actor {
             Poll::Ready(ready) => ready.map_err(|_| Over)?,
             Poll::Pending => {
                 let room = poll_fn(|cx| Pin::new(&mut self.socket).poll_ready(cx));
-                timeout(WRITE_TIMEOUT, room)
+                Box::pin(timeout(WRITE_TIMEOUT, room))
                     .await
                     .map_err(|_| Over)?
                     .map_err(|_| Over)?;
@@ -448,6 +480,26 @@ impl Actor {
         self.unsaid_since.get_or_insert_with(Instant::now);
         Ok(())
     }
+}
+
+/// A frame as it goes out.
+fn message(request_id: u64, body: Response) -> Message {
+    Message::Binary(wire::encode(&ServerFrame {
+        request_id,
+        critical: Vec::new(),
+        body: Some(body),
+    }))
+}
+
+/// A refusal as it goes out, and whether it is the last that is said.
+fn words(request_id: u64, refusal: &Refusal) -> (Message, bool) {
+    count(refusal);
+    let error = Response::Error(refusal.to_wire());
+    (message(request_id, error), refusal.closes())
+}
+
+fn count(refusal: &Refusal) {
+    metrics::counter!("kinline_refusals_total", "code" => refusal.label()).increment(1);
 }
 
 fn refusal(error: &FrameError) -> (u64, Refusal) {

@@ -30,7 +30,8 @@ pub(super) enum Reply {
 }
 
 impl Session {
-    /// Handles one frame.
+    /// Handles one frame. What may have to wait is in a box, so that a connection at rest has no
+    /// room for it.
     ///
     /// # Errors
     /// [`Refusal`], which becomes an error frame.
@@ -42,10 +43,10 @@ impl Session {
         self.slow_down(&request)?;
         match request {
             Request::OpenMailbox(request) => {
-                mailbox::open(&self.shared, &self.challenge(), &request).await?;
+                Box::pin(mailbox::open(&self.shared, &self.challenge(), &request)).await?;
                 Ok(Reply::Now(Response::MailboxOpened(wire::MailboxOpened {})))
             }
-            Request::Attach(request) => self.attach(&request).await,
+            Request::Attach(request) => Box::pin(self.attach(&request)).await,
             Request::Acknowledge(request) => {
                 self.attached()?
                     .acknowledge(&*self.shared.storage, self.id, &request)?;
@@ -54,14 +55,13 @@ impl Session {
             Request::Send(request) => {
                 let from = (&self.inbox, request_id);
                 let own = self.mailbox.as_ref();
-                Ok(
-                    match mailbox::accept(&self.shared, own, from, request).await? {
-                        Sent::Whole => Reply::Soon,
-                        Sent::Parts(pending) => Reply::Later(Box::pin(async move {
-                            pending.answer().await.map(Response::SendResult)
-                        })),
-                    },
-                )
+                let sent = Box::pin(mailbox::accept(&self.shared, own, from, request));
+                Ok(match sent.await? {
+                    Sent::Whole => Reply::Soon,
+                    Sent::Parts(pending) => Reply::Later(Box::pin(async move {
+                        pending.answer().await.map(Response::SendResult)
+                    })),
+                })
             }
             Request::FetchCommit(request) => {
                 let token = SlotToken::try_from(&request.token)
@@ -72,25 +72,26 @@ impl Session {
                     sealed: sealed.unwrap_or_default(),
                 })))
             }
-            Request::Signal(request) => self.signal(request).await,
+            Request::Signal(request) => Box::pin(self.signal(request)).await,
             Request::CreateBlob(request) => {
-                let created = blob::create(&self.shared, self.attached()?, &request).await?;
+                let created = blob::create(&self.shared, self.attached()?, &request);
+                let created = Box::pin(created).await?;
                 Ok(Reply::Now(Response::BlobCreated(created)))
             }
-            Request::RevokeGrant(request) => self.revoke(&request).await,
+            Request::RevokeGrant(request) => Box::pin(self.revoke(&request)).await,
             Request::CloseMailbox(request) => {
-                mailbox::close(&self.shared, &self.challenge(), &request).await?;
+                Box::pin(mailbox::close(&self.shared, &self.challenge(), &request)).await?;
                 Ok(Reply::Now(Response::MailboxClosed(wire::MailboxClosed {})))
             }
             Request::RenewCloseKey(request) => {
                 let mailbox = self.attached()?;
-                mailbox::renew_close_key(
+                Box::pin(mailbox::renew_close_key(
                     &self.shared,
                     &self.challenge(),
                     mailbox,
                     self.id,
                     &request,
-                )
+                ))
                 .await?;
                 Ok(Reply::Now(Response::CloseKeyRenewed(
                     wire::CloseKeyRenewed {},

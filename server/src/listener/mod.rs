@@ -1,6 +1,7 @@
 //! The front door: TCP, TLS, and how many may come in.
 
 mod patient;
+mod secure;
 mod serve;
 mod visitors;
 

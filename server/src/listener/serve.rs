@@ -14,11 +14,12 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use kinline_protocol::wire;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::patient::Patient;
+use super::secure::Secure;
 use super::visitors::{Visit, Visitors};
 use crate::relay::Shared;
 use crate::{blob, connection};
@@ -52,7 +53,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 /// Accepts until the relay stops.
 pub(crate) async fn serve(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     visitors: Arc<Visitors>,
     shared: Arc<Shared>,
 ) {
@@ -74,21 +75,25 @@ pub(crate) async fn serve(
             metrics::counter!("kinline_visitors_refused_total").increment(1);
             continue;
         };
-        let (acceptor, router, shared) = (acceptor.clone(), router.clone(), Arc::clone(&shared));
+        let (tls, router, shared) = (Arc::clone(&tls), router.clone(), Arc::clone(&shared));
         let tracker = shared.tracker.clone();
-        tracker.spawn(async move { greet(stream, &acceptor, router, &shared, visit).await });
+        tracker.spawn(async move { greet(stream, tls, router, &shared, visit).await });
     }
 }
 
 async fn greet(
     stream: TcpStream,
-    acceptor: &TlsAcceptor,
+    tls: Arc<ServerConfig>,
     router: Router,
     shared: &Shared,
     visit: Arc<Visit>,
 ) {
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(stream)).await else {
+    let handshake = timeout(
+        shared.limits.handshake,
+        Secure::accept(stream, tls, &shared.turns),
+    );
+    let Ok(Ok(stream)) = handshake.await else {
         metrics::counter!("kinline_handshakes_failed_total").increment(1);
         return;
     };
