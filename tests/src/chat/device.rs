@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use kinline_client_sim::device::photo;
 use kinline_client_sim::shell::{self, DeviceHandle, ShellOptions};
-use kinline_client_sim::store::{Store, StoreOptions};
+use kinline_client_sim::store::{Store, StoreError, StoreOptions};
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, Event, OutgoingBlob};
 use tokio::sync::mpsc;
 
 use super::early::{Early, Holds, VARIABLE};
-use crate::patience::PATIENCE;
+use crate::patience::{PATIENCE, once_unlocked};
 
 /// Runs the device until it is told to stop, or killed.
 ///
@@ -28,7 +28,11 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build()
         .unwrap();
-    let store = Store::open(&folder, &StoreOptions::default()).unwrap();
+    let store = once_unlocked(
+        || Store::open(&folder, &StoreOptions::default()),
+        |error| matches!(error, StoreError::Locked { .. }),
+    );
+    let store = store.unwrap();
     let engine = Engine::load(store.load_state().unwrap()).unwrap();
     if std::env::var_os(VARIABLE).is_some() {
         runtime.block_on(converse(Early::new(engine), store, online));

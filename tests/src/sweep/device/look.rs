@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use kinline_client_sim::device::{self, Device, OpenError};
 use kinline_client_sim::shell::ShellOptions;
-use kinline_client_sim::store::StoreOptions;
 use kinline_protocol::ids::ContentId;
 use kinline_protocol::wire;
 use prost::Message as _;
@@ -78,7 +77,7 @@ pub async fn offline(folder: &std::path::Path) -> Result<Found, OpenError> {
         online: false,
         ..ShellOptions::default()
     };
-    let device = device::open(folder, &StoreOptions::default(), options)?;
+    let device = crate::people::open(folder, options)?;
     let found = read(&device).await;
     device.shutdown().await;
     Ok(found)

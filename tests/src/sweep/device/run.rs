@@ -48,6 +48,7 @@ pub async fn sweep(kills: usize, cuts: usize, seed: u64, jobs: usize) -> Tally {
     let mut world = World::begin().await;
     let points = points(&world.count().await);
     world.end().await;
+    assert!(!points.is_empty(), "nothing was seen of a life");
     tally.points = points.len();
     println!(
         "{kills} kills and {cuts} cuts of a device at {} points of a life",
