@@ -131,29 +131,28 @@ fn wrong(sentence: &str) -> Verdict {
 
 /// Plants each fault in a device that dies until something was lost.
 pub async fn plant(seed: u64) -> Vec<Caught> {
-    let killed = |number| Death {
-        step: Step::Frame,
-        number,
-        end: End::Kill,
-    };
-    let cut = |number| Death {
-        end: End::Cut {
-            rest: Rest::Nothing,
-            seed,
-        },
-        ..killed(number)
+    let cut = |step| {
+        move |number| Death {
+            step,
+            number,
+            end: End::Cut {
+                rest: Rest::Nothing,
+                seed,
+            },
+        }
     };
     vec![
         until_caught(
             Fault::SyncOff,
             "a device's syncs do nothing (synchronous=OFF)",
-            cut,
+            cut(Step::Frame),
         )
         .await,
         until_caught(
             Fault::Early,
             "a device's frames leave before what they rest on is written",
-            killed,
+            // What this sync is of was reported before.
+            cut(Step::Sync),
         )
         .await,
     ]
@@ -167,8 +166,8 @@ async fn until_caught(fault: Fault, words: &'static str, at: impl Fn(u32) -> Dea
         lost: None,
     };
     for tried in 1..=DEATHS_MAX {
-        // The first frames of a life shake hands.
-        let number = u32::try_from(tried + 8).unwrap_or(u32::MAX);
+        // The first calls of a life shake hands; a life has more than twenty of each kind.
+        let number = u32::try_from(tried % 20 + 4).unwrap_or(u32::MAX);
         let Some(now) = world.take() else { break };
         let Some((back, fate)) = die(now, at(number), Some(fault)).await else {
             // What it lost keeps the family from coming to rest.
