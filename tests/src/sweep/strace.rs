@@ -241,6 +241,22 @@ pub fn count(text: &str, calls: &str) -> u32 {
     threads.into_values().max().unwrap_or_default()
 }
 
+/// The command line before a relay whose writes to these files find no room from the `first` to
+/// the `last`, counted in each thread by itself. SQLite alone writes so.
+#[must_use]
+pub fn without_room(first: u32, last: u32, paths: &[PathBuf], to: &Path) -> Vec<OsString> {
+    let mut line = common();
+    for path in paths {
+        line.push("-P".into());
+        line.push(path.into());
+    }
+    line.extend(["-e", "trace=pwrite64", "-e"].map(OsString::from));
+    line.push(format!("inject=pwrite64:error=ENOSPC:when={first}..{last}").into());
+    line.push("-o".into());
+    line.push(to.into());
+    line
+}
+
 /// The command line before a relay to which `fault` is done at the `number`th call of a kind,
 /// counted in each thread by itself, on one of these paths. What was watched goes into `to`.
 #[must_use]
