@@ -326,6 +326,9 @@ impl Reader<'_> {
         if rest.starts_with("+++") || rest.starts_with("---") {
             return Some(()); // an end, a signal
         }
+        if rest.ends_with("<detached ...>") {
+            return Some(()); // it died before anything was known of the call
+        }
         if let Some(begin) = rest.strip_suffix(" <unfinished ...>") {
             self.unfinished.insert(thread, (at, begin.to_owned()));
             return Some(());
@@ -622,6 +625,7 @@ mod tests {
             format!("8 1.000000000 pwrite64(3<{db}>, \"\\x01\", 1, 0) = 1 <0.000000010>"),
             format!("7     2.000000000 pwrite64(3<{db}>, \"\\x02\", 1, 0) = ?"),
             format!("9 2.000000000 fsync(3<{db}> <unfinished ...>"),
+            "10 2.000000000 ???( <detached ...>".to_owned(),
             "7 3.000000000 +++ killed by SIGKILL +++".to_owned(),
         ];
         assert_eq!(effects(&lines).unwrap().len(), 2);
