@@ -11,7 +11,9 @@
 //! | | `shown TEXT` for what others said, once it is durable |
 
 mod device;
+mod early;
 mod process;
 
 pub use device::main;
+pub use early::VARIABLE as PLANTED;
 pub use process::Chat;

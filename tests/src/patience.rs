@@ -32,3 +32,23 @@ pub async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
         Err(_) => panic!("{what} did not happen in time"),
     }
 }
+
+/// Opens a state folder that is free, or will be in a moment: while this program starts another
+/// process, that one holds a copy of every lock.
+///
+/// # Errors
+/// Whatever `open` fails with, and is not that the folder is locked.
+pub fn once_unlocked<T, E>(
+    mut open: impl FnMut() -> Result<T, E>,
+    is_locked: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_locked(&error) && began.elapsed() < PATIENCE => {
+                std::thread::yield_now();
+            }
+            other => return other,
+        }
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kinline_client_sim::device::{self, Device};
+use kinline_client_sim::device::{self, Device, OpenError};
 use kinline_client_sim::shell::ShellOptions;
-use kinline_client_sim::store::{Store, StoreOptions};
+use kinline_client_sim::store::{Store, StoreError, StoreOptions};
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
 use kinline_protocol::engine::{Engine, Setup};
@@ -14,7 +14,18 @@ use kinline_protocol::server_name::RelayAddress;
 use kinline_protocol::wire;
 use prost::Message as _;
 
-use crate::patience::{PATIENCE, eventually, in_time};
+use crate::patience::{PATIENCE, eventually, in_time, once_unlocked};
+
+/// Opens a device as soon as its folder is free.
+///
+/// # Errors
+/// As [`device::open`].
+pub fn open(folder: &Path, options: ShellOptions) -> Result<Device, OpenError> {
+    once_unlocked(
+        || device::open(folder, &StoreOptions::default(), options.clone()),
+        |error| matches!(error, OpenError::Store(StoreError::Locked { .. })),
+    )
+}
 
 /// A person with one device.
 pub struct Person {
@@ -64,7 +75,7 @@ impl Person {
         };
         Self {
             name: name.to_owned(),
-            device: device::open(folder, &StoreOptions::default(), options).unwrap(),
+            device: open(folder, options).unwrap(),
             folder: folder.to_owned(),
         }
     }

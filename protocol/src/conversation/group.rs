@@ -41,6 +41,9 @@ pub enum ConversationError {
     /// A message of a kind that is never accepted there.
     #[error("a message of a kind that is never accepted here: {0}")]
     Kind(&'static str),
+    /// The relay says that it can't read what ended this epoch.
+    #[error("the relay can't read what ended this part of the conversation")]
+    Unreadable,
     /// Of another conversation.
     #[error("the message belongs to another conversation")]
     Group,

@@ -359,9 +359,12 @@ impl Engine {
                 self.upload_lost(*handle, cx)
             }
             (Some(Request::CreateBlob(handle)), _) => self.blob_refused(*handle, after, cx),
-            (Some(Request::FetchCommit(..)), _) => {
+            (Some(Request::FetchCommit(id, epoch)), code) => {
                 let at = self.session.retry_at(cx.now, after);
                 self.session.slots_after = Some(at);
+                if code == ErrorCode::Internal {
+                    self.slot_failed(*id, *epoch, cx);
+                }
             }
             (Some(request @ (Request::Revoke(_) | Request::Close(_))), code)
                 if !is_passing(code) =>

@@ -11,6 +11,8 @@ use crate::wire;
 
 /// A change made so many days ahead of this device is followed; a later one waits.
 const DAYS_AHEAD_MAX: u32 = 2;
+/// Failures of the relay to read one slot, in a row, after which it is taken for lost.
+const SLOT_FAILURES_MAX: u8 = 3;
 
 /// What a slot's bytes led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl Engine {
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
+        room.slot_failures = 0;
         if room.conversation.epoch() == epoch && room.conversation.is_active() {
             if slot.present {
                 if self.take_commit(id, &slot.sealed, cx) == Taken::Void
@@ -75,6 +78,28 @@ impl Engine {
                     self.suspect(id, cx);
                 }
             }
+        }
+        self.slot_walked(id);
+    }
+
+    /// The relay failed to read a slot: once may be bad luck, but what was damaged on its disk is
+    /// never read again. Then this conversation must not keep all others waiting: it can't be
+    /// changed, and where members went on without this device, it comes back as a new leaf.
+    pub(super) fn slot_failed(&mut self, id: ConversationId, epoch: u64, cx: &mut Cx<'_>) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        if room.conversation.epoch() != epoch {
+            return;
+        }
+        room.slot_failures = room.slot_failures.saturating_add(1);
+        if room.slot_failures < SLOT_FAILURES_MAX {
+            return;
+        }
+        self.stick(id, Stuck::Void, &ConversationError::Unreadable, cx);
+        if self.inbox.waits_for_slot(id) {
+            self.inbox.walked_in_vain(epoch);
+            self.suspect(id, cx);
         }
         self.slot_walked(id);
     }

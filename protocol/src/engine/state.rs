@@ -103,6 +103,8 @@ pub(super) struct Room {
     pub(super) synced: bool,
     /// Volatile: the epoch whose slot can't be followed, and why.
     stuck: Option<(u64, Stuck)>,
+    /// Volatile: how often in a row the relay failed to read this conversation's slot.
+    pub(super) slot_failures: u8,
     /// Volatile: messages of this epoch that not all members were sent.
     pub(super) partial_generations: u64,
     /// Volatile: its families' newest logs, as last worked out.
@@ -140,6 +142,7 @@ impl Room {
             dirty: true,
             parties_dirty: true,
             synced: false,
+            slot_failures: 0,
             stuck: None,
             partial_generations: 0,
             newest: None,
@@ -328,6 +331,7 @@ impl Room {
             dirty: false,
             parties_dirty: false,
             synced: false,
+            slot_failures: 0,
             stuck: None,
             partial_generations: 0,
             newest: None,

@@ -120,6 +120,90 @@ fn a_device_whose_slots_are_withheld_says_so_and_comes_back() {
 }
 
 #[test]
+fn a_slot_that_the_relay_can_not_read_keeps_no_other_conversation_waiting_and_is_left_behind() {
+    let mut world = World::new();
+    let family = world.family();
+    let room = world.room("mum", &["kid"], "Plans");
+    world.settle();
+    world.disconnect("kid");
+    world.self_update("mum", family);
+    world.settle();
+    // What ended the family's epoch is damaged on the relay's disk.
+    let before: Vec<Vec<u8>> = world.relay.slots.keys().cloned().collect();
+    world.relay.damaged_slots = before.into_iter().collect();
+    world.text("mum", family, "after it");
+    world.text("mum", room, "in the room");
+    world.settle();
+    world.connect("kid");
+    for _ in 0..8 {
+        world.pass(61_000);
+        world.settle();
+    }
+    assert!(world.texts("kid").contains(&"in the room".to_owned()));
+    let refused = |event: &Event| matches!(event, Event::Refused { sentence, .. } if sentence.contains("the relay can't read"));
+    assert!(world.count("kid", refused) >= 1);
+    let back = |event: &Event| matches!(event, Event::BackIn { .. });
+    assert_eq!(world.count("kid", back), 1);
+    world.text("kid", family, "there again");
+    world.text("kid", room, "and here");
+    world.settle();
+    for text in ["there again", "and here"] {
+        assert!(world.texts("mum").contains(&text.to_owned()), "{text}");
+    }
+    assert!(world.texts("kid").contains(&"after it".to_owned()));
+    assert_eq!(world.epoch("kid", family), world.epoch("mum", family));
+}
+
+#[test]
+fn a_conversation_whose_slot_nobody_can_read_is_formed_again_by_a_guardian() {
+    let mut world = World::new();
+    let family = world.family();
+    // The relay takes a change, and its disk spoils it before anybody hears of it.
+    world.relay.hold_sends_of = Some("mum");
+    world.command(
+        "mum",
+        Command::SelfUpdate {
+            conversation: family,
+        },
+    );
+    world.settle();
+    let token = world
+        .relay
+        .held
+        .iter()
+        .find_map(|(_, _, send)| send.commit.clone());
+    world
+        .relay
+        .damaged_slots
+        .insert(token.unwrap().token.to_vec());
+    world.relay.held.clear();
+    world.relay.hold_sends_of = None;
+    for name in ["mum", "dad", "kid"] {
+        world.disconnect(name);
+        world.connect(name);
+    }
+    for _ in 0..4 {
+        world.pass(61_000);
+        world.settle();
+    }
+    world.command(
+        "dad",
+        Command::Reform {
+            conversation: family,
+        },
+    );
+    world.settle();
+    let new = world.device("dad").engine.family_conversation().unwrap();
+    assert_ne!(new, family);
+    world.text("mum", new, "we go on");
+    world.settle();
+    for name in ["dad", "kid"] {
+        assert_eq!(world.device(name).engine.family_conversation(), Some(new));
+        assert!(world.texts(name).contains(&"we go on".to_owned()), "{name}");
+    }
+}
+
+#[test]
 fn a_device_whose_way_back_was_lost_asks_for_it_again() {
     let mut world = World::new();
     let family = world.family();

@@ -19,6 +19,7 @@ use rand::Rng;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -211,6 +212,18 @@ impl Socket {
     /// Sends what the relay may not even read to its end.
     pub async fn try_raw(&mut self, bytes: Vec<u8>) {
         let _ = self.stream.send(Message::Binary(bytes.into())).await;
+    }
+
+    /// Begins a binary message of `claimed` bytes and sends `sent` of them.
+    pub async fn half_a_frame(&mut self, claimed: u64, sent: usize) {
+        // RFC 6455 §5.2: final and binary; masked, 64 bits of length; a mask of zeros.
+        let mut frame = vec![0x82, 0x80 | 127];
+        frame.extend(claimed.to_be_bytes());
+        frame.extend([0; 4]);
+        frame.resize(frame.len() + sent, 0x5a);
+        let stream = self.stream.get_mut();
+        stream.write_all(&frame).await.unwrap();
+        stream.flush().await.unwrap();
     }
 
     /// Whether the connection ends, after an error at most.

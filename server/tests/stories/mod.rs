@@ -6,6 +6,7 @@ mod close_key;
 mod commit;
 mod crash;
 mod delivery;
+mod flood;
 mod frames;
 mod operator;
 mod rendezvous;

@@ -5,15 +5,16 @@ use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use kinline_client_sim::device::{Device, open, photo};
-use kinline_client_sim::shell::ShellOptions;
-use kinline_client_sim::store::StoreOptions;
+use kinline_client_sim::device::photo;
+use kinline_client_sim::shell::{self, DeviceHandle, ShellOptions};
+use kinline_client_sim::store::{Store, StoreError, StoreOptions};
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, Event, OutgoingBlob};
 use tokio::sync::mpsc;
 
-use crate::patience::PATIENCE;
+use super::early::{Early, Holds, VARIABLE};
+use crate::patience::{PATIENCE, once_unlocked};
 
 /// Runs the device until it is told to stop, or killed.
 ///
@@ -27,7 +28,17 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(converse(folder, online));
+    let store = once_unlocked(
+        || Store::open(&folder, &StoreOptions::default()),
+        |error| matches!(error, StoreError::Locked { .. }),
+    );
+    let store = store.unwrap();
+    let engine = Engine::load(store.load_state().unwrap()).unwrap();
+    if std::env::var_os(VARIABLE).is_some() {
+        runtime.block_on(converse(Early::new(engine), store, online));
+    } else {
+        runtime.block_on(converse(engine, store, online));
+    }
     // A line that is still waited for must not hold the end up.
     runtime.shutdown_background();
     ExitCode::SUCCESS
@@ -40,7 +51,7 @@ fn report(line: &str) {
     out.flush().unwrap();
 }
 
-async fn converse(folder: PathBuf, online: bool) {
+async fn converse<C: Holds>(core: C, store: Store, online: bool) {
     let (heard, mut lines) = mpsc::channel(1_024);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
@@ -54,7 +65,7 @@ async fn converse(folder: PathBuf, online: bool) {
         online,
         ..ShellOptions::default()
     };
-    let device = open(&folder, &StoreOptions::default(), options).unwrap();
+    let device = shell::start(core, store, options).unwrap();
     let mut events = device.events_from_start();
     loop {
         tokio::select! {
@@ -76,8 +87,11 @@ async fn converse(folder: PathBuf, online: bool) {
     report("stopped");
 }
 
-async fn send(device: &Device, body: Body, blob: Option<OutgoingBlob>) {
-    let family = device.with(Engine::family_conversation).await.unwrap();
+async fn send<C: Holds>(device: &DeviceHandle<C>, body: Body, blob: Option<OutgoingBlob>) {
+    let family = device
+        .with(|core| core.engine().family_conversation())
+        .await
+        .unwrap();
     let send = Command::Send {
         conversation: family.expect("a family"),
         body,
@@ -89,7 +103,7 @@ async fn send(device: &Device, body: Body, blob: Option<OutgoingBlob>) {
 }
 
 /// Does what a line says; true when it was the last.
-async fn act(device: &Device, line: &str) -> bool {
+async fn act<C: Holds>(device: &DeviceHandle<C>, line: &str) -> bool {
     match line.split_once(' ').unwrap_or((line, "")) {
         ("say", text) => {
             let text = text.to_owned();

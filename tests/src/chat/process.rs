@@ -1,5 +1,6 @@
 //! The test's side.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -25,12 +26,29 @@ impl Chat {
     /// When it can't be started.
     #[must_use]
     pub fn start(folder: &Path, online: bool) -> Self {
-        let mut child = Command::new(program::path(program::DEVICE))
-            .arg("chat")
+        let line = [program::path(program::DEVICE).into(), "chat".into()];
+        Self::start_as(&line, &[], folder, online)
+    }
+
+    /// [`Self::start`] with another command line before the folder, and more in the environment.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[must_use]
+    pub fn start_as(
+        line: &[OsString],
+        environment: &[(&str, &str)],
+        folder: &Path,
+        online: bool,
+    ) -> Self {
+        let mut line = line.iter();
+        let mut child = Command::new(line.next().expect("a program"))
+            .args(line)
             .arg(folder)
             .arg(if online { "online" } else { "offline" })
             .env_clear()
             .envs(program::environment())
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -2,7 +2,9 @@
 //! acknowledgements go on, and when there is room again so does sending.
 //!
 //! On a small file system of its own: ext4 in a file where this machine lets us mount one, else
-//! memory (tmpfs). Where neither is allowed it is skipped, and the report says so.
+//! memory (tmpfs). And, everywhere, with writes to the database that are told by strace that there
+//! is no room (ENOSPC), so many of them: where nothing can be mounted, only the blobs' part of the
+//! story is left out, and the report says so.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,6 +23,7 @@ use super::client::{Client, Gone};
 use super::oracle::Verdict;
 use super::process::Process;
 use super::stage::Stage;
+use super::strace;
 
 /// What is left for the relay when it starts.
 const ROOM: u64 = 1_536 * 1_024;
@@ -31,6 +34,9 @@ const SENDS_MAX: usize = 200;
 /// How often, and when, a device sends again what was refused: a minute in all.
 const AGAIN_MAX: usize = 300;
 const AGAIN_EVERY: Duration = Duration::from_millis(200);
+/// Writes to the database before there is no room any more, and so many that find none.
+const WRITES: u32 = 400;
+const WRITES_REFUSED: u32 = 60;
 /// Senders of the cast are counted from zero; these envelopes are nobody else's.
 const SENDER: usize = 1_000;
 
@@ -130,13 +136,7 @@ pub async fn fill_up(stage: &Stage) -> Full {
             .wrong
             .push("it does not start on a small disk".into()),
         Some(address) => {
-            let mut story = Story {
-                address: &address,
-                cast: &stage.cast,
-                verdict: &mut verdict,
-                acknowledged: BTreeSet::new(),
-                round: 0,
-            };
+            let mut story = Story::new(&address, &stage.cast, &mut verdict);
             if story.tell(&filler).await.is_err() {
                 verdict
                     .wrong
@@ -144,6 +144,51 @@ pub async fn fill_up(stage: &Stage) -> Full {
             }
         }
     }
+    judge_end(relay, &mut verdict).await;
+    Full {
+        kind: Some(small.kind),
+        verdict,
+    }
+}
+
+/// The same with a database that finds no room for a while, which needs nobody's leave.
+///
+/// # Panics
+/// When the system refuses.
+pub async fn run_dry(stage: &Stage) -> Full {
+    let folder = stage.fresh();
+    let data = folder.path().join("data");
+    let paths = ["relay.sqlite", "relay.sqlite-wal"].map(|name| data.join(name));
+    let trace = folder.path().join("trace");
+    let last = WRITES + WRITES_REFUSED;
+    let witness = strace::without_room(WRITES, last, &paths, &trace);
+    let relay = Process::start(&stage.program, folder.path(), &witness).await;
+    let mut verdict = Verdict::default();
+    match relay.address.clone() {
+        None => verdict.wrong.push("it does not start".into()),
+        Some(address) => {
+            let mut story = Story::new(&address, &stage.cast, &mut verdict);
+            if story.tell_of_the_database().await.is_err() {
+                verdict
+                    .wrong
+                    .push("it ended because its database found no room".into());
+            }
+        }
+    }
+    judge_end(relay, &mut verdict).await;
+    let watched = std::fs::read_to_string(&trace).unwrap();
+    if !watched.contains("(INJECTED)") {
+        verdict
+            .wrong
+            .push("no write found that there is no room".into());
+    }
+    Full {
+        kind: Some("ENOSPC from the database's writes"),
+        verdict,
+    }
+}
+
+async fn judge_end(relay: Process, verdict: &mut Verdict) {
     let ended = relay.terminate().await;
     if !ended.status.success() {
         verdict
@@ -152,10 +197,6 @@ pub async fn fill_up(stage: &Stage) -> Full {
     }
     if !verdict.is_clean() {
         println!("{}", ended.log);
-    }
-    Full {
-        kind: Some(small.kind),
-        verdict,
     }
 }
 
@@ -167,7 +208,28 @@ struct Story<'a> {
     round: usize,
 }
 
-impl Story<'_> {
+impl<'a> Story<'a> {
+    const fn new(address: &'a RelayAddress, cast: &'a Cast, verdict: &'a mut Verdict) -> Self {
+        Self {
+            address,
+            cast,
+            verdict,
+            acknowledged: BTreeSet::new(),
+            round: 0,
+        }
+    }
+
+    async fn tell_of_the_database(&mut self) -> Result<(), Gone> {
+        let mut sender = Client::connect(self.address).await?;
+        sender
+            .open(&self.cast.bob)
+            .await?
+            .expect("there is room for a mailbox");
+        self.fill(&mut sender).await?;
+        self.take_everything().await?;
+        self.send_again(&mut sender).await
+    }
+
     async fn tell(&mut self, filler: &Path) -> Result<(), Gone> {
         let (address, cast) = (self.address, self.cast);
         let mut sender = Client::connect(address).await?;
@@ -188,18 +250,7 @@ impl Story<'_> {
             size: BLOB_BYTES as u64,
         });
         sender.ask(create).await?.expect("there is room for a row");
-        let refused = self.send_until_refused(&mut sender).await?;
-        self.verdict.acknowledged += self.acknowledged.len();
-        match refused {
-            None => self.wrong("its disk never fills"),
-            Some(error) if error.code() != ErrorCode::NoRoom => {
-                self.wrong(&format!("a full disk is called {:?}", error.code()));
-            }
-            Some(error) if error.closing || error.retry_after_ms == 0 => {
-                self.wrong("a full disk ends the connection, or says no time");
-            }
-            Some(_) => {}
-        }
+        self.fill(&mut sender).await?;
         // Whatever room is left goes too.
         {
             let mut rest = File::options().append(true).open(filler).unwrap();
@@ -213,9 +264,43 @@ impl Story<'_> {
         self.take_everything().await?;
         // Room again.
         std::fs::remove_file(filler).unwrap();
+        self.send_again(&mut sender).await?;
+        let offset = blob.look(address).await?.offset.unwrap_or_default();
+        let rest = blob.bytes.slice(usize::try_from(offset).unwrap()..);
+        let put = blob
+            .put(address, usize::try_from(offset).unwrap(), rest)
+            .await?;
+        let fetched = blob.fetch(address).await?;
+        if put.status != 204 || fetched.body != blob.bytes {
+            let (put, fetched) = (put.status, fetched.status);
+            let sentence = format!("there is room, and a blob is answered {put}, then {fetched}");
+            self.wrong(&sentence);
+        }
+        Ok(())
+    }
+
+    /// Sends until that is refused, as it must be.
+    async fn fill(&mut self, sender: &mut Client) -> Result<(), Gone> {
+        let refused = self.send_until_refused(sender).await?;
+        self.verdict.acknowledged += self.acknowledged.len();
+        match refused {
+            None => self.wrong("its disk never fills"),
+            Some(error) if error.code() != ErrorCode::NoRoom => {
+                self.wrong(&format!("a full disk is called {:?}", error.code()));
+            }
+            Some(error) if error.closing || error.retry_after_ms == 0 => {
+                self.wrong("a full disk ends the connection, or says no time");
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// There is room again: a device that goes on trying gets through.
+    async fn send_again(&mut self, sender: &mut Client) -> Result<(), Gone> {
         let mut went_on = Err(None);
         for _ in 0..AGAIN_MAX {
-            match self.send(&mut sender).await? {
+            match self.send(sender).await? {
                 Ok(_) => {
                     went_on = Ok(());
                     break;
@@ -228,17 +313,6 @@ impl Story<'_> {
             self.wrong(&format!(
                 "there is room, and sending does not go on: {error:?}"
             ));
-        }
-        let offset = blob.look(address).await?.offset.unwrap_or_default();
-        let rest = blob.bytes.slice(usize::try_from(offset).unwrap()..);
-        let put = blob
-            .put(address, usize::try_from(offset).unwrap(), rest)
-            .await?;
-        let fetched = blob.fetch(address).await?;
-        if put.status != 204 || fetched.body != blob.bytes {
-            let (put, fetched) = (put.status, fetched.status);
-            let sentence = format!("there is room, and a blob is answered {put}, then {fetched}");
-            self.wrong(&sentence);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@
 //! - [`strace`] starts a relay under observation and reads what was observed; [`power`] rebuilds
 //!   a folder as a power cut would leave it.
 //! - [`kills`], [`cuts`], [`errors`], [`damage`], [`full`] and [`planted`] are the sweeps, on one
-//!   [`stage`]; [`run`] is the command, [`report`] adds up.
+//!   [`stage`]; [`device`] does the same to a device; [`run`] is the command, [`report`] adds up.
 //!
 //! SIGKILL leaves the page cache whole, so that a kill shows only what the relay had not handed
 //! to the system yet; what it had not synced is shown by the cuts.
@@ -26,6 +26,7 @@ pub mod cast;
 pub mod client;
 pub mod cuts;
 pub mod damage;
+pub mod device;
 pub mod drain;
 pub mod driver;
 pub mod errors;

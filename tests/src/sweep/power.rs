@@ -52,6 +52,8 @@ pub struct Disk {
 /// One file, whatever it is called.
 #[derive(Default)]
 struct Inode<'a> {
+    /// What was in it before.
+    before: Vec<u8>,
     changes: Vec<&'a Call>,
     /// When syncs of it began and ended.
     syncs: Vec<(u64, u64)>,
@@ -60,6 +62,9 @@ struct Inode<'a> {
 /// Names and files, as the relay saw them.
 #[derive(Default)]
 struct History<'a> {
+    /// Folders and files that were there before.
+    folders: Vec<PathBuf>,
+    files: BTreeMap<PathBuf, usize>,
     inodes: Vec<Inode<'a>>,
     live: BTreeMap<PathBuf, usize>,
     /// What changed names, with the file that a creation made.
@@ -72,7 +77,19 @@ struct History<'a> {
 /// everything that was ever done to a folder that was not there at first.
 #[must_use]
 pub fn cut(calls: &[Call], moment: u64, rest: Rest, random: &mut ChaCha20Rng) -> Disk {
-    let mut history = History::default();
+    cut_after(&Disk::default(), calls, moment, rest, random)
+}
+
+/// [`cut`] of a folder in which this was on disk before.
+#[must_use]
+pub fn cut_after(
+    before: &Disk,
+    calls: &[Call],
+    moment: u64,
+    rest: Rest,
+    random: &mut ChaCha20Rng,
+) -> Disk {
+    let mut history = History::of(before);
     for call in calls.iter().filter(|call| call.at < moment) {
         history.add(call, moment);
     }
@@ -80,6 +97,22 @@ pub fn cut(calls: &[Call], moment: u64, rest: Rest, random: &mut ChaCha20Rng) ->
 }
 
 impl<'a> History<'a> {
+    fn of(before: &Disk) -> Self {
+        let mut history = Self {
+            folders: before.folders.clone(),
+            ..Self::default()
+        };
+        for (path, bytes) in &before.files {
+            history.files.insert(path.clone(), history.inodes.len());
+            history.inodes.push(Inode {
+                before: bytes.clone(),
+                ..Inode::default()
+            });
+        }
+        history.live = history.files.clone();
+        history
+    }
+
     fn add(&mut self, call: &'a Call, moment: u64) {
         match &call.effect {
             Effect::Create { path, truncate } => {
@@ -126,8 +159,11 @@ impl<'a> History<'a> {
     }
 
     fn disk(&self, rest: Rest, random: &mut ChaCha20Rng) -> Disk {
-        let mut disk = Disk::default();
-        let mut named: BTreeMap<PathBuf, usize> = BTreeMap::new();
+        let mut disk = Disk {
+            folders: self.folders.clone(),
+            ..Disk::default()
+        };
+        let mut named = self.files.clone();
         let is_there = |disk: &Disk, path: &Path| {
             // The root of everything was there before.
             let Some(folder) = path.parent() else {
@@ -180,7 +216,7 @@ fn is_certain(call: &Call, syncs: &[(u64, u64)]) -> bool {
 
 impl Inode<'_> {
     fn bytes(&self, rest: Rest, random: &mut ChaCha20Rng) -> Vec<u8> {
-        let mut file = Vec::new();
+        let mut file = self.before.clone();
         for call in &self.changes {
             let certain = is_certain(call, &self.syncs);
             match &call.effect {
@@ -227,6 +263,45 @@ fn write(
 }
 
 impl Disk {
+    /// A folder as it is.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    #[must_use]
+    pub fn read(folder: &Path) -> Self {
+        let mut disk = Self::default();
+        disk.add(folder);
+        disk
+    }
+
+    fn add(&mut self, folder: &Path) {
+        self.folders.push(folder.to_owned());
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                self.add(&path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                self.files.insert(path, bytes);
+            }
+        }
+    }
+
+    /// Makes a folder that [`Self::read`] knew what it is here, and leaves the permissions of
+    /// what stays.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn put_back(&self, folder: &Path) {
+        let now = Self::read(folder);
+        for path in now.files.keys() {
+            if !self.files.contains_key(path) {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        self.write(folder, folder);
+    }
+
     /// Writes it out, below `to` instead of below `from`. SQLite's shared memory is left out: it
     /// never was on disk.
     ///
@@ -252,7 +327,7 @@ mod tests {
     use rand::SeedableRng as _;
     use rand_chacha::ChaCha20Rng;
 
-    use super::{Call, Disk, Effect, Rest, cut};
+    use super::{Call, Disk, Effect, Rest, cut, cut_after};
 
     fn path(name: &str) -> PathBuf {
         Path::new("/d").join(name)
@@ -353,6 +428,25 @@ mod tests {
         assert_eq!(names(50), [path("b")]);
         assert_eq!(names(60), [path("b")]);
         assert_eq!(names(70), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_was_there_before_is_certain() {
+        let before = Disk {
+            folders: vec![path("")],
+            files: [(path("a"), b"old".to_vec()), (path("b"), b"b".to_vec())].into(),
+        };
+        let gone = Effect::Unlink { path: path("b") };
+        let life = [create("a"), write("a", 3, b"er"), gone, write("a", 0, b"x")];
+        let after = |rest| {
+            let calls = calls(life.iter().cloned());
+            let mut random = ChaCha20Rng::seed_from_u64(1);
+            cut_after(&before, &calls, 1_000, rest, &mut random)
+        };
+        assert_eq!(after(Rest::Nothing), before);
+        let all = after(Rest::Everything);
+        assert_eq!(file(&all, "a"), Some(b"xlder".to_vec()));
+        assert_eq!(file(&all, "b"), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::device::run::Tally;
 use super::oracle::Verdict;
 use super::planted::Caught;
 
@@ -27,6 +28,8 @@ pub struct Report {
     pub refused: usize,
     /// Power cuts.
     pub cuts: usize,
+    /// The device's own sweep.
+    pub device: Tally,
     /// All verdicts.
     pub total: Verdict,
     /// Where something went wrong, and how to repeat it.
@@ -91,6 +94,10 @@ impl Report {
             ("cuts", self.cuts.to_string()),
             ("disk errors", self.errors.to_string()),
             ("damages", self.damages.to_string()),
+            ("device: kills", self.device.kills.to_string()),
+            ("device: cuts", self.device.cuts.to_string()),
+            ("device: kept", self.device.kept.to_string()),
+            ("device: confirmed", self.device.confirmed.to_string()),
             ("acknowledged", acknowledged.to_string()),
             ("recovered", recovered.to_string()),
             ("delivered", delivered.to_string()),
@@ -107,7 +114,7 @@ impl Report {
             .collect();
         for planted in &self.planted {
             let fate = match (&planted.after, &planted.lost) {
-                (Some(cuts), Some(lost)) => format!("caught at cut {cuts}: lost {lost}"),
+                (Some(cuts), Some(lost)) => format!("caught at death {cuts}: lost {lost}"),
                 _ => "MISSED".into(),
             };
             table.push_str(&format!("planted: {}: {fate}\n", planted.fault));
@@ -146,6 +153,14 @@ impl Report {
             "errors": self.errors,
             "damages": self.damages,
             "damages_refused_at_start": self.refused,
+            "device": {
+                "kills": self.device.kills,
+                "cuts": self.device.cuts,
+                "points": self.device.points,
+                "missed": self.device.missed,
+                "kept": self.device.kept,
+                "confirmed": self.device.confirmed,
+            },
             "acknowledged": self.total.acknowledged,
             "recovered": self.total.recovered,
             "delivered": self.total.delivered,

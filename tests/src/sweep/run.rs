@@ -11,7 +11,7 @@ use super::kills::{self, Plan};
 use super::process::Program;
 use super::report::Report;
 use super::stage::Stage;
-use super::{errors, full, planted, strace};
+use super::{device, errors, full, planted, strace};
 
 /// Something was lost, or a planted fault was not caught.
 const EXIT_LOST: u8 = 1;
@@ -19,10 +19,12 @@ const EXIT_LOST: u8 = 1;
 const EXIT_REFUSED: u8 = 2;
 /// Cuts of one life: then another one is watched.
 const CUTS_OF_A_LIFE: usize = 50;
-const HELP: &str = "crash-sweep [--kills N] [--cuts N] [--errors N] [--damages N] [--report FILE] [--seed N] [--jobs N]
+const HELP: &str = "crash-sweep [--kills N] [--cuts N] [--errors N] [--damages N]
+            [--device-kills N] [--device-cuts N] [--report FILE] [--seed N] [--jobs N]
 
-Kills a relay at N points of its life, cuts its power at N, lets its disk fail at N and bits flip N times, looks at what is left, and plants
-faults that must be caught. Exit status: 0 nothing lost, 1 something lost or a planted fault
+Kills a relay at N points of its life, cuts its power at N, lets its disk fail at
+N and bits flip N times; does the first two to a device; looks at what is left, and plants faults
+that must be caught. Exit status: 0 nothing lost, 1 something lost or a planted fault
 missed, 2 refused.";
 
 /// What is asked for.
@@ -32,6 +34,8 @@ struct Options {
     cuts: usize,
     errors: usize,
     damages: usize,
+    device_kills: usize,
+    device_cuts: usize,
     report: Option<PathBuf>,
     seed: Option<u64>,
     jobs: usize,
@@ -44,6 +48,8 @@ impl Options {
             cuts: 50,
             errors: 25,
             damages: 25,
+            device_kills: 25,
+            device_cuts: 25,
             report: None,
             seed: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -61,6 +67,8 @@ impl Options {
                 "--cuts" => options.cuts = text.parse().map_err(|_| wrong())?,
                 "--errors" => options.errors = text.parse().map_err(|_| wrong())?,
                 "--damages" => options.damages = text.parse().map_err(|_| wrong())?,
+                "--device-kills" => options.device_kills = text.parse().map_err(|_| wrong())?,
+                "--device-cuts" => options.device_cuts = text.parse().map_err(|_| wrong())?,
                 "--seed" => options.seed = Some(text.parse().map_err(|_| wrong())?),
                 "--jobs" => options.jobs = text.parse().map_err(|_| wrong())?,
                 "--report" => options.report = Some(value.into()),
@@ -74,7 +82,8 @@ impl Options {
     }
 }
 
-/// Runs the command; `relay …` is the relay itself, which the sweeps start so.
+/// Runs the command; `relay …` is the relay itself and `device …` a device, which the sweeps
+/// start so.
 ///
 /// # Panics
 /// When something goes wrong that is no fault of the relay.
@@ -83,6 +92,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     match arguments.first().and_then(|first| first.to_str()) {
         Some("relay") => return kinline_server::cli::main_with(arguments),
+        Some("device") => return crate::chat::main(arguments.into_iter().skip(1)),
         Some("--help" | "-h") => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
@@ -143,6 +153,7 @@ async fn sweep(options: &Options) -> Report {
     error_sweep(&stage, &plan, options.errors, &mut report).await;
     damage_sweep(&stage, options.damages, &mut report).await;
     full_disk(&stage, &mut report).await;
+    device_sweep(options, seed, &mut report).await;
     planted_sweep(seed, &mut report).await;
     report.seconds = began.elapsed().as_secs();
     report
@@ -237,9 +248,25 @@ async fn full_disk(stage: &Stage, report: &mut Report) {
         Some(kind) => println!("a full disk: {kind}"),
         None => report
             .skipped
-            .push("a full disk: no small file system can be mounted here (it takes root)".into()),
+            .push("blobs on a full disk: no small file system can be mounted here (it takes root); the database's part was tried without".into()),
     }
     report.add("full disk", full.verdict);
+    let dry = full::run_dry(stage).await;
+    println!("a full disk: {}", dry.kind.unwrap_or_default());
+    report.add("no room in the database", dry.verdict);
+}
+
+async fn device_sweep(options: &Options, seed: u64, report: &mut Report) {
+    let (kills, cuts) = (options.device_kills, options.device_cuts);
+    if kills + cuts == 0 {
+        return;
+    }
+    let mut tally = device::run::sweep(kills, cuts, seed, options.jobs).await;
+    for (place, verdict) in std::mem::take(&mut tally.found) {
+        report.add(&format!("device, {place}"), verdict);
+    }
+    report.device = tally;
+    report.planted.extend(device::run::plant(seed).await);
 }
 
 async fn planted_sweep(seed: u64, report: &mut Report) {

@@ -190,6 +190,73 @@ pub fn recording(to: &Path, delay_us: u32) -> Vec<OsString> {
     line
 }
 
+/// The command line before a process that is watched as by [`recording`] and to which `fault` is
+/// done at the `number`th of these calls, counted in each thread by itself; with `sync_lies` a
+/// sync says that all is well and does nothing. Everything goes into `to`.
+#[must_use]
+pub fn recording_death(
+    calls: &str,
+    fault: &str,
+    number: u32,
+    sync_lies: bool,
+    to: &Path,
+) -> Vec<OsString> {
+    let mut line = common();
+    let mut arguments = vec![
+        "-y".to_owned(),
+        "-xx".to_owned(),
+        "-s".to_owned(),
+        STRING_MAX.to_owned(),
+        "--absolute-timestamps=format:unix,precision:ns".to_owned(),
+        "--syscall-times=ns".to_owned(),
+        "-e".to_owned(),
+        format!("trace={CALLS},{calls}"),
+    ];
+    if sync_lies {
+        arguments.push("-e".to_owned());
+        arguments.push("inject=fsync,fdatasync:retval=0".to_owned());
+    }
+    arguments.push("-e".to_owned());
+    arguments.push(format!("inject={calls}:{fault}:when={number}"));
+    line.extend(arguments.into_iter().map(OsString::from));
+    line.push("-o".into());
+    line.push(to.into());
+    line
+}
+
+/// How often each of these calls was begun, in the thread that made most of them.
+#[must_use]
+pub fn count(text: &str, calls: &str) -> u32 {
+    let mut threads: HashMap<&str, u32> = HashMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace(); // small numbers of threads are padded
+        let (Some(thread), Some(_), Some(call)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        let name = call.split('(').next().unwrap_or_default();
+        if calls.split(',').any(|wanted| wanted == name) {
+            *threads.entry(thread).or_default() += 1;
+        }
+    }
+    threads.into_values().max().unwrap_or_default()
+}
+
+/// The command line before a relay whose writes to these files find no room from the `first` to
+/// the `last`, counted in each thread by itself. SQLite alone writes so.
+#[must_use]
+pub fn without_room(first: u32, last: u32, paths: &[PathBuf], to: &Path) -> Vec<OsString> {
+    let mut line = common();
+    for path in paths {
+        line.push("-P".into());
+        line.push(path.into());
+    }
+    line.extend(["-e", "trace=pwrite64", "-e"].map(OsString::from));
+    line.push(format!("inject=pwrite64:error=ENOSPC:when={first}..{last}").into());
+    line.push("-o".into());
+    line.push(to.into());
+    line
+}
+
 /// The command line before a relay to which `fault` is done at the `number`th call of a kind,
 /// counted in each thread by itself, on one of these paths. What was watched goes into `to`.
 #[must_use]
@@ -259,6 +326,9 @@ impl Reader<'_> {
         if rest.starts_with("+++") || rest.starts_with("---") {
             return Some(()); // an end, a signal
         }
+        if rest.ends_with("<detached ...>") {
+            return Some(()); // it died before anything was known of the call
+        }
         if let Some(begin) = rest.strip_suffix(" <unfinished ...>") {
             self.unfinished.insert(thread, (at, begin.to_owned()));
             return Some(());
@@ -274,6 +344,9 @@ impl Reader<'_> {
     fn call(&mut self, thread: u32, at: u64, call: &str) -> Option<()> {
         let (name, rest) = call.split_once('(')?;
         let (arguments, result) = rest.rsplit_once(" = ")?;
+        if result.trim() == "?" {
+            return Some(()); // it died there
+        }
         let arguments = arguments.trim_end().strip_suffix(')')?;
         let (value, took) = result.rsplit_once(" <")?;
         let took = nanoseconds(took.strip_suffix('>')?)?;
@@ -542,6 +615,23 @@ mod tests {
             }
         );
         assert_eq!(calls.len(), 2);
+    }
+
+    #[test]
+    fn a_call_at_which_the_process_died_did_nothing_and_counts() {
+        let db = hex("/d/db");
+        let lines = [
+            format!("7 1.000000000 pwrite64(3<{db}>, \"\\x01\", 1, 0) = 1 <0.000000010>"),
+            format!("8 1.000000000 pwrite64(3<{db}>, \"\\x01\", 1, 0) = 1 <0.000000010>"),
+            format!("7     2.000000000 pwrite64(3<{db}>, \"\\x02\", 1, 0) = ?"),
+            format!("9 2.000000000 fsync(3<{db}> <unfinished ...>"),
+            "10 2.000000000 ???( <detached ...>".to_owned(),
+            "7 3.000000000 +++ killed by SIGKILL +++".to_owned(),
+        ];
+        assert_eq!(effects(&lines).unwrap().len(), 2);
+        let text = lines.join("\n");
+        let of = |calls| super::count(&text, calls);
+        assert_eq!((of("pwrite64,write"), of("fsync"), of("rename")), (2, 1, 0));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) struct Relay {
     pub(crate) answer_sends: bool,
     /// Sends of this device wait until `serve_held`.
     pub(crate) hold_sends_of: Option<Name>,
-    held: Vec<(Name, u64, wire::Send)>,
+    pub(crate) held: Vec<(Name, u64, wire::Send)>,
     /// So many slot questions are answered with an error.
     pub(crate) refuse_slots: usize,
     /// So many offers that won are answered with a void winner.
@@ -73,6 +73,8 @@ pub(crate) struct Relay {
     pub(crate) chaos: Option<Chaos>,
     /// Says to this device that every slot is empty.
     pub(crate) withholds_slots_from: Option<Name>,
+    /// Slots that it can't read any more: it fails for look and offer alike.
+    pub(crate) damaged_slots: HashSet<Vec<u8>>,
     /// Keeps a slot for each device, as if nobody else had offered anything.
     pub(crate) forks_slots: bool,
     /// Hashes of revoked grants.
@@ -92,6 +94,7 @@ impl Default for Relay {
             slots: HashMap::new(),
             blobs: HashMap::new(),
             withholds_slots_from: None,
+            damaged_slots: HashSet::new(),
             forks_slots: false,
             revoked: HashSet::new(),
             closed: HashSet::new(),
@@ -197,6 +200,10 @@ impl Relay {
             }
             C::Send(send) => {
                 self.saw_generation(name, send.generation);
+                let offers = send.commit.as_ref();
+                if offers.is_some_and(|offer| self.damaged_slots.contains(offer.token.as_ref())) {
+                    return self.error(name, id, ErrorCode::Internal);
+                }
                 if self.hold_sends_of == Some(name) {
                     self.held.push((name, id, send));
                 } else {
@@ -207,6 +214,9 @@ impl Relay {
                 if self.refuse_slots > 0 {
                     self.refuse_slots -= 1;
                     return self.error(name, id, ErrorCode::SlowDown);
+                }
+                if self.damaged_slots.contains(fetch.token.as_ref()) {
+                    return self.error(name, id, ErrorCode::Internal);
                 }
                 let sealed = self
                     .slots
