@@ -24,6 +24,17 @@ use super::honest::Line;
 /// What stories call a device.
 pub type Name = &'static str;
 
+/// What keeps a contact's message from being shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bar {
+    /// Who is whose.
+    People,
+    /// A family whose guardians were not heard for too long.
+    Lease,
+    /// No pass that both families hold to.
+    Pass,
+}
+
 /// A device.
 pub struct Device {
     /// Its engine.
@@ -238,15 +249,30 @@ impl Device {
         now: Day,
         guardian_days: &BTreeMap<&'static str, Day>,
     ) -> Result<(), String> {
+        match self.bars(sender, now, guardian_days).into_iter().next() {
+            Some((_, why)) => Err(why),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything that keeps this device from showing what `sender` says.
+    #[must_use]
+    pub fn bars(
+        &self,
+        sender: DeviceId,
+        now: Day,
+        guardian_days: &BTreeMap<&'static str, Day>,
+    ) -> Vec<(Bar, String)> {
+        let people = |why: &str| vec![(Bar::People, why.to_owned())];
         let (today, heard) = self.calendar(now);
         let Some(own) = self.log() else {
-            return Err("it is in no family".into());
+            return people("it is in no family");
         };
         let Some(certificate) = own.certificate(&self.engine.device()) else {
-            return Err("it was removed from its family".into());
+            return people("it was removed from its family");
         };
         if own.certificate(&sender).is_some() {
-            return Ok(());
+            return vec![];
         }
         let mut others = self.other_logs();
         others.retain(|log| {
@@ -259,13 +285,14 @@ impl Device {
             .find_map(|log| log.certificate(&sender))
             .map(|certificate| certificate.member)
         else {
-            return Err("nobody has let its sender into a family".into());
+            return people("nobody has let its sender into a family");
         };
         let length = others.iter().map(FamilyLog::len).max().unwrap_or(0);
         others.retain(|log| log.len() == length);
         let Some(newest) = others.iter().find(|log| log.certificate(&sender).is_some()) else {
-            return Err("its sender was removed".into());
+            return people("its sender was removed");
         };
+        let mut bars = Vec::new();
         for log in [&own, newest] {
             let lease = log.settings().lease_days;
             // A day of grace: clocks of devices need not agree.
@@ -276,9 +303,9 @@ impl Device {
             if today.0 > told + lease {
                 let name = log.family_name();
                 let Day(today) = today;
-                return Err(format!(
-                    "{name}'s lease is over: {told}, {lease} days, and it is {today}"
-                ));
+                let why =
+                    format!("{name}'s lease is over: {told}, {lease} days, and it is {today}");
+                bars.push((Bar::Lease, why));
             }
         }
         let (ours, theirs) = (own.family(), newest.family());
@@ -298,9 +325,7 @@ impl Device {
                 && other.is_some_and(|other| !revoked(other))
                 && entry.pass.covers(today)
         });
-        if holds {
-            Ok(())
-        } else {
+        if !holds {
             let known = |log: &FamilyLog| {
                 let passes = log.passes().iter();
                 let revoked = passes
@@ -309,8 +334,10 @@ impl Device {
                 (log.len(), revoked)
             };
             let (own, others) = (known(&own), others.iter().map(known).collect::<Vec<_>>());
-            Err(format!("no pass holds on {today:?}: {own:?}, {others:?}"))
+            let why = format!("no pass holds on {today:?}: {own:?}, {others:?}");
+            bars.push((Bar::Pass, why));
         }
+        bars
     }
 
     /// Whether a content may be encrypted in a conversation, by all that this device has stored:

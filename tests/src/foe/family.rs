@@ -17,7 +17,7 @@ use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
-use super::device::{Device, Logs, Name, OwnClock};
+use super::device::{Bar, Device, Logs, Name, OwnClock};
 use super::honest::Line;
 use super::liar::{Liar, Manners, Said};
 use super::oracle::Oracle;
@@ -417,13 +417,14 @@ impl Life {
             };
         }
         let id = device.engine.device();
-        for (sender, why) in forbidden {
-            // What came with the message may have come before it.
-            if let Err(still) =
-                self.devices[name].may_show(sender, self.time_of(name).day(), &self.guardian_days)
-            {
-                self.oracle
-                    .may_not_show(id, &format!("{why}; and then {still}"));
+        for (sender, before) in forbidden {
+            let device = &self.devices[name];
+            let after = device.bars(sender, self.time_of(name).day(), &self.guardian_days);
+            // What came with the message may have come before it, or after it: of what kept it
+            // from being shown, something has to be there at both ends.
+            let still = |bar: &Bar| after.iter().any(|(other, _)| other == bar);
+            if let Some((_, why)) = before.iter().find(|(bar, _)| still(bar)) {
+                self.oracle.may_not_show(id, why);
             }
         }
         self.judge(name, news);
@@ -516,7 +517,7 @@ impl Life {
     }
 
     /// Messages from contacts that may not be shown by what a device knew before; whose, and why.
-    fn forbidden(&mut self, name: Name, events: &[Event]) -> Vec<(DeviceId, String)> {
+    fn forbidden(&mut self, name: Name, events: &[Event]) -> Vec<(DeviceId, Vec<(Bar, String)>)> {
         let mut unsaid = Vec::new();
         let device = &self.devices[name];
         let mut forbidden = Vec::new();
@@ -543,11 +544,12 @@ impl Life {
             {
                 unsaid.push(format!("{author} knew that no pass holds"));
             }
-            if let Some(sender) = author.filter(|_| contact)
-                && let Err(why) =
-                    device.may_show(sender, self.time_of(name).day(), &self.guardian_days)
-            {
-                forbidden.push((sender, why));
+            if let Some(sender) = author.filter(|_| contact) {
+                let today = self.time_of(name).day();
+                let bars = device.bars(sender, today, &self.guardian_days);
+                if !bars.is_empty() {
+                    forbidden.push((sender, bars));
+                }
             }
         }
         let viewer = device.engine.device();
