@@ -34,14 +34,19 @@ fn offered(world: &World, name: &'static str) -> Option<[u8; 16]> {
         .next()
 }
 
+/// Kid, Leo and Tim.
+fn children(world: &mut World) -> Vec<Person> {
+    vec![
+        person(world, "mum", "kid"),
+        person(world, "ana", "leo"),
+        person(world, "zoe", "tim"),
+    ]
+}
+
 #[test]
 fn children_of_three_families_talk_when_each_two_have_a_pass() {
     let mut world = three_families();
-    let children = vec![
-        person(&mut world, "mum", "kid"),
-        person(&mut world, "ana", "leo"),
-        person(&mut world, "zoe", "tim"),
-    ];
+    let children = children(&mut world);
     let offer = Command::OfferGroup {
         children,
         title: "Band".into(),
@@ -108,11 +113,7 @@ fn children_of_three_families_talk_when_each_two_have_a_pass() {
 fn one_no_ends_a_group_and_a_yes_that_comes_later_does_no_harm() {
     let mut world = three_families();
     world.agree(("zoe", "tim"), ("ana", "leo"), [wish(), wish()]);
-    let children = vec![
-        person(&mut world, "mum", "kid"),
-        person(&mut world, "ana", "leo"),
-        person(&mut world, "zoe", "tim"),
-    ];
+    let children = children(&mut world);
     let offer = Command::OfferGroup {
         children,
         title: "Choir".into(),

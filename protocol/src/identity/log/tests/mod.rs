@@ -9,6 +9,7 @@
 
 mod chain;
 mod extract;
+mod phones;
 mod random;
 mod rules;
 
