@@ -1,9 +1,9 @@
-//! Rows per second of the group-commit path beside bare batched inserts into the same schema.
+//! Envelopes per second of the group-commit path beside bare batched inserts into a table of SQLite.
 //!
 //! Both run in turns on the same disk, so that the ratio means something where the absolute
 //! figures drift. The bare side is rusqlite: one prepared single-row insert, run `BATCH`
 //! times in a transaction, `synchronous=FULL`. The path is everything between a connection
-//! and the disk: a queue, a permuted id, a group, one statement, an answer to each row.
+//! and the disk: a queue, a group, a sealed slot and an answer for each envelope, one sync.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -56,7 +56,7 @@ fn grouped(runtime: &tokio::runtime::Runtime, folder: &Path, batch: usize, body:
 }
 
 fn bare(runtime: &tokio::runtime::Runtime, folder: &Path, batch: usize, body: &Bytes) -> f64 {
-    // The relay makes the schema.
+    // The relay makes the database.
     runtime.block_on(async {
         GroupCommit::open(folder, batch)
             .await
@@ -72,6 +72,12 @@ fn bare(runtime: &tokio::runtime::Runtime, folder: &Path, batch: usize, body: &B
     ] {
         database.pragma_update(None, name, value).unwrap();
     }
+    database
+        .execute_batch(
+            "CREATE TABLE envelope (key BLOB NOT NULL PRIMARY KEY, message BLOB NOT NULL, \
+             expires_day INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID",
+        )
+        .unwrap();
     let start = Instant::now();
     for _ in 0..ROWS / batch {
         let transaction = database.transaction().unwrap();

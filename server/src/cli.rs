@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::config::{Admission, Config, LogFormat, LogLevel};
 use crate::mailbox::admission_hash;
 use crate::random;
-use crate::relay::{Relay, StartError, load_tls, open_storage};
-use crate::storage::{Storage, Write, reply};
+use crate::relay::{Relay, StartError, load_tls, open_rows};
+use crate::storage::{RowWrite, reply};
 
 /// Refused to start: configuration, key file, data folder, certificate, port.
 const EXIT_REFUSED: u8 = 2;
@@ -244,7 +244,7 @@ async fn serve(config: Config) -> ExitCode {
 }
 
 async fn admit(config: &Config, uses: u32) -> ExitCode {
-    let storage = match open_storage(config, &Clock::system(), false).await {
+    let storage = match open_rows(config, &Clock::system()).await {
         Ok(storage) => storage,
         Err(error) => return refused(&error),
     };
@@ -252,13 +252,13 @@ async fn admit(config: &Config, uses: u32) -> ExitCode {
         return ExitCode::from(EXIT_FAILED);
     };
     let (done, added) = reply();
-    storage.submit(Write::AddAdmission {
+    storage.submit(RowWrite::AddAdmission {
         hash: admission_hash(&code),
         uses,
         done,
     });
     let added = added.await;
-    storage.close().await;
+    storage.close_all().await;
     match added {
         Ok(()) => {
             say(&code);

@@ -1,6 +1,7 @@
 //! What measurements need of the storage without a socket: the group-commit path alone, and
 //! a database that is full already.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,13 +13,20 @@ use kinline_protocol::secrets::Secret;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::AtRest;
+use crate::keys::{AtRest, KeyFile};
 use crate::relay::{StartError, open_storage};
-use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
-use crate::storage::{MailboxRow, NewEnvelope, NewMailbox, OpenError, Storage, Write, reply};
+use crate::storage::{
+    EmbeddedStorage, MailboxRow, NewEnvelope, NewMailbox, OpenError, RowWrite, SqliteOptions,
+    Storage, Write, look, reply,
+};
+
+pub use crate::storage::Spooled;
+
+/// How often a look at a spool is begun anew because a file was tidied away.
+const LOOKS_MAX: u32 = 100;
 
 /// The storage's writer over a database of its own.
-pub struct GroupCommit(SqliteStorage);
+pub struct GroupCommit(EmbeddedStorage);
 
 impl std::fmt::Debug for GroupCommit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,7 +50,7 @@ impl GroupCommit {
         };
         let keys = AtRest::new(&Secret::new([7; 32]));
         Ok(Self(
-            SqliteStorage::open(options, keys, Clock::system()).await?,
+            EmbeddedStorage::open(options, keys, Clock::system()).await?,
         ))
     }
 
@@ -74,9 +82,28 @@ impl GroupCommit {
     }
 }
 
+/// How much waits in the data folder of a relay that may be running, by its key file. Tried again
+/// while files come and go.
+///
+/// # Errors
+/// What the system says, or that the key file can't be read.
+pub fn spooled(data: &Path, key_file: &Path) -> io::Result<Spooled> {
+    let key_file = KeyFile::open_or_create(key_file, data, true).map_err(io::Error::other)?;
+    let keys = AtRest::new(&key_file.at_rest);
+    let mut tries = 0;
+    loop {
+        match look(data, &keys) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < LOOKS_MAX => {
+                tries += 1;
+            }
+            looked => return looked,
+        }
+    }
+}
+
 /// Fills the database of a relay that is not running, the way a relay would.
 pub struct Seeding {
-    storage: SqliteStorage,
+    storage: EmbeddedStorage,
     clock: Clock,
 }
 
@@ -94,16 +121,16 @@ impl Seeding {
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let clock = Clock::system();
         Ok(Self {
-            storage: open_storage(config, &clock, true).await?,
+            storage: open_storage(config, &clock).await?,
             clock,
         })
     }
 
-    /// The mailbox whose envelopes lie at `place` in the table: filling mailboxes in the
-    /// order of their places touches each page once.
+    /// The mailbox whose row lies at `place` in the table: opening mailboxes in the order of
+    /// their places touches each page once.
     #[must_use]
     pub fn mailbox_at(&self, place: &[u8; 16]) -> MailboxId {
-        MailboxId::new(self.storage.keys.envelope.restore(place))
+        MailboxId::new(self.storage.keys().mailbox.restore(place))
     }
 
     /// Opens every mailbox under `keys` and puts an envelope of each body into it, in that
@@ -118,11 +145,11 @@ impl Seeding {
                 closed: false,
                 expires: self.clock.day().plus(MAILBOX_IDLE_DAYS),
             };
-            self.storage.submit(Write::OpenMailbox {
+            self.storage.submit(Write::Row(RowWrite::OpenMailbox {
                 mailbox: NewMailbox { id: *id, row },
                 admission: None,
                 done,
-            });
+            }));
             opened.push(open);
         }
         let envelopes = mailboxes

@@ -24,8 +24,9 @@ use crate::listener::{self, Visitors};
 use crate::mailbox::{self, Grants, Mailboxes};
 use crate::rendezvous::Rendezvous;
 use crate::retention;
-use crate::storage::sqlite::{GROUP_WRITES_MAX, SqliteOptions, SqliteStorage};
-use crate::storage::{OpenError, Storage};
+use crate::storage::{
+    EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage,
+};
 use crate::tls::{self, Tls, TlsError};
 
 /// How long connections may take to end when the relay stops.
@@ -150,7 +151,7 @@ impl Relay {
     ) -> Result<RunningRelay, StartError> {
         let limits = config.limits.check()?;
         config.check_places()?;
-        let storage: Arc<dyn Storage> = Arc::new(open_storage(&config, &clock, true).await?);
+        let storage: Arc<dyn Storage> = Arc::new(open_storage(&config, &clock).await?);
         let tls = load_tls(&config)?;
         let listener = listen(config.listen).await?;
         let admin_listener = match config.admin_listen {
@@ -224,12 +225,26 @@ impl Relay {
     }
 }
 
+/// Opens what a relay keeps.
 pub(crate) async fn open_storage(
     config: &Config,
     clock: &Clock,
+) -> Result<EmbeddedStorage, StartError> {
+    let (options, keys) = storage_options(config, true)?;
+    Ok(EmbeddedStorage::open(options, keys, clock.clone()).await?)
+}
+
+/// Opens the database alone, beside a relay that may be running.
+pub(crate) async fn open_rows(config: &Config, clock: &Clock) -> Result<SqliteStorage, StartError> {
+    let (options, keys) = storage_options(config, false)?;
+    Ok(SqliteStorage::open(options, keys, clock.clone()).await?)
+}
+
+fn storage_options(
+    config: &Config,
     exclusive: bool,
-) -> Result<SqliteStorage, StartError> {
-    let exists = SqliteStorage::exists(&config.data);
+) -> Result<(SqliteOptions, AtRest), StartError> {
+    let exists = EmbeddedStorage::exists(&config.data);
     let key_file = KeyFile::open_or_create(&config.key_file(), &config.data, exists)?;
     let options = SqliteOptions {
         data: config.data.clone(),
@@ -238,7 +253,7 @@ pub(crate) async fn open_storage(
         group_max: GROUP_WRITES_MAX,
         exclusive,
     };
-    Ok(SqliteStorage::open(options, AtRest::new(&key_file.at_rest), clock.clone()).await?)
+    Ok((options, AtRest::new(&key_file.at_rest)))
 }
 
 pub(crate) fn load_tls(config: &Config) -> Result<Tls, StartError> {

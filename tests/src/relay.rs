@@ -125,6 +125,27 @@ impl Relay {
         self.data().join("relay.sqlite")
     }
 
+    /// Envelopes in its spool.
+    ///
+    /// # Panics
+    /// When the spool can't be read.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        let look =
+            kinline_server::measure::spooled(&self.data(), &self.folder.join("keys/kinline.key"));
+        look.unwrap().envelopes
+    }
+
+    /// Whether nothing waits in its spool and it has tidied up.
+    ///
+    /// # Panics
+    /// When there is no spool.
+    #[must_use]
+    pub fn has_nothing_waiting(&self) -> bool {
+        let spool = std::fs::read_dir(self.data().join("spool")).unwrap();
+        spool.count() == 0
+    }
+
     /// The relay's own CA.
     #[must_use]
     pub fn tls_folder(&self) -> PathBuf {

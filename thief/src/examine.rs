@@ -9,7 +9,7 @@ use crate::loot::{Loot, LootFile};
 use crate::randomness::{Noise, Scope};
 use crate::report::Report;
 use crate::search::{Place, READABLE_RUN, Search};
-use crate::{Canaries, Detector, Options, ThiefError, controls, database};
+use crate::{Canaries, Detector, Options, ThiefError, controls, database, spool};
 
 /// Pieces of a long file overlap by this much, so that nothing is torn between two.
 const OVERLAP_BYTES: usize = 1 << 20;
@@ -78,14 +78,21 @@ pub(crate) fn examine(
         }
     }
     let mut blobs = Noise::new("blob files", BLOBS);
+    let mut slots = Noise::new("slots of the spool", spool::SLOTS);
     for file in &loot.files {
         read_file(file, options, &mut search, &mut keys, &mut blobs);
+        if spool::is_spool(file) {
+            let max = options.file_bytes_max;
+            spool::read(file, max, &mut slots, &mut keys, &mut search, &mut report);
+        }
         if file.is_database() {
             database::read(file, now, &mut search, &mut keys, &mut report);
         }
     }
-    if options.uses(Detector::Randomness) && !blobs.is_empty() {
-        database::judge_noise(blobs, &mut search, &mut report);
+    for noise in [blobs, slots] {
+        if options.uses(Detector::Randomness) && !noise.is_empty() {
+            database::judge_noise(noise, &mut search, &mut report);
+        }
     }
     for token in std::mem::take(&mut search.tokens) {
         keys.add(&token, &"(decoded from text)".into());

@@ -51,6 +51,7 @@ mod randomness;
 mod report;
 mod search;
 mod shape;
+mod spool;
 mod survey;
 mod unpack;
 

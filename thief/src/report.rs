@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::CONTROLS;
+use crate::spool::SLOT_BYTES;
 
 /// The only length an envelope may have, in bytes (PROTOCOL: envelope).
 pub(crate) const ENVELOPE_BYTES: u64 = 1024;
@@ -178,9 +179,13 @@ pub struct Report {
     pub addresses_loopback: u64,
     /// The tables a thief sees.
     pub tables: Vec<TableReport>,
-    /// How many envelopes there are of each length in bytes.
+    /// Slots of the spool that hold something, all of one size and none told from another.
+    pub spool_slots: u64,
+    /// Slots that were punched out.
+    pub spool_holes: u64,
+    /// How many envelopes lie open in tables, of each length in bytes.
     pub envelope_sizes: BTreeMap<u64, u64>,
-    /// The first 16 bytes of one envelope, in hex; empty when none is stored.
+    /// The first 16 bytes of one envelope or slot, in hex; empty when none is stored.
     pub first_envelope_bytes_hex: String,
     /// How many stolen byte strings were tried as keys, seeds, preimages and tokens.
     pub keys_tried: u64,
@@ -251,9 +256,11 @@ impl fmt::Display for Report {
                 columns.join(", ")
             )?;
         }
-        if self.envelope_sizes.is_empty() {
-            writeln!(f, "  envelopes   none")?;
-        }
+        writeln!(
+            f,
+            "  waiting     {} sealed slots of {SLOT_BYTES} bytes",
+            self.spool_slots
+        )?;
         for (size, count) in &self.envelope_sizes {
             let wrong = if *size == ENVELOPE_BYTES {
                 ""

@@ -107,6 +107,37 @@ fn honest() -> (tempfile::TempDir, Connection) {
 }
 
 #[test]
+fn slots_of_the_spool_are_counted_and_one_that_is_no_noise_is_found() {
+    let (folder, _db) = honest();
+    let spool = folder.path().join("data/spool");
+    std::fs::create_dir_all(&spool).unwrap();
+    let whole: Vec<u8> = (0..30)
+        .flat_map(|index| noise(9_000 + index, 1_109))
+        .collect();
+    let holes = vec![0; 5 * 1_109];
+    std::fs::write(spool.join("00000007.sorted"), [whole, holes].concat()).unwrap();
+    std::fs::write(spool.join("00000008.journal"), noise(77, 1_109 + 3)).unwrap();
+    let report = steal(
+        folder.path(),
+        &Canaries::from_lines(["Ottilie Brandt"]).unwrap(),
+        &options(),
+    )
+    .unwrap();
+    assert!(report.clean(), "{report}");
+    assert_eq!((report.spool_slots, report.spool_holes), (31, 5));
+    let mut open = vec![7; 1_000];
+    open.extend(noise(78, 109));
+    std::fs::write(spool.join("00000009.sorted"), open).unwrap();
+    let report = steal(
+        folder.path(),
+        &Canaries::from_lines(["Ottilie Brandt"]).unwrap(),
+        &options(),
+    )
+    .unwrap();
+    assert!(!report.clean(), "{report}");
+}
+
+#[test]
 fn an_honest_relay_yields_nothing_and_all_controls_are_caught() {
     let (folder, _db) = honest();
     let canaries =

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, Event};
+use kinline_server::measure::Spooled;
 
 use super::cast::{Broken, PATIENCE, Person, broken};
 use super::day::{Cast, Day};
@@ -137,16 +138,18 @@ impl Day {
             for person in people {
                 person.settled().await?;
             }
-            let stored = self.relay.mailboxes_with_envelopes()?;
+            let spooled = self.relay.spooled()?;
             let quiet = people.iter().all(|person| person.device.status().settled);
-            if quiet && stored.is_none_or(|stored| stored <= expected) {
+            // Nothing but what waits: the relay has tidied up, too.
+            let tidy = |it: &Spooled| it.mailboxes <= expected && it.slots == it.envelopes;
+            if quiet && spooled.as_ref().is_none_or(tidy) {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {
                 return Err(broken(format!(
-                    "the relay still holds envelopes for {} mailboxes, {} of them abandoned",
-                    stored.unwrap_or_default(),
-                    self.abandoned
+                    "the relay still holds envelopes for other mailboxes than {} abandoned ones: {:?}",
+                    self.abandoned,
+                    spooled.unwrap_or_default(),
                 )));
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kinline_protocol::server_name::RelayAddress;
+use kinline_server::measure::{Spooled, spooled};
 
 use super::{DemoArgs, Obstacle};
 use crate::connection::{client_config, connect};
@@ -189,13 +190,21 @@ impl RelayProcess {
         }
     }
 
-    /// Mailboxes for which envelopes lie in the relay's database, acknowledged ones that it has
-    /// not forgotten yet among them; `None` when its database is not to be had.
-    pub(super) fn mailboxes_with_envelopes(&self) -> Result<Option<u64>, Obstacle> {
+    /// What waits in the relay's spool; `None` when that, or the key file, is not to be had.
+    pub(super) fn spooled(&self) -> Result<Option<Spooled>, Obstacle> {
         let Some(loot) = &self.loot else {
             return Ok(None);
         };
-        count_mailboxes(loot).map_err(|error| Obstacle(format!("the relay's database: {error}")))
+        let data = [loot.join("data"), loot.clone()];
+        let Some(data) = data.iter().find(|data| data.join("spool").exists()) else {
+            return Ok(None);
+        };
+        let Some(key_file) = self.launch.as_ref().and_then(Launch::key_file) else {
+            return Ok(None);
+        };
+        spooled(data, &key_file)
+            .map(Some)
+            .map_err(|error| Obstacle(format!("the relay's spool: {error}")))
     }
 
     /// Addresses that the relay may name in its log: its own.
@@ -220,6 +229,18 @@ impl Drop for RelayProcess {
 }
 
 impl Launch {
+    /// The key file, if it was started with one and we may read it.
+    fn key_file(&self) -> Option<PathBuf> {
+        let mut arguments = self.arguments.iter();
+        arguments.find(|argument| *argument == "--key-file")?;
+        let path = PathBuf::from(arguments.next()?);
+        let path = self
+            .folder
+            .as_ref()
+            .map_or(path.clone(), |it| it.join(&path));
+        path.exists().then_some(path)
+    }
+
     async fn start(&self) -> Result<(Child, RelayAddress), Obstacle> {
         let append = |path: &Path| {
             let file = File::options().create(true).append(true).open(path);
@@ -274,24 +295,6 @@ impl Launch {
         // A line is whole when its newline is there; a pin cut short does not parse.
         line.trim().parse().ok()
     }
-}
-
-fn count_mailboxes(folder: &Path) -> rusqlite::Result<Option<u64>> {
-    let candidates = [
-        folder.join("data/relay.sqlite"),
-        folder.join("relay.sqlite"),
-    ];
-    let Some(path) = candidates.iter().find(|path| path.exists()) else {
-        return Ok(None);
-    };
-    let database =
-        rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    database.busy_timeout(Duration::from_secs(5))?;
-    // An envelope's key begins with its mailbox, permuted (ARCHITECTURE "what it stores").
-    let count = "SELECT count(DISTINCT substr(key, 1, 16)) FROM envelope";
-    database
-        .query_row(count, [], |row| row.get::<_, i64>(0))
-        .map(|left| u64::try_from(left).ok())
 }
 
 /// A process that runs already, as the system describes it.

@@ -174,6 +174,9 @@ impl Default for RelaySetup {
     }
 }
 
+/// The key file's name in a relay's folder.
+const KEY_FILE: &str = "kinline.key";
+
 impl RelaySetup {
     /// With another limit.
     pub(super) fn with(mut self, name: &'static str, value: u64) -> Self {
@@ -187,7 +190,7 @@ impl RelaySetup {
         let mut text = format!(
             "listen = \"127.0.0.1:0\"\ndata = {}\nkey_file = {}\nlog_level = \"warn\"\n",
             path("data"),
-            path("kinline.key")
+            path(KEY_FILE)
         );
         if let Some(port) = admin {
             text += &format!("admin_listen = \"127.0.0.1:{port}\"\n");
@@ -205,6 +208,13 @@ pub(super) struct RelayChild {
     pub(super) child: Child,
     pub(super) home: TempDir,
     pub(super) metrics_port: Option<u16>,
+}
+
+impl RelayChild {
+    /// Its key file.
+    pub(super) fn key_file(&self) -> PathBuf {
+        self.home.path().join(KEY_FILE)
+    }
 }
 
 /// How relays are started in this run.

@@ -141,7 +141,7 @@ fn all_jobs_are_measured_and_nothing_is_lost() {
     // What was stored was found in the files before the drain, by the search that finds none after it.
     let remains = job("j2-remains");
     assert!(
-        remains["details"]["found_by_the_same_search_before"]
+        remains["details"]["slots_before"]
             .as_f64()
             .unwrap()
             >= 400.0

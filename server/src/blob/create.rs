@@ -7,7 +7,7 @@ use kinline_protocol::{limits, padme, wire};
 use crate::errors::Refusal;
 use crate::mailbox::Mailbox;
 use crate::relay::Shared;
-use crate::storage::{BlobCreated, Write, reply};
+use crate::storage::{BlobCreated, RowWrite, Write, reply};
 
 /// Makes room, or finds what was uploaded under the same hashes before.
 ///
@@ -36,13 +36,13 @@ pub(crate) async fn create(
         return Err(Refusal::Quota);
     }
     let (done, created) = reply();
-    shared.storage.submit(Write::CreateBlob {
+    shared.storage.submit(Write::Row(RowWrite::CreateBlob {
         read_hash,
         owner_hash,
         size: request.size,
         expires,
         done,
-    });
+    }));
     let created = created.await;
     if !matches!(created, Ok(BlobCreated::Ready { fresh: true, .. })) {
         mailbox.lock().give_back_bytes(today, request.size);

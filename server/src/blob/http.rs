@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::files::Upload;
 use super::sums::{self, CHUNK_BYTES, Sums};
 use crate::relay::Shared;
-use crate::storage::{BlobRow, Write, WriteError, reply};
+use crate::storage::{BlobRow, RowWrite, Write, WriteError, reply};
 
 /// Bytes after which an upload is made durable even though it goes on.
 const SYNC_EVERY: u64 = 4 * 1_024 * 1_024;
@@ -410,12 +410,12 @@ impl Uploading {
             shared.blob_failed(&error)
         })?;
         let (done, advanced) = reply();
-        shared.storage.submit(Write::AdvanceBlob {
+        shared.storage.submit(Write::Row(RowWrite::AdvanceBlob {
             owner_hash: self.owner_hash,
             offset: self.at,
             sums: self.sums.as_ref().map(Sums::stored),
             done,
-        });
+        }));
         advanced.await?;
         metrics::counter!("kinline_blob_bytes_total").increment(self.at - self.durable);
         self.durable = self.at;
@@ -431,7 +431,7 @@ async fn delete(
     let (done, deleted) = reply();
     shared
         .storage
-        .submit(Write::DeleteBlob { owner_hash, done });
+        .submit(Write::Row(RowWrite::DeleteBlob { owner_hash, done }));
     deleted.await?;
     shared
         .blobs

@@ -64,9 +64,9 @@ impl Permutation {
 pub(crate) struct AtRest {
     /// Mailbox ids in `mailbox`.
     pub(crate) mailbox: Permutation,
-    /// Mailbox ids in `envelope`: under another key, so that the two tables share no value.
+    /// Mailbox ids where envelopes are sorted by them (and in the table of before the spool).
     pub(crate) envelope: Permutation,
-    /// Message ids.
+    /// Message ids in the table of before the spool.
     pub(crate) message: Permutation,
     /// Slot tokens.
     pub(crate) slot: Permutation,
@@ -80,6 +80,7 @@ pub(crate) struct AtRest {
     pub(crate) admission: Permutation,
     seal: Secret<32>,
     check: Secret<32>,
+    spool: Secret<32>,
 }
 
 /// Bytes of a check value: damage passes for good once in 2^64.
@@ -100,6 +101,7 @@ impl AtRest {
             admission: permutation(b"admission_code.hash"),
             seal: kdf::derive(secret.expose(), KDF_AT_REST, &[b"seal"]),
             check: kdf::derive(secret.expose(), KDF_AT_REST, &[b"check"]),
+            spool: kdf::derive(secret.expose(), KDF_AT_REST, &[b"spool"]),
         }
     }
 
@@ -119,6 +121,11 @@ impl AtRest {
     /// Whether a row is as it was written. One without a tag was written before there were any.
     pub(crate) fn is_whole(&self, table: &str, parts: [&[u8]; 3], tag: Option<&[u8]>) -> bool {
         tag.is_none_or(|tag| self.tag(table, parts) == tag)
+    }
+
+    /// What the spool's slots are sealed under.
+    pub(crate) const fn spool(&self) -> &Secret<32> {
+        &self.spool
     }
 
     /// Seals a column's value for one row: `nonce 24 ‖ ciphertext ‖ tag 16`.

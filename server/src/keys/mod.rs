@@ -7,6 +7,6 @@
 mod at_rest;
 mod key_file;
 
-pub(crate) use at_rest::{AtRest, SealedError, TAG_BYTES};
+pub(crate) use at_rest::{AtRest, SealedError};
 pub(crate) use key_file::KeyFile;
 pub use key_file::KeyFileError;

@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use subtle::ConstantTimeEq;
 
 use crate::errors::Refusal;
-use crate::storage::{ReadError, Storage, Write, reply};
+use crate::storage::{ReadError, RowWrite, Storage, Write, reply};
 
 /// Checked grants kept: 65,536 x about 100 B are 6.5 MB, and as many busy address pairs.
 const CHECKED_MAX: usize = 65_536;
@@ -128,11 +128,11 @@ impl Grants {
     /// [`Refusal`] of the write.
     pub(crate) async fn revoke(&self, hash: [u8; 32], expires: Day) -> Result<(), Refusal> {
         let (done, revoked) = reply();
-        self.storage.submit(Write::RevokeGrant {
+        self.storage.submit(Write::Row(RowWrite::RevokeGrant {
             hash,
             expires,
             done,
-        });
+        }));
         revoked.await?;
         self.revocations.fetch_add(1, Ordering::SeqCst);
         self.revoked.insert(hash, true);

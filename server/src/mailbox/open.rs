@@ -10,7 +10,7 @@ use kinline_protocol::wire::OpenMailbox;
 
 use crate::errors::Refusal;
 use crate::relay::Shared;
-use crate::storage::{MailboxRow, NewMailbox, Opened, Write, reply};
+use crate::storage::{MailboxRow, NewMailbox, Opened, RowWrite, Write, reply};
 
 /// An admission code as the tables know it.
 pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
@@ -55,11 +55,11 @@ pub(crate) async fn open(
         expires: shared.clock.day().plus(limits::MAILBOX_IDLE_DAYS),
     };
     let (done, opened) = reply();
-    shared.storage.submit(Write::OpenMailbox {
+    shared.storage.submit(Write::Row(RowWrite::OpenMailbox {
         mailbox: NewMailbox { id, row },
         admission,
         done,
-    });
+    }));
     match opened.await? {
         Opened::Open => Ok(()),
         Opened::OtherKeys => Err(Refusal::Denied),

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 use super::grants::Trusted;
 use super::queue::Queue;
 use super::waiter::Outcome;
-use crate::storage::{Accepted, Done, MailboxRow, NewEnvelope, Storage, Write, WriteError};
+use crate::storage::{
+    Accepted, Done, MailboxRow, NewEnvelope, RowWrite, Storage, Write, WriteError,
+};
 use crate::sync::lock;
 
 /// A rate limiter over one thing.
@@ -211,7 +213,7 @@ impl Mailbox {
         inner.generation_written = inner.generation;
         inner.generation_written_at = Instant::now();
         let mailbox = Arc::clone(self);
-        storage.submit(Write::PutMailbox {
+        storage.submit(Write::Row(RowWrite::PutMailbox {
             id: self.id,
             generation: inner.generation,
             closed: inner.closed,
@@ -222,7 +224,7 @@ impl Mailbox {
                 }
                 done(result);
             }),
-        });
+        }));
     }
 
     /// Writes another close key, which counts from when it is durable; under the mailbox's
@@ -234,7 +236,7 @@ impl Mailbox {
         done: Done<bool>,
     ) {
         let mailbox = Arc::clone(self);
-        storage.submit(Write::PutKeys {
+        storage.submit(Write::Row(RowWrite::PutKeys {
             id: self.id,
             keys: MailboxKeys {
                 authentication: self.authentication,
@@ -247,7 +249,7 @@ impl Mailbox {
                 }
                 done(result);
             }),
-        });
+        }));
     }
 
     /// Takes note of a generation; written at most once a minute.

@@ -1,18 +1,27 @@
-//! What the relay keeps, behind a trait: SQLite today, other databases beside it later.
+//! What the relay keeps, behind a trait: SQLite and a spool of envelopes today, other databases
+//! beside it later.
 //!
 //! Reads are futures. Writes are handed over in order with [`Storage::submit`]; whoever
 //! submits first is written first, and [`Done`] is called once the write is durable (or
 //! known to have failed), never before. Nothing is acknowledged to a device from anywhere
 //! else.
 
+mod embedded;
 mod model;
-pub(crate) mod sqlite;
+mod spool;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use embedded::{EmbeddedStorage, GROUP_WRITES_MAX, look};
+pub use spool::Spooled;
 
 pub(crate) use model::{
     Accepted, BlobCreated, BlobRow, Done, Expired, MailboxRow, NewEnvelope, NewMailbox, Opened,
-    ReadError, SlotOffer, StoredEnvelope, Write, WriteError, reply,
+    ReadError, RowWrite, SlotOffer, StoredEnvelope, Write, WriteError, reply,
 };
 pub use sqlite::OpenError;
+pub(crate) use sqlite::{SqliteOptions, SqliteStorage};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;

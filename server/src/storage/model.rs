@@ -1,5 +1,7 @@
 //! Rows and writes, as the features see them: no permutation, no seal, no SQL.
 
+use std::io;
+
 use bytes::Bytes;
 use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::day::Day;
@@ -27,6 +29,9 @@ pub(crate) enum ReadError {
     /// The database refused.
     #[error("the database could not be read")]
     Database(#[source] sqlx::Error),
+    /// The spool refused.
+    #[error("the spool of waiting envelopes could not be read")]
+    Io(#[source] io::Error),
     /// A column does not open or has a wrong length.
     #[error("a stored row is damaged: {0}")]
     Damaged(&'static str),
@@ -166,15 +171,16 @@ pub(crate) struct Expired {
     pub(crate) files: Vec<String>,
 }
 
-/// One write; what it holds becomes durable as a whole or not at all.
+/// One write.
 pub(crate) enum Write {
-    /// Stores envelopes, behind a commit slot if one is offered.
+    /// Stores envelopes, behind a commit slot if one is offered. The slot is decided and durable
+    /// before any of them is stored.
     Accept {
         /// Must be won, or nothing is stored.
         slot: Option<SlotOffer>,
         /// In the order of each mailbox.
         envelopes: Vec<NewEnvelope>,
-        /// Told the outcome.
+        /// Told the outcome, when all of it is durable.
         done: Done<Accepted>,
     },
     /// Deletes a mailbox's envelopes up to and including `through`.
@@ -183,8 +189,30 @@ pub(crate) enum Write {
         mailbox: MailboxId,
         /// The last order to delete.
         through: u64,
-        /// Told when they are gone for good.
+        /// Told when that is durable: they never come back.
         done: Done<()>,
+    },
+    /// One step of the retention: removes what expired before `today`.
+    Expire {
+        /// Today.
+        today: Day,
+        /// Which 256th of the envelopes; the last step also removes everything else.
+        part: u8,
+        /// Told what went.
+        done: Done<Expired>,
+    },
+    /// Everything but envelopes.
+    Row(RowWrite),
+}
+
+/// One write to the database; what it holds becomes durable as a whole or not at all.
+pub(crate) enum RowWrite {
+    /// Offers a commit for a slot.
+    Offer {
+        /// Slot and commit.
+        slot: SlotOffer,
+        /// Told the outcome.
+        done: Done<Accepted>,
     },
     /// Creates a mailbox, using up an admission code if one is needed.
     OpenMailbox {
@@ -257,13 +285,11 @@ pub(crate) enum Write {
         /// Told when durable.
         done: Done<()>,
     },
-    /// One step of the retention: removes what expired before `today`.
+    /// Removes mailboxes, slots, revoked grants and blobs that expired before `today`.
     Expire {
         /// Today.
         today: Day,
-        /// Which 256th of the envelopes; the last step also removes everything else.
-        part: u8,
-        /// Told what went.
+        /// Told what went; of envelopes nothing.
         done: Done<Expired>,
     },
     /// Adds an admission code.

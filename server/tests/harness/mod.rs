@@ -10,6 +10,7 @@ pub use process::{Process, command, run};
 
 use kinline_protocol::day::Day;
 use kinline_protocol::server_name::RelayAddress;
+use kinline_server::measure::spooled;
 use kinline_server::{Clock, Config, Relay, RunningRelay};
 use tempfile::TempDir;
 
@@ -70,6 +71,13 @@ impl Here {
     /// The database, when the relay is stopped.
     pub fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.config.data.join("relay.sqlite")).unwrap()
+    }
+
+    /// Envelopes in the spool; nothing but them, when the relay is stopped.
+    pub fn envelopes(&self) -> u64 {
+        let look = spooled(&self.config.data, &self.config.key_file()).unwrap();
+        assert_eq!(look.slots, look.envelopes, "it is tidy");
+        look.envelopes
     }
 
     /// Rows of a table.

@@ -68,7 +68,7 @@ async fn the_first_offer_holds_the_slot_and_the_loser_stores_nothing() {
     // The same offer again is still mine, from anybody, also after a restart.
     here.stop().await;
     assert_eq!(here.count("commit_slot"), 1);
-    assert_eq!(here.count("envelope"), 1, "carol has not acknowledged");
+    assert_eq!(here.envelopes(), 1, "carol has not acknowledged");
     here.restart().await;
     bob.again(&here.address()).await;
     let again = result(&mut bob.socket, offer(9, &first, vec![])).await;

@@ -33,7 +33,7 @@ async fn sent_delivered_acknowledged_and_never_on_disk() {
         [RecipientStatus::Ok]
     );
     here.stop().await;
-    assert_eq!(here.count("envelope"), 0);
+    assert_eq!(here.envelopes(), 0);
     assert_eq!(here.count("mailbox"), 2);
 }
 
@@ -48,7 +48,7 @@ async fn not_acknowledged_in_time_it_is_written_and_then_answered() {
     );
     assert_eq!(bob.socket.delivered().await, (1, "hello".into()));
     here.stop().await;
-    assert_eq!(here.count("envelope"), 1);
+    assert_eq!(here.envelopes(), 1);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn an_absent_device_gets_everything_in_order_when_it_comes_back() {
     bob.socket.acknowledge(61).await;
     assert!(bob.socket.is_quiet().await);
     here.stop().await;
-    assert_eq!(here.count("envelope"), 0);
+    assert_eq!(here.envelopes(), 0);
 }
 
 #[tokio::test]
@@ -270,7 +270,7 @@ async fn a_signal_reaches_who_is_attached_and_is_never_stored() {
         ErrorCode::NotAttached
     );
     here.stop().await;
-    assert_eq!(here.count("envelope"), 0);
+    assert_eq!(here.envelopes(), 0);
 }
 
 #[tokio::test]

@@ -341,19 +341,29 @@ async fn the_log_names_nobody_at_any_level() {
 #[tokio::test]
 async fn after_a_failed_write_nothing_more_is_acknowledged_and_the_process_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let relay = Process::start(folder.path(), 0);
+    let relay = Process::start(folder.path(), 3_600_000);
     let mut alice = crate::harness::Device::start(&relay.address).await;
-    let bob = crate::harness::Device::start(&relay.address).await;
+    let mut bob = crate::harness::Device::start(&relay.address).await;
+    let request = crate::harness::send(vec![bob.mailbox.delivery("x")]);
+    let asked = alice.socket.tell(request).await;
+    let (number, _) = bob.socket.delivered().await;
+    bob.socket.acknowledge(number).await;
+    let Say::SendResult(result) = alice.socket.answer(asked).await else {
+        panic!("it is answered");
+    };
     assert_eq!(
-        alice.socket.send(vec![bob.mailbox.delivery("x")]).await,
-        [kinline_protocol::wire::RecipientStatus::Ok]
+        result.recipients[0].status(),
+        kinline_protocol::wire::RecipientStatus::Ok
     );
-    let database = rusqlite::Connection::open(folder.path().join("data/relay.sqlite")).unwrap();
-    database.execute("DROP TABLE envelope", []).unwrap();
-    drop(database);
-    let request = crate::harness::send(vec![bob.mailbox.delivery("y")]);
+    // Nobody is there for the next one, nothing was written yet, and nothing can be.
+    let mut carol = crate::harness::Device::start(&relay.address).await;
+    carol.socket = crate::harness::Socket::connect(&relay.address).await;
+    let spool = folder.path().join("data/spool");
+    std::fs::remove_dir_all(&spool).unwrap();
+    std::fs::write(&spool, "").unwrap();
+    let request = crate::harness::send(vec![carol.mailbox.delivery("y")]);
     assert_eq!(alice.socket.refused(request).await, ErrorCode::Internal);
-    drop((alice, bob));
+    drop((alice, bob, carol));
     assert_eq!(relay.wait(), 1);
 }
 

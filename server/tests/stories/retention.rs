@@ -90,7 +90,7 @@ async fn an_idle_mailbox_goes_after_ninety_days_an_attached_one_stays() {
     );
     assert!(alice.socket.is_quiet().await);
     here.stop().await;
-    assert_eq!((here.count("mailbox"), here.count("envelope")), (1, 0));
+    assert_eq!((here.count("mailbox"), here.envelopes()), (1, 0));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! acknowledgements go on, and when there is room again so does sending.
 //!
 //! On a small file system of its own: ext4 in a file where this machine lets us mount one, else
-//! memory (tmpfs). And, everywhere, with writes to the database that are told by strace that there
+//! memory (tmpfs). And, everywhere, with writes to the spool that are told by strace that there
 //! is no room (ENOSPC), so many of them: where nothing can be mounted, only the blobs' part of the
 //! story is left out, and the report says so.
 
@@ -34,8 +34,8 @@ const SENDS_MAX: usize = 200;
 /// How often, and when, a device sends again what was refused: a minute in all.
 const AGAIN_MAX: usize = 300;
 const AGAIN_EVERY: Duration = Duration::from_millis(200);
-/// Writes to the database before there is no room any more, and so many that find none.
-const WRITES: u32 = 400;
+/// Writes to the spool's journals before there is no room any more, and so many that find none.
+const WRITES: u32 = 40;
 const WRITES_REFUSED: u32 = 60;
 /// Senders of the cast are counted from zero; these envelopes are nobody else's.
 const SENDER: usize = 1_000;
@@ -151,14 +151,15 @@ pub async fn fill_up(stage: &Stage) -> Full {
     }
 }
 
-/// The same with a database that finds no room for a while, which needs nobody's leave.
+/// The same with a spool that finds no room for a while, which needs nobody's leave.
 ///
 /// # Panics
 /// When the system refuses.
 pub async fn run_dry(stage: &Stage) -> Full {
     let folder = stage.fresh();
     let data = folder.path().join("data");
-    let paths = ["relay.sqlite", "relay.sqlite-wal"].map(|name| data.join(name));
+    let journal = |number: u32| data.join(format!("spool/{number:08x}.journal"));
+    let paths: Vec<PathBuf> = (1..=64).map(journal).collect();
     let trace = folder.path().join("trace");
     let last = WRITES + WRITES_REFUSED;
     let witness = strace::without_room(WRITES, last, &paths, &trace);
@@ -168,10 +169,10 @@ pub async fn run_dry(stage: &Stage) -> Full {
         None => verdict.wrong.push("it does not start".into()),
         Some(address) => {
             let mut story = Story::new(&address, &stage.cast, &mut verdict);
-            if story.tell_of_the_database().await.is_err() {
+            if story.tell_of_the_spool().await.is_err() {
                 verdict
                     .wrong
-                    .push("it ended because its database found no room".into());
+                    .push("it ended because its spool found no room".into());
             }
         }
     }
@@ -183,7 +184,7 @@ pub async fn run_dry(stage: &Stage) -> Full {
             .push("no write found that there is no room".into());
     }
     Full {
-        kind: Some("ENOSPC from the database's writes"),
+        kind: Some("ENOSPC from the spool's writes"),
         verdict,
     }
 }
@@ -219,7 +220,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    async fn tell_of_the_database(&mut self) -> Result<(), Gone> {
+    async fn tell_of_the_spool(&mut self) -> Result<(), Gone> {
         let mut sender = Client::connect(self.address).await?;
         sender
             .open(&self.cast.bob)

@@ -14,15 +14,54 @@ use super::strace::{Kind, injecting};
 /// SIGKILL.
 const KILL: i32 = 9;
 
-/// Which files: those of the database have a thread of their own, which makes most of the calls,
-/// and strace counts in each thread by itself. So the blobs' calls are counted apart.
+/// Which files: database, journals and tidying have a thread of their own each, and strace counts
+/// in each thread by itself. So the calls of each part are counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The database, its log, and the folder that holds them.
     Database,
     /// The blobs' files and folders.
     Blobs,
+    /// The spool's journals.
+    Journals,
+    /// The spool's other files, and its folder.
+    Tidying,
 }
+
+/// Numbers of the spool's segments that a life comes to, with room for another that is slower.
+const SEGMENTS: u32 = 96;
+
+impl Part {
+    /// The part that a path below the relay's folder belongs to.
+    fn of(path: &Path) -> Self {
+        if path.starts_with("data/blobs") {
+            Self::Blobs
+        } else if !path.starts_with(SPOOL) {
+            Self::Database
+        } else if path.extension().is_some_and(|name| name == "journal") {
+            Self::Journals
+        } else {
+            Self::Tidying
+        }
+    }
+
+    /// Paths that lives have whether or not the one that was watched had them: what the spool's
+    /// segments are called depends on the moment.
+    fn always(self) -> Vec<PathBuf> {
+        let all = |kind| (1..=SEGMENTS).map(move |it| format!("{SPOOL}/{it:08x}.{kind}").into());
+        match self {
+            Self::Database | Self::Blobs => Vec::new(),
+            Self::Journals => all("journal").collect(),
+            Self::Tidying => {
+                let folder = std::iter::once(PathBuf::from(SPOOL));
+                folder.chain(all("sorted")).chain(all("new")).collect()
+            }
+        }
+    }
+}
+
+/// The spool's folder below the relay's.
+const SPOOL: &str = "data/spool";
 
 /// A moment in a life: the `number`th call of a kind, in whichever thread comes to it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +89,7 @@ impl Plan {
         let mut plan = Self::default();
         let mut counts: BTreeMap<(Part, Kind), BTreeMap<u32, u32>> = BTreeMap::new();
         for (call, path) in life.calls.iter().zip(life.paths()) {
-            let part = if path.starts_with("data/blobs") {
-                Part::Blobs
-            } else {
-                Part::Database
-            };
+            let part = Part::of(&path);
             if let Some(kind) = call.effect.kind() {
                 let threads = counts.entry((part, kind)).or_default();
                 *threads.entry(call.thread).or_default() += 1;
@@ -95,8 +130,9 @@ impl Plan {
     /// The paths of a part, below a folder.
     #[must_use]
     pub fn paths(&self, part: Part, folder: &Path) -> Vec<PathBuf> {
-        let paths = self.paths.get(&part).into_iter().flatten();
-        paths.map(|path| folder.join(path)).collect()
+        let seen = self.paths.get(&part).into_iter().flatten().cloned();
+        let all: BTreeSet<PathBuf> = seen.chain(part.always()).collect();
+        all.into_iter().map(|path| folder.join(path)).collect()
     }
 }
 

@@ -17,7 +17,7 @@ const STRING_MAX: &str = "4194304";
 pub enum Kind {
     /// fsync, fdatasync.
     Sync,
-    /// write, pwrite64, ftruncate.
+    /// write, pwrite64, ftruncate, fallocate.
     Write,
     /// rename, unlink, mkdir: what changes a folder's names.
     Name,
@@ -32,7 +32,7 @@ impl Kind {
     pub const fn calls(self) -> &'static str {
         match self {
             Self::Sync => "fsync,fdatasync",
-            Self::Write => "write,pwrite64,ftruncate",
+            Self::Write => "write,pwrite64,ftruncate,fallocate",
             Self::Name => "rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir",
         }
     }
@@ -242,7 +242,7 @@ pub fn count(text: &str, calls: &str) -> u32 {
 }
 
 /// The command line before a relay whose writes to these files find no room from the `first` to
-/// the `last`, counted in each thread by itself. SQLite alone writes so.
+/// the `last`, counted in each thread by itself.
 #[must_use]
 pub fn without_room(first: u32, last: u32, paths: &[PathBuf], to: &Path) -> Vec<OsString> {
     let mut line = common();
@@ -428,6 +428,20 @@ impl Reader<'_> {
                 let (_, path) = descriptor(arguments.first()?)?;
                 let length = arguments.get(1)?.parse().ok()?;
                 Effect::Truncate { path, length }
+            }
+            // A hole reads as zeros.
+            "fallocate" => {
+                let (_, path) = descriptor(arguments.first()?)?;
+                let how = arguments.get(1)?;
+                if !(how.contains("PUNCH_HOLE") && how.contains("KEEP_SIZE")) {
+                    return None;
+                }
+                let length: usize = arguments.get(3)?.parse().ok()?;
+                Effect::Write {
+                    path,
+                    offset: arguments.get(2)?.parse().ok()?,
+                    bytes: vec![0; length],
+                }
             }
             "rename" => Effect::Rename {
                 from: path(arguments.first()?)?,

@@ -6,7 +6,6 @@ use kinline_protocol::ids::MailboxId;
 use kinline_tests::judge::Said;
 use kinline_tests::people::{Person, all_is_confirmed};
 use kinline_tests::scene::Scene;
-use kinline_tests::sqlite;
 use kinline_tests::tap::Moment;
 
 const TEXTS: usize = 10;
@@ -49,10 +48,7 @@ async fn a_recipient_that_acknowledges_nothing_and_goes_gets_everything_once_in_
         }
     };
     scene.tap.until("the disk's ok", answered(TEXTS)).await;
-    assert_eq!(
-        sqlite::rows(&scene.relay.database())["envelope"],
-        TEXTS as i64
-    );
+    assert_eq!(scene.relay.waiting(), TEXTS as u64);
     scene.tap.cut(mailbox);
     // New ones queue behind the old ones while she comes back.
     say(&mum, &mut said, TEXTS).await;
@@ -98,10 +94,7 @@ async fn what_was_only_in_memory_is_on_disk_before_the_sender_hears_ok() {
         .await
         .unwrap();
     scene.bury_and_revive().await;
-    assert_eq!(
-        sqlite::rows(&scene.relay.database())["envelope"],
-        TEXTS as i64
-    );
+    assert_eq!(scene.relay.waiting(), TEXTS as u64);
     mila.device.go_online().await.unwrap();
     all_is_confirmed(&[&mum]).await;
 
@@ -122,5 +115,5 @@ async fn a_family_that_is_there_hardly_touches_the_disk() {
     // was the ok.
     all_is_confirmed(&[&mum]).await;
     assert!(scene.tap.record().answered_for(mailbox) >= TEXTS);
-    assert_eq!(sqlite::rows(&scene.relay.database())["envelope"], 0);
+    assert_eq!(scene.relay.waiting(), 0);
 }

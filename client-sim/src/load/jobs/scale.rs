@@ -35,6 +35,8 @@ struct Probe {
     sent: f64,
     /// Bytes written to the disk for each byte of an envelope.
     amplification: f64,
+    /// The same for what is drained.
+    drain_amplification: f64,
     drain_cpu: f64,
     bytes_on_disk: f64,
     opened_s: f64,
@@ -148,13 +150,15 @@ async fn probe(bench: &Bench, home: TempDir, chosen: &Chosen) -> Result<Probe, T
         attach.saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
     bench.progress.line("drains");
+    let before = process.bytes_written();
     let (drained, _) = drain_all(&dial, process, &chosen.drain, EACH).await?;
     folded(&relay).await;
+    let payload = (chosen.drain.len() as u64 * EACH * 1_024) as f64;
+    let drain_amplification = (process.bytes_written() - before) / payload.max(1.0);
     bench.progress.line("sends");
     let before = process.bytes_written();
     let mut rng = crate::random::os();
-    let marker = noise(32);
-    let (sent, _) = store_for(&dial, process, &chosen.send, EACH, &marker, &mut rng).await?;
+    let (sent, _) = store_for(&dial, process, &chosen.send, EACH, &mut rng).await?;
     folded(&relay).await;
     let payload = (chosen.send.len() as u64 * EACH * 1_024) as f64;
     let amplification = (process.bytes_written() - before) / payload.max(1.0);
@@ -165,6 +169,7 @@ async fn probe(bench: &Bench, home: TempDir, chosen: &Chosen) -> Result<Probe, T
         drained: drained.rate,
         sent: sent.rate,
         amplification,
+        drain_amplification,
         drain_cpu: drained.relay_cpu_s_per_1k,
         bytes_on_disk,
         opened_s,
@@ -223,6 +228,7 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
         )
         .beside(empty.amplification, &beside)
         .aims_at(Target::FigureAtMost(4.0))
+        .detail("while_draining", full.drain_amplification)
         .note(format!(
             "{} envelopes to {} mailboxes all over the table.",
             chosen.send.len() as u64 * EACH,

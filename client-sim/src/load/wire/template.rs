@@ -98,16 +98,6 @@ impl Template {
         }
     }
 
-    /// With `marker` in the middle of each envelope, so that it can be searched for.
-    pub(in crate::load) fn marked(mut self, marker: &[u8]) -> Self {
-        write_at(
-            &mut self.message,
-            self.envelope + ENVELOPE_BYTES / 2,
-            marker,
-        );
-        self
-    }
-
     /// Appends the next `Send` to `out`.
     pub(in crate::load) fn put(&mut self, out: &mut Vec<u8>, request_id: u64, stamp: Stamp) {
         self.next_id = self.next_id.wrapping_add(1);

@@ -6,47 +6,18 @@ use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 
 use super::encode::{SLOT, open_keys, report_damage, seal_keys, seal_state};
-use super::group::{Delete, Group};
-use crate::storage::{Accepted, BlobCreated, NewMailbox, Opened, SlotOffer, Write};
+use super::group::Group;
+use crate::storage::{Accepted, BlobCreated, NewMailbox, Opened, RowWrite, SlotOffer};
 
 impl Group<'_> {
-    /// Carries out one write, or adds it to what the group does at its end.
-    pub(super) async fn apply(&mut self, write: Write) -> Result<(), sqlx::Error> {
+    /// Carries out one write.
+    pub(super) async fn apply(&mut self, write: RowWrite) -> Result<(), sqlx::Error> {
         match write {
-            Write::Accept {
-                slot,
-                envelopes,
-                done,
-            } => {
-                let outcome = match slot {
-                    None => Ok(Accepted::Stored),
-                    Some(slot) => self.offer(slot).await,
-                };
-                if matches!(outcome, Ok(Accepted::Stored)) {
-                    for envelope in envelopes {
-                        self.places
-                            .entry(envelope.mailbox)
-                            .or_default()
-                            .push(self.inserts.len());
-                        self.inserts.push(Some(envelope));
-                    }
-                }
+            RowWrite::Offer { slot, done } => {
+                let outcome = self.offer(slot).await;
                 self.settle(done, outcome)
             }
-            Write::DeleteThrough {
-                mailbox,
-                through,
-                done,
-            } => {
-                self.cancel(mailbox, through);
-                self.deletes.push(Delete {
-                    mailbox,
-                    through,
-                    done,
-                });
-                Ok(())
-            }
-            Write::OpenMailbox {
+            RowWrite::OpenMailbox {
                 mailbox,
                 admission,
                 done,
@@ -54,7 +25,7 @@ impl Group<'_> {
                 let outcome = self.open_mailbox(&mailbox, admission).await;
                 self.settle(done, outcome)
             }
-            Write::PutMailbox {
+            RowWrite::PutMailbox {
                 id,
                 generation,
                 closed,
@@ -64,11 +35,11 @@ impl Group<'_> {
                 let outcome = self.put_mailbox(id, generation, closed, expires).await;
                 self.settle(done, outcome)
             }
-            Write::PutKeys { id, keys, done } => {
+            RowWrite::PutKeys { id, keys, done } => {
                 let outcome = self.put_keys(id, &keys).await;
                 self.settle(done, outcome)
             }
-            Write::RevokeGrant {
+            RowWrite::RevokeGrant {
                 hash,
                 expires,
                 done,
@@ -76,7 +47,7 @@ impl Group<'_> {
                 let outcome = self.revoke(&hash, expires).await;
                 self.settle(done, outcome)
             }
-            Write::CreateBlob {
+            RowWrite::CreateBlob {
                 read_hash,
                 owner_hash,
                 size,
@@ -88,7 +59,7 @@ impl Group<'_> {
                     .await;
                 self.settle(done, outcome)
             }
-            Write::AdvanceBlob {
+            RowWrite::AdvanceBlob {
                 owner_hash,
                 offset,
                 sums,
@@ -106,7 +77,7 @@ impl Group<'_> {
                 .map(|_| ());
                 self.settle(done, outcome)
             }
-            Write::DeleteBlob { owner_hash, done } => {
+            RowWrite::DeleteBlob { owner_hash, done } => {
                 let owner = self.keys.blob_owner.permute_hash(&owner_hash);
                 let outcome = sqlx::query("DELETE FROM blob WHERE owner_hash = ?1")
                     .bind(owner.to_vec())
@@ -115,11 +86,11 @@ impl Group<'_> {
                     .map(|_| ());
                 self.settle(done, outcome)
             }
-            Write::Expire { today, part, done } => {
-                let outcome = self.expire(today, part).await;
+            RowWrite::Expire { today, done } => {
+                let outcome = self.expire(today).await;
                 self.settle(done, outcome)
             }
-            Write::AddAdmission { hash, uses, done } => {
+            RowWrite::AddAdmission { hash, uses, done } => {
                 let outcome =
                     sqlx::query("INSERT INTO admission_code (hash, uses_left) VALUES (?1, ?2)")
                         .bind(self.keys.admission.permute_hash(&hash).to_vec())

@@ -1,70 +1,16 @@
 //! How ids, keys and states become columns.
 
 use kinline_protocol::attach::MailboxKeys;
-use kinline_protocol::ids::{MailboxId, MessageId};
-use kinline_protocol::limits;
 use kinline_protocol::primitives::sign::PublicKey;
 
-use crate::keys::{AtRest, SealedError, TAG_BYTES};
-use crate::storage::{NewEnvelope, ReadError};
-
-/// Bytes of an envelope's key: permuted mailbox id 16 ‖ order 8 big-endian.
-pub(super) const KEY_BYTES: usize = 24;
+use crate::keys::{AtRest, SealedError};
+use crate::storage::ReadError;
 
 const KEYS: &str = "mailbox.keys";
 const STATE: &str = "mailbox.state";
 
-/// The key of one envelope.
-pub(super) fn envelope_key(keys: &AtRest, mailbox: &MailboxId, order: u64) -> [u8; KEY_BYTES] {
-    let mut key = [0; KEY_BYTES];
-    let (id, place) = key.split_at_mut(16);
-    id.copy_from_slice(&keys.envelope.permute(mailbox.as_bytes()));
-    place.copy_from_slice(&order.to_be_bytes());
-    key
-}
-
-/// Mailbox and order of an envelope's key.
-pub(super) fn split_key(keys: &AtRest, key: &[u8]) -> Result<(MailboxId, u64), ReadError> {
-    let (id, order) = key
-        .split_first_chunk::<16>()
-        .ok_or(ReadError::Damaged("envelope.key"))?;
-    let order = order
-        .try_into()
-        .map_err(|_| ReadError::Damaged("envelope.key"))?;
-    Ok((
-        MailboxId::new(keys.envelope.restore(id)),
-        u64::from_be_bytes(order),
-    ))
-}
-
-/// The message id behind its column.
-pub(super) fn message_id(keys: &AtRest, stored: &[u8]) -> Result<MessageId, ReadError> {
-    let stored = stored
-        .try_into()
-        .map_err(|_| ReadError::Damaged("envelope.message"))?;
-    Ok(MessageId::new(keys.message.restore(stored)))
-}
-
-/// Bytes of one row of the batched insert.
-pub(super) const ROW_BYTES: usize = KEY_BYTES + 16 + TAG_BYTES + limits::ENVELOPE_BYTES;
-
-/// The table of envelopes, and that of slots, for their tags.
-pub(super) const ENVELOPE: &str = "envelope";
+/// The table of slots, for its tags.
 pub(super) const SLOT: &str = "commit_slot";
-
-/// Appends one row of the batched insert: key 24 ‖ message 16 ‖ tag 8 ‖ body 1,024.
-pub(super) fn push_row(
-    keys: &AtRest,
-    to: &mut Vec<u8>,
-    key: &[u8; KEY_BYTES],
-    envelope: &NewEnvelope,
-) {
-    let message = keys.message.permute(envelope.message.as_bytes());
-    to.extend_from_slice(key);
-    to.extend_from_slice(&message);
-    to.extend_from_slice(&keys.tag(ENVELOPE, [key, &message, &envelope.body]));
-    to.extend_from_slice(&envelope.body);
-}
 
 /// Says that a row is not as it was written. Which one is nobody's business.
 pub(super) fn report_damage(table: &'static str) {

@@ -1,4 +1,5 @@
 //! The embedded database: one SQLite file, one writer that commits in groups, a few readers.
+//! Everything but envelopes, which are in the [spool](super::spool).
 //!
 //! `synchronous=FULL` in WAL mode: a commit is durable when it returns. `secure_delete`
 //! overwrites what is deleted, and the write-ahead log is folded in and cut to nothing
@@ -8,12 +9,11 @@ mod apply;
 mod encode;
 mod expire;
 mod group;
+mod legacy;
 mod open;
 mod reader;
-#[cfg(test)]
-mod tests;
+
 mod writer;
 
 pub use open::OpenError;
 pub(crate) use open::{SqliteOptions, SqliteStorage};
-pub(crate) use writer::GROUP_WRITES_MAX;

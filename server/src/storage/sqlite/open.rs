@@ -16,11 +16,13 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::legacy::move_out;
 use super::writer::{Job, Writer};
 use crate::clock::Clock;
 use crate::faults::{Fault, planted};
 use crate::files::make_folder;
 use crate::keys::AtRest;
+use crate::storage::embedded::SPOOL;
 
 const DATABASE: &str = "relay.sqlite";
 const LOCK: &str = "lock";
@@ -136,6 +138,10 @@ impl SqliteStorage {
         quick_check(&mut writer, &folder).await?;
         migrate(&mut writer, &folder).await?;
         check_key(&mut writer, &keys, &folder).await?;
+        if options.exclusive {
+            let spool = folder.join(SPOOL);
+            move_out(&mut writer, &keys, &folder, &spool).await?;
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
@@ -167,7 +173,13 @@ impl SqliteStorage {
         })
     }
 
-    pub(super) fn close_all(&self) -> BoxFuture<'_, ()> {
+    /// Is cancelled when a write failed for good.
+    pub(crate) const fn failed(&self) -> &CancellationToken {
+        &self.failed
+    }
+
+    /// Writes what was submitted, folds the log in, closes the files.
+    pub(crate) fn close_all(&self) -> BoxFuture<'_, ()> {
         let lock = |mutex: &Mutex<Option<oneshot::Receiver<()>>>| crate::sync::lock(mutex).take();
         let closed = lock(&self.closed);
         Box::pin(async move {

@@ -1,19 +1,15 @@
-//! The reads, and [`Storage`] for SQLite.
+//! The reads, and the way to the writer.
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use kinline_protocol::day::Day;
-use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
+use kinline_protocol::ids::{MailboxId, SlotToken};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use tokio_util::sync::CancellationToken;
 
-use super::encode::{
-    ENVELOPE, SLOT, envelope_key, message_id, open_keys, open_state, report_damage, split_key,
-};
+use super::encode::{SLOT, open_keys, open_state, report_damage};
 use super::open::SqliteStorage;
 use super::writer::Job;
-use crate::storage::{BlobRow, MailboxRow, Read, ReadError, Storage, StoredEnvelope, Write};
+use crate::storage::{BlobRow, MailboxRow, Read, ReadError, RowWrite};
 
 fn day(row: &SqliteRow, column: &'static str) -> Result<Day, ReadError> {
     let day: i64 = row.try_get(column).map_err(ReadError::Database)?;
@@ -38,8 +34,9 @@ fn blob(row: &SqliteRow) -> Result<BlobRow, ReadError> {
     })
 }
 
-impl Storage for SqliteStorage {
-    fn mailbox(&self, id: MailboxId) -> Read<'_, Option<MailboxRow>> {
+/// The reads of [`Storage`](crate::storage::Storage) that are the database's.
+impl SqliteStorage {
+    pub(crate) fn mailbox(&self, id: MailboxId) -> Read<'_, Option<MailboxRow>> {
         Box::pin(async move {
             let stored = self.keys.mailbox.permute(id.as_bytes());
             let row = sqlx::query("SELECT keys, state, expires_day FROM mailbox WHERE id = ?1")
@@ -60,67 +57,7 @@ impl Storage for SqliteStorage {
         })
     }
 
-    fn stored(&self, id: MailboxId) -> Read<'_, Vec<(u64, MessageId)>> {
-        Box::pin(async move {
-            let rows = sqlx::query(
-                "SELECT key, message FROM envelope WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
-            )
-            .bind(envelope_key(&self.keys, &id, 0).to_vec())
-            .bind(envelope_key(&self.keys, &id, u64::MAX).to_vec())
-            .fetch_all(&self.readers)
-            .await
-            .map_err(ReadError::Database)?;
-            rows.iter()
-                .map(|row| {
-                    let key = row.try_get("key").map_err(ReadError::Database)?;
-                    let message = row.try_get("message").map_err(ReadError::Database)?;
-                    Ok((
-                        split_key(&self.keys, key)?.1,
-                        message_id(&self.keys, message)?,
-                    ))
-                })
-                .collect()
-        })
-    }
-
-    fn envelopes(
-        &self,
-        id: MailboxId,
-        after: u64,
-        through: u64,
-        limit: u32,
-    ) -> Read<'_, Vec<StoredEnvelope>> {
-        Box::pin(async move {
-            let rows = sqlx::query(
-                "SELECT key, message, body, tag FROM envelope WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
-            )
-            .bind(envelope_key(&self.keys, &id, after).to_vec())
-            .bind(envelope_key(&self.keys, &id, through).to_vec())
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(ReadError::Database)?;
-            rows.iter()
-                .map(|row| {
-                    let key = row.try_get("key").map_err(ReadError::Database)?;
-                    let message = row.try_get("message").map_err(ReadError::Database)?;
-                    let body: &[u8] = row.try_get("body").map_err(ReadError::Database)?;
-                    let tag = row.try_get("tag").map_err(ReadError::Database)?;
-                    let whole = self.keys.is_whole(ENVELOPE, [key, message, body], tag);
-                    if !whole {
-                        report_damage(ENVELOPE);
-                    }
-                    Ok(StoredEnvelope {
-                        order: split_key(&self.keys, key)?.1,
-                        message: message_id(&self.keys, message)?,
-                        body: whole.then(|| Bytes::copy_from_slice(body)),
-                    })
-                })
-                .collect()
-        })
-    }
-
-    fn commit(&self, token: SlotToken) -> Read<'_, Option<Bytes>> {
+    pub(crate) fn commit(&self, token: SlotToken) -> Read<'_, Option<Bytes>> {
         Box::pin(async move {
             let token = self.keys.slot.permute(token.as_bytes());
             let row: Option<(Vec<u8>, Option<Vec<u8>>)> =
@@ -143,7 +80,7 @@ impl Storage for SqliteStorage {
         })
     }
 
-    fn is_revoked(&self, hash: [u8; 32]) -> Read<'_, bool> {
+    pub(crate) fn is_revoked(&self, hash: [u8; 32]) -> Read<'_, bool> {
         Box::pin(async move {
             let found: Option<i64> =
                 sqlx::query_scalar("SELECT 1 FROM revoked_grant WHERE hash = ?1")
@@ -155,7 +92,7 @@ impl Storage for SqliteStorage {
         })
     }
 
-    fn blob_by_read(&self, read_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
+    pub(crate) fn blob_by_read(&self, read_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
         Box::pin(async move {
             let row = sqlx::query(
                 "SELECT read_hash, size_class, upload_offset, expires_day, sums FROM blob WHERE read_hash = ?1",
@@ -168,7 +105,7 @@ impl Storage for SqliteStorage {
         })
     }
 
-    fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
+    pub(crate) fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
         Box::pin(async move {
             let row = sqlx::query(
                 "SELECT read_hash, size_class, upload_offset, expires_day, sums FROM blob WHERE owner_hash = ?1",
@@ -181,7 +118,7 @@ impl Storage for SqliteStorage {
         })
     }
 
-    fn is_blob_file(&self, file: String) -> Read<'_, bool> {
+    pub(crate) fn is_blob_file(&self, file: String) -> Read<'_, bool> {
         Box::pin(async move {
             let Ok(read) = hex::decode(file) else {
                 return Ok(false);
@@ -195,7 +132,7 @@ impl Storage for SqliteStorage {
         })
     }
 
-    fn submit(&self, write: Write) {
+    pub(crate) fn submit(&self, write: RowWrite) {
         let jobs = crate::sync::lock(&self.jobs);
         if let Some(jobs) = jobs.as_ref() {
             if let Err(refused) = jobs.send(Job(write)) {
@@ -205,13 +142,5 @@ impl Storage for SqliteStorage {
             drop(jobs);
             Job(write).fail();
         }
-    }
-
-    fn failed(&self) -> &CancellationToken {
-        &self.failed
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.close_all()
     }
 }

@@ -9,14 +9,10 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::group::{Delete, Group, GroupError};
+use super::group::{Group, GroupError};
 use crate::clock::Clock;
-use crate::faults::{Fault, planted};
 use crate::keys::AtRest;
-use crate::storage::{Accepted, Write, WriteError};
-
-/// Writes in one group: 8,192 envelopes of 1.1 KB are 9 MB of log, which a disk takes in well under a second.
-pub(crate) const GROUP_WRITES_MAX: usize = 8_192;
+use crate::storage::{RowWrite, WriteError};
 
 /// Turns that a group waits for more to come: some microseconds each, beside a sync's hundreds.
 const GATHER_TURNS: usize = 8;
@@ -25,7 +21,7 @@ const GATHER_TURNS: usize = 8;
 const CHECKPOINT_PAGES: usize = 1_000;
 
 /// A write on its way to the writer.
-pub(super) struct Job(pub(super) Write);
+pub(super) struct Job(pub(super) RowWrite);
 
 impl Job {
     /// Tells whoever waits that the database takes nothing any more. On a task of its own:
@@ -36,44 +32,28 @@ impl Job {
 }
 
 /// Answers a write with an error.
-pub(super) fn refuse(write: Write, error: WriteError) {
+pub(super) fn refuse(write: RowWrite, error: WriteError) {
     match write {
-        Write::Accept { done, .. } => done(Err(error)),
-        Write::DeleteThrough { done, .. }
-        | Write::PutMailbox { done, .. }
-        | Write::RevokeGrant { done, .. }
-        | Write::AdvanceBlob { done, .. }
-        | Write::DeleteBlob { done, .. }
-        | Write::AddAdmission { done, .. } => done(Err(error)),
-        Write::OpenMailbox { done, .. } => done(Err(error)),
-        Write::PutKeys { done, .. } => done(Err(error)),
-        Write::CreateBlob { done, .. } => done(Err(error)),
-        Write::Expire { done, .. } => done(Err(error)),
-    }
-}
-
-/// The planted fault: says ok to envelopes that are not written yet.
-fn acknowledge_early(write: Write) -> Write {
-    match write {
-        Write::Accept {
-            slot: None,
-            envelopes,
-            done,
-        } => {
-            done(Ok(Accepted::Stored));
-            Write::Accept {
-                slot: None,
-                envelopes,
-                done: Box::new(|_| {}),
-            }
-        }
-        write => write,
+        RowWrite::Offer { done, .. } => done(Err(error)),
+        RowWrite::PutMailbox { done, .. }
+        | RowWrite::RevokeGrant { done, .. }
+        | RowWrite::AdvanceBlob { done, .. }
+        | RowWrite::DeleteBlob { done, .. }
+        | RowWrite::AddAdmission { done, .. } => done(Err(error)),
+        RowWrite::OpenMailbox { done, .. } => done(Err(error)),
+        RowWrite::PutKeys { done, .. } => done(Err(error)),
+        RowWrite::CreateBlob { done, .. } => done(Err(error)),
+        RowWrite::Expire { done, .. } => done(Err(error)),
     }
 }
 
 /// What is there, and what comes while others get their turn: those that the last group
 /// answered are just about to submit again.
-async fn gather(first: Write, jobs: &mut mpsc::UnboundedReceiver<Job>, max: usize) -> Vec<Write> {
+async fn gather(
+    first: RowWrite,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+    max: usize,
+) -> Vec<RowWrite> {
     let mut writes = vec![first];
     for _ in 0..GATHER_TURNS {
         let before = writes.len();
@@ -97,8 +77,6 @@ pub(super) struct Writer {
     failed: CancellationToken,
     checkpoint_after: Duration,
     group_max: usize,
-    /// Deletions that found no room; tried again, because they make room.
-    deferred: Vec<Delete>,
     /// Whether the log holds anything since the last checkpoint that cut it.
     log_holds: bool,
     /// About how many pages of it are not folded in.
@@ -123,7 +101,6 @@ impl Writer {
             failed,
             checkpoint_after,
             group_max,
-            deferred: Vec::new(),
             log_holds: true,
             log_pages: CHECKPOINT_PAGES, // what an earlier process left
             is_full: false,
@@ -132,7 +109,7 @@ impl Writer {
 
     pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         loop {
-            let first = if self.log_holds || !self.deferred.is_empty() {
+            let first = if self.log_holds {
                 match timeout(self.checkpoint_after, jobs.recv()).await {
                     Ok(first) => first,
                     Err(_) => {
@@ -164,16 +141,9 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, writes: Vec<Write>) {
-        metrics::histogram!("kinline_group_writes")
-            .record(u32::try_from(writes.len()).unwrap_or(u32::MAX));
+    async fn commit(&mut self, writes: Vec<RowWrite>) {
         self.log_holds = true;
         let today = self.clock.day();
-        let writes = if planted(Fault::AcknowledgeEarly) {
-            writes.into_iter().map(acknowledge_early).collect()
-        } else {
-            writes
-        };
         let group = Group::new(&mut self.connection, &self.keys, today);
         match group.run(writes).await {
             Ok(pages) => {
@@ -183,27 +153,10 @@ impl Writer {
                     self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await;
                 }
             }
-            Err(GroupError::NoRoom { deletes }) => {
+            Err(GroupError::NoRoom) => {
                 self.no_room(true);
                 metrics::counter!("kinline_no_room_total").increment(1);
-                self.deferred.extend(deletes);
-                self.retry_deletes().await;
             }
-            Err(GroupError::Failed(error)) => self.fail(&error),
-        }
-    }
-
-    /// Tries deletions that found no room once more, alone: they need little and make room.
-    async fn retry_deletes(&mut self) {
-        if self.deferred.is_empty() {
-            return;
-        }
-        let deletes = std::mem::take(&mut self.deferred);
-        let today = self.clock.day();
-        let group = Group::new(&mut self.connection, &self.keys, today);
-        match group.run_deletes(deletes).await {
-            Ok(pages) => self.log_pages += pages,
-            Err(GroupError::NoRoom { deletes }) => self.deferred = deletes,
             Err(GroupError::Failed(error)) => self.fail(&error),
         }
     }
@@ -211,7 +164,6 @@ impl Writer {
     /// Nothing to write for a moment: fold the log into the database and cut it to nothing,
     /// so that what was deleted is gone from the disk as well.
     async fn rest(&mut self) {
-        self.retry_deletes().await;
         if self.failed.is_cancelled() {
             self.log_holds = false;
             return;
@@ -222,9 +174,11 @@ impl Writer {
     /// Says once that there is no room, and once that there is again.
     fn no_room(&mut self, full: bool) {
         if full && !self.is_full {
-            tracing::warn!("no room left on the disk: new envelopes are refused until there is");
+            tracing::warn!(
+                "no room left for the database: what it would keep is refused until there is"
+            );
         } else if !full && self.is_full {
-            tracing::info!("there is room on the disk again");
+            tracing::info!("there is room for the database again");
         }
         self.is_full = full;
     }

@@ -1,0 +1,153 @@
+//! Reading the spool at the start.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::segment::{Kind, SegmentFile, parse_name};
+use super::slot::{self, Place, SLOT_BYTES, Slot};
+use super::state::{Segment, State};
+use crate::keys::AtRest;
+
+/// Slots that are read at a time: 1 MiB.
+pub(super) const PAGE_SLOTS: u32 = 945;
+
+/// Hands every slot of a segment to `each`, in order; `Err` for one that does not open.
+pub(super) fn read_slots(
+    keys: &AtRest,
+    file: &SegmentFile,
+    slots: u32,
+    mut each: impl FnMut(u32, Result<Slot, slot::Unreadable>),
+) -> io::Result<()> {
+    let mut first = 0;
+    while first < slots {
+        let count = PAGE_SLOTS.min(slots - first);
+        let page = file.read(first, count)?;
+        for (slot, bytes) in (first..).zip(page.chunks_exact(SLOT_BYTES)) {
+            let place = Place {
+                segment: file.id,
+                slot,
+            };
+            each(slot, slot::open(keys, place, bytes));
+        }
+        first += count;
+    }
+    Ok(())
+}
+
+/// Removes what was never finished.
+pub(super) fn clean(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Some((_, Kind::Unfinished)) = parse_name(&path) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What lies in `folder`, and the next free number.
+pub(super) fn scan(folder: &Path, keys: &AtRest) -> io::Result<(State, u32)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Some((id, kind @ (Kind::Journal | Kind::Sorted))) = parse_name(&path) {
+            files.push((id, kind, path));
+        }
+    }
+    files.sort_unstable();
+    let mut state = State::default();
+    for (id, kind, path) in &files {
+        add(&mut state, keys, SegmentFile::open(path, *id)?, *kind)?;
+    }
+    let next = files.last().map_or(1, |(id, ..)| id.saturating_add(1));
+    Ok((state, next))
+}
+
+/// Reads one segment; those before it were read already.
+fn add(state: &mut State, keys: &AtRest, file: SegmentFile, kind: Kind) -> io::Result<()> {
+    let is_sorted = kind == Kind::Sorted;
+    let slots = file.slots()?;
+    let id = file.id;
+    let file = Arc::new(file);
+    let mut segment = Segment::new(Arc::clone(&file), true);
+    segment.slots = slots;
+    state.segments.insert(id, segment);
+    let mut holes = 0;
+    let mut unreadable = Vec::new();
+    let mut opened = None;
+    read_slots(keys, &file, slots, |slot, content| {
+        if content.is_ok() {
+            opened = Some(slot);
+        }
+        match content {
+            Ok(Slot::Waiting(waiting)) => {
+                let place = Place { segment: id, slot };
+                state.put(waiting.mailbox, waiting.order, place, waiting.expires);
+            }
+            Ok(Slot::Marks(marks)) => {
+                for (mailbox, through) in marks {
+                    state.cut(&mailbox, through);
+                }
+            }
+            Ok(Slot::Hole) => holes += 1,
+            Err(slot::Unreadable) => unreadable.push(slot),
+        }
+    })?;
+    report(&unreadable, opened, is_sorted);
+    if let Some(segment) = state.segments.get_mut(&id) {
+        segment.holes = holes;
+        segment.is_tidy = is_sorted && unreadable.is_empty();
+        segment
+            .dead
+            .extend(unreadable.iter().map(|slot| (*slot, 1)));
+    }
+    Ok(())
+}
+
+/// Says what does not open. The end of a journal may have been torn when the power went: nobody
+/// was told that it is there.
+fn report(unreadable: &[u32], opened: Option<u32>, is_sorted: bool) {
+    let torn = |slot: &&u32| Some(**slot) > opened;
+    let damaged = unreadable.iter().filter(|slot| !torn(slot)).count();
+    if damaged == 0 {
+        return;
+    }
+    if is_sorted {
+        tracing::error!(
+            damaged,
+            "stored envelopes are damaged: they are not handed out, and their senders send them again"
+        );
+    } else {
+        tracing::warn!(
+            damaged,
+            "stored envelopes don't open: torn when the power went, before anybody was told that they are there, or damaged since; they are not handed out"
+        );
+    }
+    metrics::counter!("kinline_damaged_total", "table" => "spool").increment(damaged as u64);
+}
+
+/// How much lies in a spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spooled {
+    /// Mailboxes with envelopes.
+    pub mailboxes: u64,
+    /// Envelopes that wait.
+    pub envelopes: u64,
+    /// Slots that hold anything at all: also what is gone and was not tidied away yet.
+    pub slots: u64,
+}
+
+/// Looks into a spool, from beside a relay that may be writing to it.
+pub(crate) fn look(folder: &Path, keys: &AtRest) -> io::Result<Spooled> {
+    let (state, _) = scan(folder, keys)?;
+    let live = state
+        .segments
+        .values()
+        .map(|segment| u64::from(segment.live));
+    Ok(Spooled {
+        mailboxes: state.index.mailboxes(),
+        envelopes: live.sum(),
+        slots: state.slots(),
+    })
+}

@@ -1,0 +1,680 @@
+//! The one thread that writes: takes what has gathered while it was busy, appends it to the
+//! journal with one sync, and then says so.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::Builder;
+use std::time::Duration;
+
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::{MailboxId, MessageId};
+use kinline_protocol::limits;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::scan::{clean, scan};
+use super::segment::{Kind, SegmentFile, is_no_room};
+use super::slot::{self, MARKS_MAX, Place, SLOT_BYTES, Slot, Waiting};
+use super::state::{Found, Segment};
+use super::tidy::{Shared, Tidier};
+use crate::clock::Clock;
+use crate::faults::{Fault, planted};
+use crate::files::make_folder;
+use crate::keys::AtRest;
+use crate::storage::{Accepted, Done, NewEnvelope, ReadError, StoredEnvelope, WriteError};
+use crate::sync::lock;
+
+/// What the database says about the commit slot that a Send depends on.
+pub(super) type Decided = Receiver<Result<Accepted, WriteError>>;
+
+/// The spool can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool of waiting envelopes can't be used: {0}")]
+pub(crate) struct SpoolError(#[source] pub(crate) io::Error);
+
+/// How to open.
+#[derive(Debug, Clone)]
+pub(crate) struct SpoolOptions {
+    /// Bytes that database and spool may take; 0 for no limit but the disk's.
+    pub(crate) bytes_max: u64,
+    /// Idle time after which the journal is closed and tidied away.
+    pub(crate) rest_after: Duration,
+    /// Writes in one group at most.
+    pub(crate) group_max: usize,
+    /// Slots after which the journal is closed.
+    pub(crate) segment_slots: u32,
+}
+
+/// One write, all of it durable before `done` is told so.
+pub(crate) enum Job {
+    /// Stores envelopes; if a commit slot is `decided` first, only if it was won.
+    Accept {
+        decided: Option<Decided>,
+        envelopes: Vec<NewEnvelope>,
+        done: Done<Accepted>,
+    },
+    /// Deletes a mailbox's envelopes up to and including `through`.
+    DeleteThrough {
+        mailbox: MailboxId,
+        through: u64,
+        done: Done<()>,
+    },
+    /// Deletes what expired before `today` in the mailboxes whose id begins with `part`, and all
+    /// of these mailboxes.
+    Expire {
+        today: Day,
+        part: u8,
+        mailboxes: Vec<MailboxId>,
+        done: Done<Vec<(MailboxId, u64)>>,
+    },
+}
+
+impl Job {
+    fn refuse(self, error: WriteError) {
+        match self {
+            Self::Accept { done, .. } => done(Err(error)),
+            Self::DeleteThrough { done, .. } => done(Err(error)),
+            Self::Expire { done, .. } => done(Err(error)),
+        }
+    }
+}
+
+/// The spool.
+pub(crate) struct Spool {
+    shared: Arc<Shared>,
+    jobs: Mutex<Option<Sender<Job>>>,
+    closed: Mutex<Option<oneshot::Receiver<()>>>,
+    runtime: Handle,
+}
+
+impl Spool {
+    /// Reads what lies in `folder`, and starts the writer. `failed` is cancelled when a write
+    /// fails for good.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub(crate) async fn open(
+        folder: &Path,
+        options: SpoolOptions,
+        keys: AtRest,
+        clock: Clock,
+        failed: CancellationToken,
+    ) -> Result<Self, SpoolError> {
+        let folder = folder.to_owned();
+        let read = spawn_blocking(move || {
+            make_folder(&folder)?;
+            clean(&folder)?;
+            let (state, next) = scan(&folder, &keys)?;
+            let shared = Shared {
+                folder,
+                keys,
+                clock,
+                state: Mutex::new(state),
+                failed,
+            };
+            io::Result::Ok((Arc::new(shared), next))
+        });
+        let read = read
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        let (shared, next) = read.map_err(SpoolError)?;
+        let (jobs, receiver) = channel();
+        let (closed_sender, closed) = oneshot::channel();
+        let untidy = lock(&shared.state).segments.values().any(|it| !it.is_tidy);
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            options,
+            journal: None,
+            next,
+            tidier: Tidier::start(Arc::clone(&shared)).map_err(SpoolError)?,
+            is_untidy: untidy,
+            is_full: false,
+            deferred: Vec::new(),
+        };
+        Builder::new()
+            .name("spool".into())
+            .spawn(move || {
+                writer.run(&receiver);
+                let _ = closed_sender.send(());
+            })
+            .map_err(SpoolError)?;
+        Ok(Self {
+            shared,
+            jobs: Mutex::new(Some(jobs)),
+            closed: Mutex::new(Some(closed)),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Queues a write behind all earlier ones.
+    pub(crate) fn submit(&self, job: Job) {
+        let refused = match lock(&self.jobs).as_ref() {
+            Some(jobs) => jobs.send(job).err().map(|refused| refused.0),
+            None => Some(job),
+        };
+        if let Some(job) = refused {
+            // On a task of its own: the submitter may hold locks that the answer needs.
+            self.runtime
+                .spawn(async move { job.refuse(WriteError::Failed) });
+        }
+    }
+
+    /// At most `limit` envelopes with `after < order <= through`, in order.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub(crate) async fn envelopes(
+        &self,
+        mailbox: MailboxId,
+        after: u64,
+        through: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredEnvelope>, ReadError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let found = lock(&self.shared.state).find(&mailbox, after, through, limit);
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = Arc::clone(&self.shared);
+        let read = spawn_blocking(move || read(&shared, mailbox, found));
+        let read = read
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        read.map_err(ReadError::Io)
+    }
+
+    /// Order and message id of a mailbox's envelopes, in order, but for damaged ones.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub(crate) async fn stored(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Vec<(u64, MessageId)>, ReadError> {
+        let all = self.envelopes(mailbox, 0, u64::MAX, u32::MAX).await?;
+        let whole = all.into_iter().filter(|it| it.body.is_some());
+        Ok(whole.map(|it| (it.order, it.message)).collect())
+    }
+
+    /// Writes what was submitted, tidies up, ends.
+    pub(crate) async fn close(&self) {
+        drop(lock(&self.jobs).take());
+        let closed = lock(&self.closed).take();
+        if let Some(closed) = closed {
+            let _ = closed.await;
+        }
+    }
+}
+
+/// Reads what was found. What was acknowledged meanwhile is left out.
+fn read(shared: &Shared, mailbox: MailboxId, found: Vec<Found>) -> io::Result<Vec<StoredEnvelope>> {
+    let mut envelopes = Vec::with_capacity(found.len());
+    let neighbours = |(_, one, _): &Found, (_, other, _): &Found| {
+        one.segment == other.segment && one.slot + 1 == other.slot
+    };
+    for run in found.chunk_by(neighbours) {
+        let Some((_, first, file)) = run.first() else {
+            continue;
+        };
+        let bytes = file.read(first.slot, u32::try_from(run.len()).unwrap_or(0))?;
+        for ((order, place, _), bytes) in run.iter().zip(bytes.chunks_exact(SLOT_BYTES)) {
+            envelopes.extend(look(shared, mailbox, *order, *place, bytes)?);
+        }
+    }
+    Ok(envelopes)
+}
+
+/// One envelope. A slot that does not hold it was punched out since it was found, or is damaged.
+fn look(
+    shared: &Shared,
+    mailbox: MailboxId,
+    order: u64,
+    place: Place,
+    bytes: &[u8],
+) -> io::Result<Option<StoredEnvelope>> {
+    if let Ok(Slot::Waiting(it)) = slot::open(&shared.keys, place, bytes)
+        && it.mailbox == mailbox
+        && it.order == order
+    {
+        return Ok(Some(StoredEnvelope {
+            order,
+            message: it.message,
+            body: Some(it.body),
+        }));
+    }
+    let now = lock(&shared.state).find(&mailbox, order.saturating_sub(1), order, 1);
+    match now.first() {
+        None => Ok(None),
+        Some((_, there, file)) if *there != place => {
+            let bytes = file.read(there.slot, 1)?;
+            look(shared, mailbox, order, *there, &bytes)
+        }
+        Some(_) => {
+            tracing::error!("a stored envelope is damaged: it is not handed out");
+            metrics::counter!("kinline_damaged_total", "table" => "spool").increment(1);
+            Ok(Some(StoredEnvelope {
+                order,
+                message: MessageId::new([0; 16]),
+                body: None,
+            }))
+        }
+    }
+}
+
+/// A deletion, kept when there is no room even for saying that something is gone.
+struct Delete {
+    mailbox: MailboxId,
+    through: u64,
+    done: Done<()>,
+}
+
+/// What is written with one sync.
+#[derive(Default)]
+struct Group {
+    envelopes: Vec<Option<NewEnvelope>>,
+    /// Where in `envelopes` those of a mailbox are.
+    places: HashMap<MailboxId, Vec<usize>>,
+    accepted: Vec<Done<Accepted>>,
+    deletes: Vec<Delete>,
+}
+
+impl Group {
+    /// An envelope that is acknowledged in the group in which it would have been written is never
+    /// written.
+    fn delete(&mut self, delete: Delete) {
+        for place in self.places.get(&delete.mailbox).into_iter().flatten() {
+            if let Some(envelope) = self.envelopes.get_mut(*place) {
+                envelope.take_if(|it| it.order <= delete.through);
+            }
+        }
+        self.deletes.push(delete);
+    }
+
+    fn accept(&mut self, envelopes: Vec<NewEnvelope>, done: Done<Accepted>) {
+        for envelope in envelopes {
+            let places = self.places.entry(envelope.mailbox).or_default();
+            places.push(self.envelopes.len());
+            self.envelopes.push(Some(envelope));
+        }
+        self.accepted.push(done);
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    options: SpoolOptions,
+    /// The number of the segment that grows; it has at least one slot.
+    journal: Option<u32>,
+    /// The next segment's number.
+    next: u32,
+    tidier: Tidier,
+    /// Whether tidying would give something back, though there is no journal.
+    is_untidy: bool,
+    /// Whether the last that was tried found no room.
+    is_full: bool,
+    /// Deletions that found no room; tried again, because they make room.
+    deferred: Vec<Delete>,
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        loop {
+            let rests = self.journal.is_none() && !self.is_untidy && self.deferred.is_empty();
+            let first = if rests {
+                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                jobs.recv_timeout(self.options.rest_after)
+            };
+            match first {
+                Ok(first) => self.take(first, jobs),
+                Err(RecvTimeoutError::Timeout) => self.rest(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.tidier.wait();
+        self.rest();
+        self.tidier.end();
+    }
+
+    /// Writes the first and whatever else is there by now.
+    fn take(&mut self, first: Job, jobs: &Receiver<Job>) {
+        let mut group = Group::default();
+        let mut next = Some(first);
+        let mut count = 0_u32;
+        while let Some(job) = next {
+            count += 1;
+            match job {
+                Job::Accept {
+                    decided,
+                    envelopes,
+                    done,
+                } => {
+                    if let Some(decided) = decided {
+                        // What was submitted before is not kept waiting for the database.
+                        self.commit(std::mem::take(&mut group));
+                        match decided.recv().unwrap_or(Err(WriteError::Failed)) {
+                            Ok(Accepted::Stored) => {}
+                            lost => {
+                                done(lost);
+                                next = jobs.try_recv().ok();
+                                continue;
+                            }
+                        }
+                    }
+                    group.accept(envelopes, done);
+                }
+                Job::DeleteThrough {
+                    mailbox,
+                    through,
+                    done,
+                } => group.delete(Delete {
+                    mailbox,
+                    through,
+                    done,
+                }),
+                Job::Expire {
+                    today,
+                    part,
+                    mailboxes,
+                    done,
+                } => {
+                    self.commit(std::mem::take(&mut group));
+                    self.expire(today, part, &mailboxes, done);
+                }
+            }
+            next = if group.accepted.len() + group.deletes.len() < self.options.group_max {
+                jobs.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        metrics::histogram!("kinline_group_writes").record(count);
+        self.commit(group);
+    }
+
+    fn commit(&mut self, mut group: Group) {
+        if group.accepted.is_empty() && group.deletes.is_empty() && self.deferred.is_empty() {
+            return;
+        }
+        if self.shared.failed.is_cancelled() {
+            return refuse(group, WriteError::Failed);
+        }
+        group.deletes.append(&mut self.deferred);
+        if planted(Fault::AcknowledgeEarly) {
+            for done in group.accepted.drain(..) {
+                done(Ok(Accepted::Stored));
+            }
+        }
+        let marks = self.marks(&group.deletes);
+        let envelopes: Vec<_> = group.envelopes.drain(..).flatten().collect();
+        let mut stored = self.append(&envelopes, &marks);
+        if matches!(stored, Err(WriteError::NoRoom)) {
+            self.no_room(true);
+            for done in group.accepted.drain(..) {
+                done(Err(WriteError::NoRoom));
+            }
+            stored = self.append(&[], &marks);
+            if matches!(stored, Err(WriteError::NoRoom)) {
+                self.delete_in_place(std::mem::take(&mut group.deletes));
+                stored = Ok(());
+            }
+            self.make_room();
+        } else if stored.is_ok() && !envelopes.is_empty() {
+            self.no_room(false);
+        }
+        match stored {
+            Ok(()) => {
+                for done in group.accepted {
+                    done(Ok(Accepted::Stored));
+                }
+                for delete in group.deletes {
+                    (delete.done)(Ok(()));
+                }
+            }
+            Err(error) => refuse(group, error),
+        }
+        let slots = |id| {
+            lock(&self.shared.state)
+                .segments
+                .get(&id)
+                .map(|it| it.slots)
+        };
+        if self.journal.and_then(slots) >= Some(self.options.segment_slots) {
+            self.tidy();
+        }
+    }
+
+    /// What has to be said of deletions: only what is on disk needs a mark.
+    fn marks(&self, deletes: &[Delete]) -> Vec<(MailboxId, u64)> {
+        let state = lock(&self.shared.state);
+        let of_stored = |it: &&Delete| state.index.has(&it.mailbox, it.through);
+        let marks = deletes.iter().filter(of_stored);
+        marks.map(|it| (it.mailbox, it.through)).collect()
+    }
+
+    /// Appends to the journal, syncs, and then changes the index.
+    fn append(
+        &mut self,
+        envelopes: &[NewEnvelope],
+        marks: &[(MailboxId, u64)],
+    ) -> Result<(), WriteError> {
+        if envelopes.is_empty() && marks.is_empty() {
+            return Ok(());
+        }
+        if !envelopes.is_empty() && !self.has_budget(envelopes.len()) {
+            return Err(WriteError::NoRoom);
+        }
+        let written = self.write(envelopes, marks);
+        written.map_err(|error| {
+            if is_no_room(&error) {
+                return WriteError::NoRoom;
+            }
+            self.shared.fail(&error);
+            WriteError::Failed
+        })
+    }
+
+    fn has_budget(&self, envelopes: usize) -> bool {
+        if self.options.bytes_max == 0 {
+            return true;
+        }
+        let used = lock(&self.shared.state).slots() + envelopes as u64;
+        used * SLOT_BYTES as u64 <= self.options.bytes_max
+    }
+
+    fn write(&mut self, envelopes: &[NewEnvelope], marks: &[(MailboxId, u64)]) -> io::Result<()> {
+        let (id, file, first) = self.journal()?;
+        let keys = &self.shared.keys;
+        let expires = self
+            .shared
+            .clock
+            .day()
+            .plus(limits::ENVELOPE_RETENTION_DAYS);
+        let mut bytes = Vec::with_capacity((envelopes.len() + 1) * SLOT_BYTES);
+        let mut slot = first;
+        // What was deleted first: an envelope of this group that a deletion is about is not in it.
+        for marks in marks.chunks(MARKS_MAX) {
+            let place = Place { segment: id, slot };
+            slot::push_marks(&mut bytes, keys, place, marks).map_err(io::Error::other)?;
+            slot += 1;
+        }
+        let behind = slot;
+        for envelope in envelopes {
+            if envelope.body.len() != limits::ENVELOPE_BYTES {
+                return Err(io::Error::other("an envelope of a wrong size"));
+            }
+            let waiting = Waiting {
+                mailbox: envelope.mailbox,
+                order: envelope.order,
+                message: envelope.message,
+                expires,
+                body: envelope.body.clone(),
+            };
+            let place = Place { segment: id, slot };
+            slot::push_waiting(&mut bytes, keys, place, &waiting).map_err(io::Error::other)?;
+            slot += 1;
+        }
+        if let Err(error) = file.write(first, &bytes) {
+            // Of what was refused nothing may come back after a crash.
+            file.truncate(first)?;
+            return Err(error);
+        }
+        // A sync that finds no room has lost something, unlike a write that does.
+        file.sync().map_err(io::Error::other)?;
+        metrics::counter!("kinline_envelopes_written_total").increment(envelopes.len() as u64);
+        let mut state = lock(&self.shared.state);
+        if let Some(journal) = state.segments.get_mut(&id) {
+            journal.slots = slot;
+        }
+        for (mailbox, through) in marks {
+            state.cut(mailbox, *through);
+        }
+        for (slot, envelope) in (behind..).zip(envelopes) {
+            let place = Place { segment: id, slot };
+            state.put(envelope.mailbox, envelope.order, place, expires);
+        }
+        Ok(())
+    }
+
+    /// The journal and where it ends; a new one if there is none.
+    fn journal(&mut self) -> io::Result<(u32, Arc<SegmentFile>, u32)> {
+        if let Some(id) = self.journal
+            && let Some(segment) = lock(&self.shared.state).segments.get(&id)
+        {
+            return Ok((id, Arc::clone(&segment.file), segment.slots));
+        }
+        let id = self.next;
+        let file = Arc::new(SegmentFile::create(&self.shared.folder, id, Kind::Journal)?);
+        self.shared.sync_folder().map_err(io::Error::other)?;
+        let segment = Segment::new(Arc::clone(&file), false);
+        lock(&self.shared.state).segments.insert(id, segment);
+        self.next += 1;
+        self.journal = Some(id);
+        Ok((id, file, 0))
+    }
+
+    /// Where there is no room for a mark, what is gone is punched out where it lies.
+    fn delete_in_place(&mut self, deletes: Vec<Delete>) {
+        for delete in deletes {
+            match self.punch(&delete) {
+                Ok(()) => {
+                    lock(&self.shared.state).cut_punched(&delete.mailbox, delete.through);
+                    (delete.done)(Ok(()));
+                }
+                Err(error) if is_no_room(&error) => self.deferred.push(delete),
+                Err(error) => {
+                    self.shared.fail(&error);
+                    (delete.done)(Err(WriteError::Failed));
+                }
+            }
+        }
+    }
+
+    fn punch(&self, delete: &Delete) -> io::Result<()> {
+        let work: Vec<_> = {
+            let state = lock(&self.shared.state);
+            let extents = state.index.below(&delete.mailbox, delete.through);
+            let file = |segment| Some(Arc::clone(&state.segments.get(&segment)?.file));
+            extents
+                .iter()
+                .filter_map(|it| Some((file(it.segment)?, it.slot, it.count)))
+                .collect()
+        };
+        for (file, slot, count) in &work {
+            file.punch(*slot, *count)?;
+        }
+        for (file, ..) in &work {
+            file.sync().map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn expire(
+        &mut self,
+        today: Day,
+        part: u8,
+        mailboxes: &[MailboxId],
+        done: Done<Vec<(MailboxId, u64)>>,
+    ) {
+        if self.shared.failed.is_cancelled() {
+            return done(Err(WriteError::Failed));
+        }
+        let (gone, marks) = {
+            let state = lock(&self.shared.state);
+            let gone = state.index.expired(part, today);
+            let whole = mailboxes.iter().map(|id| (*id, u64::MAX));
+            let all = whole.chain(gone.iter().copied());
+            let marks: Vec<_> = all
+                .filter(|(id, through)| state.index.has(id, *through))
+                .collect();
+            (gone, marks)
+        };
+        done(self.append(&[], &marks).map(|()| gone));
+    }
+
+    /// Nothing to write for a moment: the journal is closed and tidied away.
+    fn rest(&mut self) {
+        self.commit(Group::default()); // what is deferred
+        if self.shared.failed.is_cancelled() {
+            self.journal = None;
+            self.is_untidy = false;
+            let deletes = std::mem::take(&mut self.deferred);
+            refuse(
+                Group {
+                    deletes,
+                    ..Group::default()
+                },
+                WriteError::Failed,
+            );
+            return;
+        }
+        if self.journal.is_some() || self.is_untidy {
+            self.tidy();
+        }
+    }
+
+    /// No room: is there anything to give back?
+    fn make_room(&mut self) {
+        if lock(&self.shared.state).has_dead() {
+            self.tidy();
+        }
+    }
+
+    /// Closes the journal and lets the other thread tidy, unless it does already.
+    fn tidy(&mut self) {
+        if self.tidier.is_busy() {
+            return;
+        }
+        self.journal = None;
+        self.is_untidy = false;
+        self.tidier.begin(self.next);
+        self.next += 1;
+    }
+
+    /// Says once that there is no room, and once that there is again.
+    fn no_room(&mut self, full: bool) {
+        if full {
+            metrics::counter!("kinline_no_room_total").increment(1);
+        }
+        if full && !self.is_full {
+            tracing::warn!("no room left on the disk: new envelopes are refused until there is");
+        } else if !full && self.is_full {
+            tracing::info!("there is room on the disk again");
+        }
+        self.is_full = full;
+    }
+}
+
+fn refuse(group: Group, error: WriteError) {
+    for done in group.accepted {
+        done(Err(error));
+    }
+    for delete in group.deletes {
+        (delete.done)(Err(error));
+    }
+}
