@@ -136,6 +136,23 @@ impl Relay {
         look.unwrap().envelopes
     }
 
+    /// Forgets what it wrote into its spool since it last tidied up: what a relay would have on
+    /// disk that says ok before it writes.
+    ///
+    /// # Panics
+    /// When there is no such thing.
+    pub fn forget_newest(&self) {
+        let spool = std::fs::read_dir(self.data().join("spool")).unwrap();
+        let all = spool.map(|entry| entry.unwrap().path());
+        let journals: Vec<_> = all
+            .filter(|path| path.extension().is_some_and(|name| name == "journal"))
+            .collect();
+        assert!(!journals.is_empty(), "nothing was written since then");
+        for journal in journals {
+            std::fs::remove_file(journal).unwrap();
+        }
+    }
+
     /// Whether nothing waits in its spool and it has tidied up.
     ///
     /// # Panics

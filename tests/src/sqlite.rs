@@ -44,26 +44,6 @@ pub fn rows(database: &Path) -> BTreeMap<String, i64> {
         .collect()
 }
 
-/// Forgets every write since the last checkpoint: what a relay would have on disk that says ok
-/// before it writes.
-///
-/// # Panics
-/// When there is no such write.
-pub fn forget_newest(database: &Path) {
-    let file = |suffix: &str| {
-        let mut name = database.as_os_str().to_owned();
-        name.push(suffix);
-        std::path::PathBuf::from(name)
-    };
-    let wal = file("-wal");
-    assert!(
-        std::fs::metadata(&wal).is_ok_and(|it| it.len() > WAL_HEADER),
-        "nothing was written since the last checkpoint"
-    );
-    std::fs::remove_file(wal).unwrap();
-    drop(std::fs::remove_file(file("-shm")));
-}
-
 /// Drops the last committed transaction of a database whose process was killed, by cutting its
 /// WAL behind the one before.
 ///

@@ -140,12 +140,7 @@ fn all_jobs_are_measured_and_nothing_is_lost() {
     }
     // What was stored was found in the files before the drain, by the search that finds none after it.
     let remains = job("j2-remains");
-    assert!(
-        remains["details"]["slots_before"]
-            .as_f64()
-            .unwrap()
-            >= 400.0
-    );
+    assert!(remains["details"]["slots_before"].as_f64().unwrap() >= 400.0);
     assert_eq!(remains["figure"].as_f64(), Some(0.0));
     for name in ["hold-0", "hold-50", "hold-150", "hold-off"] {
         let never = job(name)["figure"].as_f64().unwrap();

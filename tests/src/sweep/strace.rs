@@ -432,6 +432,9 @@ impl Reader<'_> {
             // A hole reads as zeros.
             "fallocate" => {
                 let (_, path) = descriptor(arguments.first()?)?;
+                if !path.starts_with(self.folder) {
+                    return Some(None);
+                }
                 let how = arguments.get(1)?;
                 if !(how.contains("PUNCH_HOLE") && how.contains("KEEP_SIZE")) {
                     return None;

@@ -8,7 +8,6 @@ use kinline_tests::patience::in_time;
 use kinline_tests::people::{Person, all_is_confirmed, assert_nothing_was_unreadable};
 use kinline_tests::scene::Scene;
 use kinline_tests::seed::seeded;
-use kinline_tests::sqlite;
 use kinline_tests::tap::Moment;
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
@@ -155,7 +154,7 @@ async fn a_relay_that_forgets_what_it_acknowledged_is_caught() {
         unreachable!()
     };
     ole.device.go_offline().await.unwrap();
-    // The family is folded into the database; what comes now stands in its log alone.
+    // What the family said so far is tidied up; what comes now stands in a journal alone.
     assert_eq!(scene.relay.terminate().await, Some(0));
     scene.revive().await;
     let before = scene.tap.record().answered.len();
@@ -168,7 +167,7 @@ async fn a_relay_that_forgets_what_it_acknowledged_is_caught() {
     scene.tap.until("five answers", answered(5)).await;
     scene.relay.kill().await;
     scene.tap.relay_is_gone();
-    sqlite::forget_newest(&scene.relay.database());
+    scene.relay.forget_newest();
     scene.revive().await;
     ole.device.go_online().await.unwrap();
     ole.settled().await;

@@ -26,6 +26,7 @@
 //! removed before everything in it lies durably elsewhere, a slot that is handed out without
 //! having opened.
 
+mod handle;
 mod import;
 mod index;
 mod scan;
@@ -37,8 +38,8 @@ mod tests;
 mod tidy;
 mod writer;
 
+pub(crate) use handle::{Job, Spool, SpoolError, SpoolOptions};
 pub(crate) use import::{Import, import};
 pub use scan::Spooled;
 pub(crate) use scan::look;
 pub(crate) use tidy::SEGMENT_SLOTS;
-pub(crate) use writer::{Job, Spool, SpoolError, SpoolOptions};
