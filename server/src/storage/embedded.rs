@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::spool::{self, Job, SEGMENT_SLOTS, Spool, SpoolError, SpoolOptions, Spooled};
 use super::sqlite::{OpenError, SqliteOptions, SqliteStorage};
-use super::{BlobRow, Done, Expired, MailboxRow, Read, RowWrite, Storage, StoredEnvelope, Write};
+use super::{
+    BlobRow, Done, Expired, MailboxRow, Read, RowWrite, Storage, StoredEnvelope, Write, WriteError,
+};
 use crate::clock::Clock;
 use crate::keys::AtRest;
 
@@ -197,7 +199,12 @@ fn expire_envelopes(spool: &Spool, today: Day, part: u8, rows: Expired, done: Do
         part,
         mailboxes: rows.mailboxes.clone(),
         done: Box::new(move |envelopes| {
-            done(envelopes.map(|envelopes| Expired { envelopes, ..rows }));
+            done(match envelopes {
+                Ok(envelopes) => Ok(Expired { envelopes, ..rows }),
+                // The rows are gone all the same; the envelopes go another day.
+                Err(WriteError::NoRoom) => Ok(rows),
+                Err(error) => Err(error),
+            });
         }),
     });
 }

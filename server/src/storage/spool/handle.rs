@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::scan::{clean, scan};
+use super::scan::{PAGE_SLOTS, scan, take_over};
 use super::slot::{self, Place, SLOT_BYTES, Slot};
 use super::state::Found;
-use super::tidy::{Shared, Tidier};
+use super::tidy::{Guard, Shared, Tidier};
 use super::writer::Writer;
 use crate::clock::Clock;
 use crate::files::make_folder;
@@ -104,7 +104,7 @@ impl Spool {
         let folder = folder.to_owned();
         let read = spawn_blocking(move || {
             make_folder(&folder)?;
-            clean(&folder)?;
+            take_over(&folder)?;
             let (state, next) = scan(&folder, &keys)?;
             let shared = Shared {
                 folder,
@@ -124,10 +124,13 @@ impl Spool {
         let untidy = lock(&shared.state).segments.values().any(|it| !it.is_tidy);
         let tidier = Tidier::start(Arc::clone(&shared)).map_err(SpoolError)?;
         let writer = Writer::new(Arc::clone(&shared), options, tidier, next, untidy);
+        let guarded = Arc::clone(&shared);
         Builder::new()
             .name("spool".into())
             .spawn(move || {
+                let guard = Guard(&guarded);
                 writer.run(&receiver);
+                std::mem::forget(guard);
                 let _ = closed_sender.send(());
             })
             .map_err(SpoolError)?;
@@ -184,9 +187,18 @@ impl Spool {
         &self,
         mailbox: MailboxId,
     ) -> Result<Vec<(u64, MessageId)>, ReadError> {
-        let all = self.envelopes(mailbox, 0, u64::MAX, u32::MAX).await?;
-        let whole = all.into_iter().filter(|it| it.body.is_some());
-        Ok(whole.map(|it| (it.order, it.message)).collect())
+        let mut stored = Vec::new();
+        let mut after = 0;
+        loop {
+            // A page at a time: the bodies are not wanted.
+            let page = self.envelopes(mailbox, after, u64::MAX, PAGE_SLOTS).await?;
+            let Some(last) = page.last() else {
+                return Ok(stored);
+            };
+            after = last.order;
+            let whole = page.iter().filter(|it| it.body.is_some());
+            stored.extend(whole.map(|it| (it.order, it.message)));
+        }
     }
 
     /// Writes what was submitted, tidies up, ends.
@@ -199,7 +211,7 @@ impl Spool {
     }
 }
 
-/// Reads what was found. What was acknowledged meanwhile is left out.
+/// Reads what was found, all of it: what was acknowledged meanwhile has no body.
 fn read(shared: &Shared, mailbox: MailboxId, found: Vec<Found>) -> io::Result<Vec<StoredEnvelope>> {
     let mut envelopes = Vec::with_capacity(found.len());
     let neighbours = |(_, one, _): &Found, (_, other, _): &Found| {
@@ -211,7 +223,7 @@ fn read(shared: &Shared, mailbox: MailboxId, found: Vec<Found>) -> io::Result<Ve
         };
         let bytes = file.read(first.slot, u32::try_from(run.len()).unwrap_or(0))?;
         for ((order, place, _), bytes) in run.iter().zip(bytes.chunks_exact(SLOT_BYTES)) {
-            envelopes.extend(look(shared, mailbox, *order, *place, bytes)?);
+            envelopes.push(look(shared, mailbox, *order, *place, bytes)?);
         }
     }
     Ok(envelopes)
@@ -224,32 +236,32 @@ fn look(
     order: u64,
     place: Place,
     bytes: &[u8],
-) -> io::Result<Option<StoredEnvelope>> {
+) -> io::Result<StoredEnvelope> {
     if let Ok(Slot::Waiting(it)) = slot::open(&shared.keys, place, bytes)
         && it.mailbox == mailbox
         && it.order == order
     {
-        return Ok(Some(StoredEnvelope {
+        return Ok(StoredEnvelope {
             order,
             message: it.message,
             body: Some(it.body),
-        }));
+        });
     }
     let now = lock(&shared.state).find(&mailbox, order.saturating_sub(1), order, 1);
     match now.first() {
-        None => Ok(None),
         Some((_, there, file)) if *there != place => {
             let bytes = file.read(there.slot, 1)?;
-            look(shared, mailbox, order, *there, &bytes)
+            return look(shared, mailbox, order, *there, &bytes);
         }
         Some(_) => {
             tracing::error!("a stored envelope is damaged: it is not handed out");
             metrics::counter!("kinline_damaged_total", "table" => "spool").increment(1);
-            Ok(Some(StoredEnvelope {
-                order,
-                message: MessageId::new([0; 16]),
-                body: None,
-            }))
         }
+        None => {}
     }
+    Ok(StoredEnvelope {
+        order,
+        message: MessageId::new([0; 16]),
+        body: None,
+    })
 }

@@ -273,13 +273,31 @@ impl Index {
         late
     }
 
+    /// Takes everything out that lies in one segment; how many that were.
+    pub(super) fn forget(&mut self, segment: u32) -> u32 {
+        let mut count = 0;
+        for shard in &mut self.shards {
+            shard.retain(|_, extents| {
+                extents.0.retain(|extent| {
+                    let stays = extent.segment != segment;
+                    count += if stays { 0 } else { extent.count };
+                    stays
+                });
+                !extents.0.is_empty()
+            });
+        }
+        count
+    }
+
     /// Of each mailbox whose id begins with `part`: the last order that was kept until before
     /// `today`.
     pub(super) fn expired(&self, part: u8, today: Day) -> Vec<(MailboxId, u64)> {
         let shard = self.shards.get(usize::from(part)).into_iter().flatten();
         shard
             .filter_map(|(mailbox, extents)| {
-                let last = extents.0.iter().rev().find(|extent| extent.day < today)?;
+                // A clock that was wrong for a moment may have given a later one an earlier day.
+                let gone = extents.0.iter().take_while(|extent| extent.day < today);
+                let last = gone.last()?;
                 Some((*mailbox, last.end() - 1))
             })
             .collect()
@@ -357,6 +375,11 @@ mod tests {
         assert_eq!(index.within(&BOB, 0, u64::MAX, 9), places);
         assert_eq!(index.expired(1, Day(10)), [(BOB, 4)]);
         assert!(index.expired(1, DAY).is_empty());
+        // One that came later and is kept shorter takes none of those before it along.
+        index.put(BOB, Extent::one(7, at(3, 10), Day(2)), &mut gone);
+        assert!(index.expired(1, DAY).is_empty());
+        assert_eq!((index.forget(3), index.forget(3)), (3, 0));
+        assert_eq!(index.within(&BOB, 0, u64::MAX, 9), places[..1]);
         index.cut(&BOB, u64::MAX, &mut gone);
         assert_eq!(index.relocate(&BOB, 2, &moves[..1]), [0]);
         assert!(!index.has(&BOB, u64::MAX));

@@ -10,13 +10,13 @@
 //! ```
 //!
 //! A segment is a file of slots of one size ([`slot`]), each sealed as a whole under the at-rest
-//! key: to who lacks it, all of them are noise, and not even how many envelopes a mailbox has
-//! shows. The youngest segment is the journal: it grows at its end, in the order in which things
-//! happened, by envelopes and by *marks* that say up to where a mailbox was acknowledged. As soon
-//! as the writer has nothing to do for a moment, or the journal is full, it is closed, and what
-//! is still waiting in it is written again, sorted by permuted mailbox id, so that not even the
-//! key file tells in which order it came ([`tidy`]). Slots of acknowledged envelopes in segments
-//! that stay are punched out of the file.
+//! key: to who lacks it, all that hold something are noise alike. The youngest segment is the
+//! journal: it grows at its end, in the order in which things happened, by envelopes and by
+//! *marks* that say up to where a mailbox was acknowledged. As soon as the writer has nothing to
+//! do for a moment, or the journal is full, it is closed, and what is still waiting in it is
+//! written again, sorted by permuted mailbox id, so that within a segment not even the key file
+//! tells in which order it came ([`tidy`]). Slots of acknowledged envelopes in segments that stay
+//! are punched out of the file: there the length of a hole may tell how many one mailbox had.
 //!
 //! The index ([`index`]) lives in memory and is read from the files at the start; a mailbox whose
 //! envelopes lie side by side takes some 80 bytes of it. The writer's thread alone adds to it and

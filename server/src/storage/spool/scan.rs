@@ -1,5 +1,6 @@
 //! Reading the spool at the start.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,32 +19,47 @@ pub(super) fn read_slots(
     file: &SegmentFile,
     slots: u32,
     mut each: impl FnMut(u32, Result<Slot, slot::Unreadable>),
-) -> io::Result<()> {
+) {
     let mut first = 0;
     while first < slots {
         let count = PAGE_SLOTS.min(slots - first);
-        let page = file.read(first, count)?;
-        for (slot, bytes) in (first..).zip(page.chunks_exact(SLOT_BYTES)) {
+        let page = file.read(first, count);
+        for slot in first..first + count {
             let place = Place {
                 segment: file.id,
                 slot,
             };
-            each(slot, slot::open(keys, place, bytes));
+            let at = SLOT_BYTES * usize::try_from(slot - first).unwrap_or(usize::MAX);
+            let opened = match &page {
+                Ok(page) => page.get(at..at + SLOT_BYTES).ok_or(slot::Unreadable),
+                // One bad block takes no more with it than it must.
+                Err(_) => Err(slot::Unreadable),
+            };
+            let content = match opened {
+                Ok(bytes) => slot::open(keys, place, bytes),
+                Err(slot::Unreadable) => match file.read(slot, 1) {
+                    Ok(bytes) => slot::open(keys, place, &bytes),
+                    Err(_) => Err(slot::Unreadable),
+                },
+            };
+            each(slot, content);
         }
         first += count;
     }
-    Ok(())
 }
 
-/// Removes what was never finished.
-pub(super) fn clean(folder: &Path) -> io::Result<()> {
+/// Removes what was never finished, and makes durable what an earlier process only wrote: whoever
+/// finds an envelope there says that it is kept.
+pub(super) fn take_over(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if let Some((_, Kind::Unfinished)) = parse_name(&path) {
-            std::fs::remove_file(path)?;
+        match parse_name(&path) {
+            Some((_, Kind::Unfinished)) => std::fs::remove_file(path)?,
+            Some((id, _)) => SegmentFile::open(&path, id)?.take_over()?,
+            None => {}
         }
     }
-    Ok(())
+    File::open(folder)?.sync_all()
 }
 
 /// What lies in `folder`, and the next free number.
@@ -93,7 +109,12 @@ fn add(state: &mut State, keys: &AtRest, file: SegmentFile, kind: Kind) -> io::R
             Ok(Slot::Hole) => holes += 1,
             Err(slot::Unreadable) => unreadable.push(slot),
         }
-    })?;
+    });
+    if is_sorted && opened.is_none() && !unreadable.is_empty() {
+        return Err(io::Error::other(
+            "a whole segment does not open: is it of another key file?",
+        ));
+    }
     report(&unreadable, opened, is_sorted);
     if let Some(segment) = state.segments.get_mut(&id) {
         segment.holes = holes;
@@ -108,7 +129,7 @@ fn add(state: &mut State, keys: &AtRest, file: SegmentFile, kind: Kind) -> io::R
 /// Says what does not open. The end of a journal may have been torn when the power went: nobody
 /// was told that it is there.
 fn report(unreadable: &[u32], opened: Option<u32>, is_sorted: bool) {
-    let torn = |slot: &&u32| Some(**slot) > opened;
+    let torn = |slot: &&u32| !is_sorted && Some(**slot) > opened;
     let damaged = unreadable.iter().filter(|slot| !torn(slot)).count();
     if damaged == 0 {
         return;

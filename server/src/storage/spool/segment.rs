@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use kinline_protocol::day::Day;
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use rustix::io::Errno;
 
 use super::slot::SLOT_BYTES;
@@ -95,7 +95,7 @@ impl SegmentFile {
     /// Gives one that was unfinished and is synced its name, which is not durable yet.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         let path = self.path.with_extension(Kind::Sorted.extension());
-        std::fs::rename(&self.path, &path)?;
+        std::fs::rename(&self.path, &path).map_err(io::Error::other)?;
         self.path = path;
         Ok(())
     }
@@ -118,12 +118,20 @@ impl SegmentFile {
         self.file.write_all_at(bytes, byte(slot))
     }
 
-    /// Makes what was written durable. Never to be tried again.
+    /// Makes what was written durable. Never to be tried again, whatever it says: one that finds
+    /// no room has lost something, unlike a write that does.
     pub(super) fn sync(&self) -> io::Result<()> {
         if planted(Fault::SyncOff) {
             return Ok(());
         }
-        self.file.sync_data()
+        self.file.sync_data().map_err(io::Error::other)
+    }
+
+    /// Makes what an earlier process wrote durable, and forgets what memory thinks of it: whether
+    /// that process's last sync failed nobody knows.
+    pub(super) fn take_over(&self) -> io::Result<()> {
+        self.sync()?;
+        fadvise(&self.file, 0, None, Advice::DontNeed).map_err(io::Error::from)
     }
 
     /// Cuts off what lies behind `slots`.
@@ -149,8 +157,11 @@ impl SegmentFile {
         std::fs::remove_file(&self.path)
     }
 
-    /// Lets its times say the day and nothing finer.
+    /// Lets its times say the day and nothing finer, if there is room for that.
     pub(super) fn blur(&self, today: Day) -> io::Result<()> {
-        blur_times(&self.file, today)
+        match blur_times(&self.file, today) {
+            Err(error) if is_no_room(&error) => Ok(()),
+            blurred => blurred,
+        }
     }
 }

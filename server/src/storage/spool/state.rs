@@ -97,8 +97,17 @@ impl State {
 
     /// Whether anything could be given back.
     pub(super) fn has_dead(&self) -> bool {
-        let dead = |segment: &Segment| !segment.dead.is_empty() || segment.live == 0;
-        self.segments.values().any(dead)
+        let dead = |segment: &Segment| segment.slots > 0 && segment.live == 0;
+        let all = self.segments.values();
+        all.into_iter().any(|it| !it.dead.is_empty() || dead(it))
+    }
+
+    /// What lies in one segment can't be read any more; how many envelopes that were.
+    pub(super) fn forget(&mut self, segment: u32) -> u32 {
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            segment.live = 0;
+        }
+        self.index.forget(segment)
     }
 
     /// At most `limit` envelopes with `after < order <= through`, in order.
@@ -125,6 +134,7 @@ impl State {
             moved += 1;
             if let Some(old) = self.segments.get_mut(&it.from.segment) {
                 old.live = old.live.saturating_sub(1);
+                old.dead.push((it.from.slot, 1));
             }
         }
         if let Some(segment) = self.segments.get_mut(&to) {

@@ -262,6 +262,64 @@ async fn what_expires_is_named_and_gone_and_so_is_what_a_mailbox_takes_with_it()
 }
 
 #[tokio::test]
+async fn what_does_not_open_any_more_keeps_nothing_else_from_being_tidied() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path()).await;
+    store(&spool, BOB, 1..=4).await;
+    let journal = files(folder.path()).remove(0);
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[SLOT_BYTES + 500] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    spool.close().await;
+    let left = files(folder.path());
+    assert_eq!(left.len(), 1);
+    assert_eq!(
+        std::fs::metadata(&left[0]).unwrap().len(),
+        3 * SLOT_BYTES as u64
+    );
+    let spool = open(folder.path()).await;
+    assert_eq!(orders(&spool, BOB).await, [1, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_spool_of_another_key_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path()).await;
+    store(&spool, BOB, 1..=4).await;
+    spool.close().await;
+    let other = AtRest::new(&Secret::new([8; 32]));
+    let clock = Clock::manual(Day(100));
+    let stop = CancellationToken::new();
+    let opened = Spool::open(folder.path(), options(Duration::ZERO), other, clock, stop).await;
+    assert!(opened.is_err());
+    let spool = open(folder.path()).await;
+    assert_eq!(orders(&spool, BOB).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn older_copies_of_what_is_gone_do_not_come_back() {
+    // As after a crash between the steps of tidying: the same envelopes in two segments.
+    let folder = tempfile::tempdir().unwrap();
+    let both = || {
+        let one = |order: u64| {
+            let it = envelope(BOB, order);
+            (BOB, order, it.message, Day(120), it.body)
+        };
+        (1..=40).map(one).collect()
+    };
+    import(folder.path(), &keys(), both()).unwrap();
+    import(folder.path(), &keys(), both()).unwrap();
+    let spool = open_with(folder.path(), options(Duration::ZERO)).await;
+    delete(&spool, BOB, 15).await;
+    let journal = |path: &PathBuf| path.extension().is_some_and(|name| name == "journal");
+    until(folder.path(), |files| !files.iter().any(journal)).await;
+    spool.close().await;
+    let again = copy(folder.path());
+    let spool = open(again.path()).await;
+    assert_eq!(orders(&spool, BOB).await, (16..=40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn twice_imported_is_there_once() {
     let folder = tempfile::tempdir().unwrap();
     let all = || {

@@ -44,7 +44,9 @@ pub(super) struct Shared {
 impl Shared {
     /// Makes names that came and went durable.
     pub(super) fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
+        File::open(&self.folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io::Error::other)
     }
 
     /// After a failed write or sync nobody knows what the disk has: nothing more is acknowledged.
@@ -57,8 +59,10 @@ impl Shared {
 /// The thread that tidies, one number after the other.
 pub(super) struct Tidier {
     work: Option<Sender<u32>>,
-    done: Receiver<()>,
+    done: Receiver<bool>,
     is_busy: bool,
+    /// Whether it found no room the last time.
+    found_no_room: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -68,31 +72,40 @@ impl Tidier {
         let (work, numbers) = channel();
         let (finished, done) = channel();
         let thread = Builder::new().name("spool-tidy".into()).spawn(move || {
+            let guard = Guard(&shared);
             for id in numbers {
-                match tidy(&shared, id) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        tracing::warn!("no room to tidy the spool up; it goes on as it is")
-                    }
-                    Err(error) => shared.fail(&error),
-                }
-                if finished.send(()).is_err() {
-                    return;
+                let tidied = tidy(&shared, id).unwrap_or_else(|error| {
+                    shared.fail(&error);
+                    true
+                });
+                if finished.send(tidied).is_err() {
+                    break;
                 }
             }
+            std::mem::forget(guard);
         })?;
         Ok(Self {
             work: Some(work),
             done,
             is_busy: false,
+            found_no_room: false,
             thread: Some(thread),
         })
     }
 
     /// Whether it has not come to an end yet.
     pub(super) fn is_busy(&mut self) -> bool {
-        self.is_busy &= self.done.try_recv() == Err(TryRecvError::Empty);
+        if self.is_busy {
+            let done = self.done.try_recv();
+            self.is_busy = done == Err(TryRecvError::Empty);
+            self.found_no_room = done == Ok(false);
+        }
         self.is_busy
+    }
+
+    /// Whether it found no room the last time; once.
+    pub(super) fn found_no_room(&mut self) -> bool {
+        !self.is_busy() && std::mem::take(&mut self.found_no_room)
     }
 
     /// Tidies what is below `id`, which is the number of the new segment. Not while it is busy.
@@ -104,7 +117,8 @@ impl Tidier {
     /// Waits until it has come to an end.
     pub(super) fn wait(&mut self) {
         if std::mem::take(&mut self.is_busy) {
-            let _ = self.done.recv(); // gone: then it is at its end, too
+            // Gone: then it is at its end, too.
+            self.found_no_room = self.done.recv() == Ok(false);
         }
     }
 
@@ -115,6 +129,15 @@ impl Tidier {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Nobody goes on as if a thread were there that has died.
+pub(super) struct Guard<'a>(pub(super) &'a Shared);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.fail(&io::Error::other("a thread ended early"));
     }
 }
 
@@ -135,27 +158,49 @@ struct Waits {
 
 /// Tidies the segments below `id`, which is the number of the new one. `false` when there was no
 /// room for that; what could be given back without room was.
-fn tidy(shared: &Shared, id: u32) -> io::Result<bool> {
+pub(super) fn tidy(shared: &Shared, id: u32) -> io::Result<bool> {
     let victims = choose(&lock(&shared.state), id);
     match attempt(shared, id, &victims) {
-        Err(error) if is_no_room(&error) => {
-            punch(shared, id, &[])?;
-            Ok(false)
-        }
-        done => done.map(|()| true),
+        Err(error) if is_no_room(&error) => {}
+        done => return done.map(|()| true),
     }
+    match punch(shared, id, &[]) {
+        // Nothing that is gone lies anywhere below: whatever has nothing else may go.
+        Ok(()) => remove(shared, &victims)?,
+        Err(error) if is_no_room(&error) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(false)
 }
 
 fn attempt(shared: &Shared, id: u32, victims: &[Victim]) -> io::Result<()> {
     punch(shared, id, victims)?;
-    let waiting = collect(shared, victims)?;
+    let waiting = collect(shared, victims);
     if !waiting.is_empty() {
         let moves = write(shared, id, victims, &waiting)?;
         install(shared, id, &moves);
     }
+    forget_damaged(shared, victims);
     remove(shared, victims)?;
-    let today = shared.clock.day();
-    blur_folder(&shared.folder, today)
+    match blur_folder(&shared.folder, shared.clock.day()) {
+        Err(error) if is_no_room(&error) => Ok(()),
+        blurred => blurred,
+    }
+}
+
+/// What waited in a victim and was not written again does not open any more.
+fn forget_damaged(shared: &Shared, victims: &[Victim]) {
+    for victim in victims {
+        let mut state = lock(&shared.state);
+        let segment = state.segments.get(&victim.file.id);
+        if segment.is_some_and(|segment| segment.live > 0) {
+            let damaged = state.forget(victim.file.id);
+            drop(state);
+            tracing::error!(damaged, "stored envelopes are damaged: they are forgotten");
+            metrics::counter!("kinline_damaged_total", "table" => "spool")
+                .increment(u64::from(damaged));
+        }
+    }
 }
 
 /// Journals; what is mostly gone; and small ones, as long as they are not more than what is
@@ -192,6 +237,11 @@ fn choose(state: &State, id: u32) -> Vec<Victim> {
         .filter(|(number, _)| chosen.contains(number))
         .map(victim)
         .collect()
+}
+
+/// Punches out whatever is gone in segments below `id`, and syncs.
+pub(super) fn punch_below(shared: &Shared, id: u32) -> io::Result<()> {
+    punch(shared, id, &[])
 }
 
 /// Step 1, for segments below `id` that are not `victims`.
@@ -239,7 +289,7 @@ fn punch_file(shared: &Shared, file: &SegmentFile, dead: &[(u32, u32)]) -> io::R
 }
 
 /// Everything in the victims that still waits, sorted.
-fn collect(shared: &Shared, victims: &[Victim]) -> io::Result<Vec<Waits>> {
+fn collect(shared: &Shared, victims: &[Victim]) -> Vec<Waits> {
     let mut waiting = Vec::new();
     for victim in victims {
         read_slots(&shared.keys, &victim.file, victim.slots, |slot, content| {
@@ -257,10 +307,10 @@ fn collect(shared: &Shared, victims: &[Victim]) -> io::Result<Vec<Waits>> {
                     from,
                 });
             }
-        })?;
+        });
     }
     waiting.sort_unstable_by_key(|it| (it.key, it.order));
-    Ok(waiting)
+    waiting
 }
 
 /// Step 2. Returns where each mailbox's envelopes lie now.
@@ -279,8 +329,7 @@ fn write(
             return Err(error);
         }
     };
-    // A sync that finds no room has lost something, unlike a write that does.
-    file.sync().map_err(io::Error::other)?;
+    file.sync()?;
     file.blur(shared.clock.day())?;
     file.finish()?;
     shared.sync_folder()?;
@@ -304,9 +353,11 @@ fn write_slots(
     for waits in waiting {
         let from = victims.iter().find(|it| it.file.id == waits.from.segment);
         let Some(from) = from else { continue };
-        let bytes = from.file.read(waits.from.slot, 1)?;
+        let Ok(bytes) = from.file.read(waits.from.slot, 1) else {
+            continue; // as if it did not open
+        };
         let Ok(Slot::Waiting(it)) = slot::open(&shared.keys, waits.from, &bytes) else {
-            continue; // punched out, or damaged, since it was looked at
+            continue; // damaged since it was looked at
         };
         let place = Place {
             segment: file.id,
@@ -339,13 +390,13 @@ fn install(shared: &Shared, id: u32, moves: &[(MailboxId, Vec<Move>)]) {
     }
 }
 
-/// Step 3. One with an envelope that did not open stays until the next start forgets it, and
-/// with it the journals behind it, whose marks are about it.
+/// Step 3, for those in which nothing waits. A journal stays as long as an older one does.
 fn remove(shared: &Shared, victims: &[Victim]) -> io::Result<()> {
     let take = |victim: &Victim| -> io::Result<bool> {
         let mut state = lock(&shared.state);
         let number = victim.file.id;
-        if state.segments.get(&number).is_some_and(|it| it.live > 0) {
+        if shared.failed.is_cancelled() || state.segments.get(&number).is_some_and(|it| it.live > 0)
+        {
             return Ok(false);
         }
         state.segments.remove(&number);
@@ -353,13 +404,12 @@ fn remove(shared: &Shared, victims: &[Victim]) -> io::Result<()> {
         victim.file.remove()?;
         Ok(true)
     };
-    let mut all = true;
     for victim in victims.iter().filter(|victim| victim.is_tidy) {
-        all &= take(victim)?;
+        take(victim)?;
     }
     shared.sync_folder()?;
     for victim in victims.iter().filter(|victim| !victim.is_tidy) {
-        if !all || !take(victim)? {
+        if !take(victim)? {
             return Ok(());
         }
         shared.sync_folder()?;

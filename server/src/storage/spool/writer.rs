@@ -1,10 +1,11 @@
 //! The one thread that writes: takes what has gathered while it was busy, appends it to the
 //! journal with one sync, and then says so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
@@ -14,10 +15,13 @@ use super::handle::{Job, SpoolOptions};
 use super::segment::{Kind, SegmentFile, is_no_room};
 use super::slot::{self, MARKS_MAX, Place, SLOT_BYTES, Waiting};
 use super::state::Segment;
-use super::tidy::{Shared, Tidier};
+use super::tidy::{Shared, Tidier, punch_below};
 use crate::faults::{Fault, planted};
 use crate::storage::{Accepted, Done, NewEnvelope, WriteError};
 use crate::sync::lock;
+
+/// How long tidying is left alone when there was no room for it.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// A deletion, kept when there is no room even for saying that something is gone.
 struct Delete {
@@ -68,6 +72,8 @@ pub(super) struct Writer {
     tidier: Tidier,
     /// Whether tidying would give something back, though there is no journal.
     is_untidy: bool,
+    /// When to tidy again after there was no room for it.
+    not_before: Option<Instant>,
     /// Whether the last that was tried found no room.
     is_full: bool,
     /// Deletions that found no room; tried again, because they make room.
@@ -89,6 +95,7 @@ impl Writer {
             next,
             tidier,
             is_untidy,
+            not_before: None,
             is_full: false,
             deferred: Vec::new(),
         }
@@ -109,8 +116,11 @@ impl Writer {
             }
         }
         self.tidier.wait();
+        self.not_before = None;
         self.rest();
         self.tidier.end();
+        let deletes = std::mem::take(&mut self.deferred);
+        refuse_deletes(deletes, WriteError::NoRoom);
     }
 
     /// Writes the first and whatever else is there by now.
@@ -127,9 +137,12 @@ impl Writer {
                     done,
                 } => {
                     if let Some(decided) = decided {
-                        // What was submitted before is not kept waiting for the database.
-                        self.commit(std::mem::take(&mut group));
-                        match decided.recv().unwrap_or(Err(WriteError::Failed)) {
+                        let outcome = decided.try_recv().or_else(|_| {
+                            // What was submitted before is not kept waiting for the database.
+                            self.commit(std::mem::take(&mut group));
+                            decided.recv()
+                        });
+                        match outcome.unwrap_or(Err(WriteError::Failed)) {
                             Ok(Accepted::Stored) => {}
                             lost => {
                                 done(lost);
@@ -192,8 +205,11 @@ impl Writer {
             }
             stored = self.append(&[], &marks);
             if matches!(stored, Err(WriteError::NoRoom)) {
-                self.delete_in_place(std::mem::take(&mut group.deletes));
-                stored = Ok(());
+                stored = self.delete_in_place(&marks);
+                if matches!(stored, Err(WriteError::NoRoom)) {
+                    self.deferred = std::mem::take(&mut group.deletes);
+                    stored = Ok(());
+                }
             }
             self.make_room();
         } else if stored.is_ok() && !envelopes.is_empty() {
@@ -296,8 +312,7 @@ impl Writer {
             file.truncate(first)?;
             return Err(error);
         }
-        // A sync that finds no room has lost something, unlike a write that does.
-        file.sync().map_err(io::Error::other)?;
+        file.sync()?;
         metrics::counter!("kinline_envelopes_written_total").increment(envelopes.len() as u64);
         let mut state = lock(&self.shared.state);
         if let Some(journal) = state.segments.get_mut(&id) {
@@ -322,7 +337,7 @@ impl Writer {
         }
         let id = self.next;
         let file = Arc::new(SegmentFile::create(&self.shared.folder, id, Kind::Journal)?);
-        self.shared.sync_folder().map_err(io::Error::other)?;
+        self.shared.sync_folder()?;
         let segment = Segment::new(Arc::clone(&file), false);
         lock(&self.shared.state).segments.insert(id, segment);
         self.next += 1;
@@ -330,42 +345,52 @@ impl Writer {
         Ok((id, file, 0))
     }
 
-    /// Where there is no room for a mark, what is gone is punched out where it lies.
-    fn delete_in_place(&mut self, deletes: Vec<Delete>) {
-        // What is being written again meanwhile would be there again.
+    /// Where there is no room for a mark, what is gone is punched out where it lies; and all else
+    /// that is gone before it, of which there may be older copies.
+    fn delete_in_place(&mut self, marks: &[(MailboxId, u64)]) -> Result<(), WriteError> {
+        // What is being written again meanwhile would be there again. And it may have had the room.
         self.tidier.wait();
-        for delete in deletes {
-            match self.punch(&delete) {
-                Ok(()) => {
-                    lock(&self.shared.state).cut_punched(&delete.mailbox, delete.through);
-                    (delete.done)(Ok(()));
+        match self.append(&[], marks) {
+            Err(WriteError::NoRoom) => {}
+            said => return said,
+        }
+        match self.punch(marks) {
+            Ok(()) => {
+                let mut state = lock(&self.shared.state);
+                for (mailbox, through) in marks {
+                    state.cut_punched(mailbox, *through);
                 }
-                Err(error) if is_no_room(&error) => self.deferred.push(delete),
-                Err(error) => {
-                    self.shared.fail(&error);
-                    (delete.done)(Err(WriteError::Failed));
-                }
+                Ok(())
+            }
+            Err(error) if is_no_room(&error) => Err(WriteError::NoRoom),
+            Err(error) => {
+                self.shared.fail(&error);
+                Err(WriteError::Failed)
             }
         }
     }
 
-    fn punch(&self, delete: &Delete) -> io::Result<()> {
-        let work: Vec<_> = {
+    fn punch(&self, marks: &[(MailboxId, u64)]) -> io::Result<()> {
+        punch_below(&self.shared, u32::MAX)?;
+        let mut files = BTreeMap::new();
+        let mut work = Vec::new();
+        {
             let state = lock(&self.shared.state);
-            let extents = state.index.below(&delete.mailbox, delete.through);
-            let file = |segment| Some(Arc::clone(&state.segments.get(&segment)?.file));
-            extents
-                .iter()
-                .filter_map(|it| Some((file(it.segment)?, it.slot, it.count)))
-                .collect()
-        };
-        for (file, slot, count) in &work {
-            file.punch(*slot, *count)?;
+            for (mailbox, through) in marks {
+                for extent in state.index.below(mailbox, *through) {
+                    if let Some(segment) = state.segments.get(&extent.segment) {
+                        files.insert(extent.segment, Arc::clone(&segment.file));
+                        work.push(extent);
+                    }
+                }
+            }
         }
-        for (file, ..) in &work {
-            file.sync().map_err(io::Error::other)?;
+        for extent in &work {
+            if let Some(file) = files.get(&extent.segment) {
+                file.punch(extent.slot, extent.count)?;
+            }
         }
-        Ok(())
+        files.values().try_for_each(|file| file.sync())
     }
 
     fn expire(
@@ -388,7 +413,12 @@ impl Writer {
                 .collect();
             (gone, marks)
         };
-        done(self.append(&[], &marks).map(|()| gone));
+        let mut said = self.append(&[], &marks);
+        if matches!(said, Err(WriteError::NoRoom)) {
+            said = self.delete_in_place(&marks);
+            self.make_room();
+        }
+        done(said.map(|()| gone));
     }
 
     /// Nothing to write for a moment: the journal is closed and tidied away.
@@ -397,14 +427,7 @@ impl Writer {
         if self.shared.failed.is_cancelled() {
             self.journal = None;
             self.is_untidy = false;
-            let deletes = std::mem::take(&mut self.deferred);
-            refuse(
-                Group {
-                    deletes,
-                    ..Group::default()
-                },
-                WriteError::Failed,
-            );
+            refuse_deletes(std::mem::take(&mut self.deferred), WriteError::Failed);
             return;
         }
         if self.journal.is_some() || self.is_untidy {
@@ -419,9 +442,16 @@ impl Writer {
         }
     }
 
-    /// Closes the journal and lets the other thread tidy, unless it does already.
+    /// Closes the journal and lets the other thread tidy, unless it does already, or found no room
+    /// a moment ago.
     fn tidy(&mut self) {
-        if self.tidier.is_busy() {
+        if self.tidier.found_no_room() {
+            tracing::warn!("no room to tidy the spool up; it goes on as it is");
+            self.is_untidy = true;
+            self.not_before = Some(Instant::now() + PAUSE);
+        }
+        let pauses = self.not_before.is_some_and(|then| Instant::now() < then);
+        if self.tidier.is_busy() || pauses || self.shared.failed.is_cancelled() {
             return;
         }
         self.journal = None;
@@ -448,7 +478,11 @@ fn refuse(group: Group, error: WriteError) {
     for done in group.accepted {
         done(Err(error));
     }
-    for delete in group.deletes {
+    refuse_deletes(group.deletes, error);
+}
+
+fn refuse_deletes(deletes: Vec<Delete>, error: WriteError) {
+    for delete in deletes {
         (delete.done)(Err(error));
     }
 }
