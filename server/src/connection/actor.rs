@@ -9,25 +9,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::{Sink, SinkExt, Stream};
 use kinline_protocol::limits;
+use kinline_protocol::wire::client_frame::Body as Request;
 use kinline_protocol::wire::server_frame::Body as Response;
-use kinline_protocol::wire::{self, FrameError, SUBPROTOCOL, ServerFrame};
+use kinline_protocol::wire::{self, FrameError, ServerFrame};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tungstenite::{Error, Message};
 
-use super::frames::Reply;
+use super::frames::{Handling, Reply};
 use super::session::Session;
+use super::socket::Socket;
 use crate::errors::Refusal;
-use crate::listener::Visit;
+use crate::listener::{Stream, Visit, turn};
 use crate::mailbox::{Arrival, Outcome, whole};
-use crate::relay::Shared;
 
 /// Sends of one connection whose answers are outstanding; above this it is not read.
 const ANSWERS_MAX: usize = 64;
@@ -39,41 +35,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other side may take to say goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes of frames gathered before they go out although more is to do: seven envelopes. A
-/// connection keeps as much memory as it ever gathered.
-const GATHER_BYTES: usize = 8 * 1_024;
-/// Bytes read at a time from what is opened already. A connection keeps room for a frame, made
-/// behind what was read of it, so that little is read at first.
-const READ_BYTES: usize = 256;
-/// A frame that is a little too large is read and answered; beyond that the connection just ends.
-const TOO_LARGE_SLACK: usize = 64 * 1_024;
-
-/// Turns an HTTP request into a connection of `kinline.v1`.
-pub(crate) async fn upgrade(
-    State(shared): State<Arc<Shared>>,
-    Extension(visit): Extension<Arc<Visit>>,
-    request: WebSocketUpgrade,
-) -> HttpResponse {
-    let request = request
-        .protocols([SUBPROTOCOL])
-        .max_message_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
-        .max_frame_size(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK)
-        .read_buffer_size(READ_BYTES)
-        .write_buffer_size(GATHER_BYTES);
-    if request.selected_protocol().is_none() {
-        let sentence =
-            "this endpoint speaks the WebSocket subprotocol kinline.v1 and nothing else\n";
-        return (StatusCode::BAD_REQUEST, sentence).into_response();
-    }
-    request.on_upgrade(move |socket| {
-        // A task of its own: the one that calls this keeps room for the socket while it runs.
-        let tracker = shared.tracker.clone();
-        if let Ok(session) = Session::new(shared) {
-            tracker.spawn(Box::new(Actor::new(session, socket)).run(visit));
-        }
-        std::future::ready(())
-    })
-}
 
 /// The connection is over.
 struct Over;
@@ -85,19 +46,30 @@ enum Event {
     Stop,
     Answer(Answer),
     Woken,
-    Heard(Option<Result<Message, axum::Error>>),
+    Heard(Option<Result<Message, Error>>),
     Tick,
     Lost,
 }
+
+/// What becomes of an event.
+enum Step {
+    Stop,
+    Tell,
+    Frame(u64, Request),
+    Utter(Option<Words>),
+}
+
+/// Something to say, and whether it is the last.
+type Words = (Message, bool);
 
 /// Sources of events, asked in turn.
 const SOURCES: usize = 3;
 /// The clock and the end of the relay come first once in so many turns; else when nothing else is to do.
 const RARE: usize = 32;
 
-struct Actor {
+pub(super) struct Actor {
     session: Session,
-    socket: WebSocket,
+    socket: Socket<Stream>,
     /// Made when there is something to wait for.
     answers: Option<FuturesUnordered<BoxFuture<'static, Answer>>>,
     /// Sends whose answers come through the inbox.
@@ -113,7 +85,7 @@ struct Actor {
 }
 
 impl Actor {
-    fn new(session: Session, socket: WebSocket) -> Self {
+    pub(super) fn new(session: Session, socket: Socket<Stream>) -> Self {
         let now = Instant::now();
         Self {
             session,
@@ -129,15 +101,19 @@ impl Actor {
     }
 
     /// A connection at rest is mostly this future, so what is rare is in a box.
-    async fn run(mut self: Box<Self>, _visit: Arc<Visit>) {
+    pub(super) async fn run(mut self: Box<Self>, _visit: Arc<Visit>) {
         metrics::gauge!("kinline_connections").increment(1.0);
         let _over = self.converse().await;
+        let shared = Arc::clone(&self.session.shared);
+        let turn = turn(&shared.turns).await;
+        drop(self);
+        drop(turn);
         metrics::gauge!("kinline_connections").decrement(1.0);
     }
 
     async fn converse(&mut self) -> Result<(), Over> {
         let hello = Response::Hello(self.session.hello());
-        self.say(0, hello).await?;
+        self.say(0, hello)?;
         let shared = Arc::clone(&self.session.shared);
         let inbox = Arc::clone(&self.session.inbox);
         let mut ticks = interval(shared.limits.idle / 3);
@@ -164,20 +140,40 @@ impl Actor {
                 self.poll_flush(cx)
             })
             .await;
-            match event {
-                Event::Stop => {
+            match self.step(event)? {
+                Step::Stop => {
                     drop(woken);
                     return Box::pin(self.stop()).await;
                 }
-                Event::Answer((request_id, answer)) => self.answer(request_id, answer).await?,
-                Event::Woken => {
+                Step::Tell => {
                     woken.set(inbox.woken());
                     self.tell().await?;
                 }
-                Event::Heard(message) => self.hear(message).await?,
-                Event::Tick => self.tick().await?,
-                Event::Lost => return Err(Over),
+                Step::Frame(request_id, request) => {
+                    let reply = match self.session.handle(request_id, request) {
+                        Ok(Handling::Done(reply)) => Ok(reply),
+                        Ok(Handling::Wait(reply)) => reply.await,
+                        Err(refusal) => Err(refusal),
+                    };
+                    let words = self.reply(request_id, reply);
+                    self.utter(words).await?;
+                    self.deliver().await?;
+                }
+                Step::Utter(words) => self.utter(words).await?,
             }
+        }
+    }
+
+    /// Does of an event what needs no waiting: what would be kept meanwhile, every connection at
+    /// rest had room for.
+    fn step(&mut self, event: Event) -> Result<Step, Over> {
+        match event {
+            Event::Stop => Ok(Step::Stop),
+            Event::Answer((request_id, answer)) => Ok(Step::Utter(answered(request_id, answer))),
+            Event::Woken => Ok(Step::Tell),
+            Event::Heard(message) => self.hear(message),
+            Event::Tick => self.tick(),
+            Event::Lost => Err(Over),
         }
     }
 
@@ -201,7 +197,7 @@ impl Actor {
                 }
                 1 if woken.as_mut().poll(cx).is_ready() => return Poll::Ready(Event::Woken),
                 2 if self.outstanding() < ANSWERS_MAX => {
-                    if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
+                    if let Poll::Ready(message) = self.socket.poll_next(cx) {
                         return Poll::Ready(Event::Heard(message));
                     }
                 }
@@ -221,7 +217,7 @@ impl Actor {
         if self.unsaid_since.is_none() {
             return Poll::Pending;
         }
-        match Pin::new(&mut self.socket).poll_flush(cx) {
+        match self.socket.poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 self.unsaid_since = None;
                 Poll::Pending
@@ -232,131 +228,143 @@ impl Actor {
     }
 
     /// One message of the device.
-    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
+    fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<Step, Over> {
         self.heard_at = Instant::now();
+        let refuse = |request_id, refusal| Ok(Step::Utter(Some(words(request_id, &refusal))));
         let bytes = match message {
-            None => return Err(Over),
-            Some(Err(error)) if is_too_large(&error) => {
-                return self
-                    .refuse(
-                        0,
-                        &Refusal::TooLarge {
-                            max: limits::CLIENT_FRAME_BYTES_MAX,
-                        },
-                    )
-                    .await;
-            }
-            Some(Err(_)) => return Err(Over),
             Some(Ok(Message::Binary(bytes))) => bytes,
             Some(Ok(Message::Text(_))) => {
-                return self
-                    .refuse(0, &Refusal::Malformed("frames are binary messages"))
-                    .await;
+                return refuse(0, Refusal::Malformed("frames are binary messages"));
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-            Some(Ok(Message::Close(_))) => return Err(Over),
+            Some(Ok(Message::Ping(_))) => {
+                // The socket answers by itself.
+                self.unsaid_since.get_or_insert(self.heard_at);
+                return Ok(Step::Utter(None));
+            }
+            Some(Ok(Message::Pong(_))) => return Ok(Step::Utter(None)),
+            Some(Err(Error::Capacity(_))) => {
+                let max = limits::CLIENT_FRAME_BYTES_MAX;
+                return refuse(0, Refusal::TooLarge { max });
+            }
+            None | Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) => return Err(Over),
         };
         self.frame_at = self.heard_at;
-        let frame = match wire::decode_client(bytes) {
-            Ok(frame) => frame,
+        match wire::decode_client(bytes) {
+            Ok(frame) => Ok(match frame.body {
+                Some(body) => Step::Frame(frame.request_id, body),
+                None => Step::Utter(None),
+            }),
             Err(error) => {
                 let (request_id, refusal) = refusal(&error);
-                return self.refuse(request_id, &refusal).await;
+                refuse(request_id, refusal)
             }
-        };
-        let Some(body) = frame.body else {
-            return Ok(());
-        };
-        let request_id = frame.request_id;
-        match self.session.handle(request_id, body).await {
-            Ok(Reply::Nothing) => {}
-            Ok(Reply::Soon) => self.open += 1,
-            Ok(Reply::Now(response)) => self.answer(request_id, Ok(response)).await?,
-            Ok(Reply::Later(answer)) => self
-                .answers
-                .get_or_insert_default()
-                .push(Box::pin(async move { (request_id, answer.await) })),
-            Err(refusal) => self.answer(request_id, Err(refusal)).await?,
         }
-        self.deliver().await
+    }
+
+    /// What there is to say to a frame that was handled.
+    fn reply(&mut self, request_id: u64, reply: Result<Reply, Refusal>) -> Option<Words> {
+        match reply {
+            Ok(Reply::Nothing) => None,
+            Ok(Reply::Soon) => {
+                self.open += 1;
+                None
+            }
+            Ok(Reply::Now(response)) => answered(request_id, Ok(response)),
+            Ok(Reply::Later(answer)) => {
+                let answer = Box::pin(async move { (request_id, answer.await) });
+                self.answers.get_or_insert_default().push(answer);
+                None
+            }
+            Err(refusal) => answered(request_id, Err(refusal)),
+        }
     }
 
     /// What others put into the inbox, and what waits in the mailbox.
     async fn tell(&mut self) -> Result<(), Over> {
         self.tell_answers().await?;
         loop {
+            self.room().await?;
             match self.session.inbox.next() {
                 Err(reason) => return self.finish(&reason).await,
                 Ok(None) => return self.deliver().await,
                 Ok(Some(arrival)) => {
-                    let response = match arrival {
-                        Arrival::Signal(body) => {
-                            Response::SignalDelivered(wire::SignalDelivered { body })
-                        }
-                        Arrival::Joined(id) => Response::RendezvousReady(wire::RendezvousReady {
-                            rendezvous: id.to_bytes(),
-                            joined: true,
-                        }),
-                        Arrival::Met(id, body) => Response::RendezvousGot(wire::RendezvousGot {
-                            rendezvous: id.to_bytes(),
-                            body,
-                            closed: false,
-                        }),
-                        Arrival::Ended(id) => {
-                            self.session.rendezvous.retain(|other| *other != id);
-                            Response::RendezvousGot(wire::RendezvousGot {
-                                rendezvous: id.to_bytes(),
-                                body: bytes::Bytes::new(),
-                                closed: true,
-                            })
-                        }
-                    };
-                    self.say(0, response).await?;
+                    let response = self.arrived(arrival);
+                    self.say(0, response)?;
                 }
+            }
+        }
+    }
+
+    fn arrived(&mut self, arrival: Arrival) -> Response {
+        match arrival {
+            Arrival::Signal(body) => Response::SignalDelivered(wire::SignalDelivered { body }),
+            Arrival::Joined(id) => Response::RendezvousReady(wire::RendezvousReady {
+                rendezvous: id.to_bytes(),
+                joined: true,
+            }),
+            Arrival::Met(id, body) => Response::RendezvousGot(wire::RendezvousGot {
+                rendezvous: id.to_bytes(),
+                body,
+                closed: false,
+            }),
+            Arrival::Ended(id) => {
+                self.session.rendezvous.retain(|other| *other != id);
+                Response::RendezvousGot(wire::RendezvousGot {
+                    rendezvous: id.to_bytes(),
+                    body: bytes::Bytes::new(),
+                    closed: true,
+                })
             }
         }
     }
 
     /// What became of Sends of one envelope.
     async fn tell_answers(&mut self) -> Result<(), Over> {
-        let mut answered = std::mem::take(&mut self.answered);
-        self.session.inbox.take_answers(&mut answered);
-        for (request_id, outcome) in answered.drain(..) {
+        let mut outcomes = std::mem::take(&mut self.answered);
+        self.session.inbox.take_answers(&mut outcomes);
+        for (request_id, outcome) in outcomes.drain(..) {
             self.open = self.open.saturating_sub(1);
             let answer = whole(outcome).map(Response::SendResult);
-            self.answer(request_id, answer).await?;
+            let words = answered(request_id, answer);
+            self.utter(words).await?;
         }
-        self.answered = answered;
+        self.answered = outcomes;
         Ok(())
     }
 
     /// Delivers while the window has credit.
     async fn deliver(&mut self) -> Result<(), Over> {
-        let Some(mailbox) = self.session.mailbox.clone() else {
-            return Ok(());
-        };
-        let shared = Arc::clone(&self.session.shared);
         loop {
-            let page = match mailbox.next(&*shared.storage, self.session.id, PAGE).await {
+            let Some(mailbox) = &self.session.mailbox else {
+                return Ok(());
+            };
+            let storage = &*self.session.shared.storage;
+            let page = match mailbox.next(storage, self.session.id, PAGE).await {
                 Ok(page) => page,
                 Err(error) => return self.finish(&error.into()).await,
             };
             if page.is_empty() {
                 return Ok(());
             }
-            shared.meters.delivered.increment(page.len() as u64);
-            for delivered in page {
+            let delivered = &self.session.shared.meters.delivered;
+            delivered.increment(page.len() as u64);
+            let mut page = page.into_iter();
+            loop {
+                self.room().await?;
+                let Some(delivered) = page.next() else {
+                    break;
+                };
                 let deliver = wire::Deliver {
                     number: delivered.number,
                     message_id: delivered.message.to_bytes(),
                     envelope: delivered.body,
                 };
-                self.say(0, Response::Deliver(deliver)).await?;
+                self.say(0, Response::Deliver(deliver))?;
             }
         }
     }
 
-    async fn tick(&mut self) -> Result<(), Over> {
+    fn tick(&mut self) -> Result<Step, Over> {
         let limits = &self.session.shared.limits;
         let silent = self.heard_at.elapsed() >= limits.idle;
         let useless =
@@ -368,33 +376,9 @@ impl Actor {
             return Err(Over);
         }
         // Whoever speaks by itself is asked nothing.
-        if self.heard_at.elapsed() < limits.idle / 2 {
-            return Ok(());
-        }
-        self.put(Message::Ping(bytes::Bytes::new())).await
-    }
-
-    /// An answer, unless none was wanted; a refusal is always said.
-    fn answer(
-        &mut self,
-        request_id: u64,
-        answer: Result<Response, Refusal>,
-    ) -> impl Future<Output = Result<(), Over>> + Send {
-        let words = match answer {
-            Ok(_) if request_id == 0 => None,
-            Ok(response) => Some((message(request_id, response), false)),
-            Err(refusal) => Some(words(request_id, &refusal)),
-        };
-        self.utter(words)
-    }
-
-    /// Says why and ends, or goes on if the stream can still be trusted.
-    fn refuse(
-        &mut self,
-        request_id: u64,
-        refusal: &Refusal,
-    ) -> impl Future<Output = Result<(), Over>> + Send {
-        self.utter(Some(words(request_id, refusal)))
+        let asked = self.heard_at.elapsed() >= limits.idle / 2;
+        let ping = || (Message::Ping(bytes::Bytes::new()), false);
+        Ok(Step::Utter(asked.then(ping)))
     }
 
     /// Says why and ends, whatever the reason.
@@ -408,11 +392,12 @@ impl Actor {
     }
 
     /// Says it, if it is something, and ends if it is the last.
-    async fn utter(&mut self, words: Option<(Message, bool)>) -> Result<(), Over> {
+    async fn utter(&mut self, words: Option<Words>) -> Result<(), Over> {
         let Some((message, last)) = words else {
             return Ok(());
         };
-        self.put(message).await?;
+        self.room().await?;
+        self.put(message)?;
         if last {
             Box::pin(self.goodbye()).await
         } else {
@@ -426,58 +411,55 @@ impl Actor {
         let until = Instant::now() + DRAIN_TIMEOUT;
         let mut answers = self.answers.take().unwrap_or_default();
         while let Ok(Some((request_id, answer))) = timeout_at(until, answers.next()).await {
-            self.answer(request_id, answer).await?;
+            self.utter(answered(request_id, answer)).await?;
         }
         self.tell_answers().await?;
         let inbox = Arc::clone(&self.session.inbox);
         while self.open > 0 && timeout_at(until, inbox.woken()).await.is_ok() {
             self.tell_answers().await?;
         }
-        self.refuse(0, &Refusal::ShuttingDown).await
+        self.utter(Some(words(0, &Refusal::ShuttingDown))).await
     }
 
     async fn goodbye(&mut self) -> Result<(), Over> {
         self.session.detach();
-        self.put(Message::Close(None)).await?;
-        timeout(WRITE_TIMEOUT, self.socket.flush())
+        self.room().await?;
+        self.put(Message::Close(None))?;
+        timeout(WRITE_TIMEOUT, poll_fn(|cx| self.socket.poll_flush(cx)))
             .await
             .map_err(|_| Over)?
             .map_err(|_| Over)?;
         // Whatever still comes is read and dropped, so that the other side sees our last frame
         // before the connection is reset.
         let _ = timeout(GOODBYE_TIMEOUT, async {
-            while let Some(Ok(_)) = self.socket.recv().await {}
+            while let Some(Ok(_)) = poll_fn(|cx| self.socket.poll_next(cx)).await {}
         })
         .await;
         Err(Over)
     }
 
-    fn say(
-        &mut self,
-        request_id: u64,
-        body: Response,
-    ) -> impl Future<Output = Result<(), Over>> + Send {
+    /// Says it where there is room.
+    fn say(&mut self, request_id: u64, body: Response) -> Result<(), Over> {
         self.put(message(request_id, body))
     }
 
-    /// Says it, at the latest when there is nothing else to do.
-    async fn put(&mut self, message: Message) -> Result<(), Over> {
-        // A timer for each frame would cost more than the frame.
-        let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.socket).poll_ready(cx))).await;
-        match ready {
-            Poll::Ready(ready) => ready.map_err(|_| Over)?,
-            Poll::Pending => {
-                let room = poll_fn(|cx| Pin::new(&mut self.socket).poll_ready(cx));
-                Box::pin(timeout(WRITE_TIMEOUT, room))
-                    .await
-                    .map_err(|_| Over)?
-                    .map_err(|_| Over)?;
-            }
-        }
-        Pin::new(&mut self.socket)
-            .start_send(message)
-            .map_err(|_| Over)?;
+    /// Puts it where there is room; it goes out at the latest when there is nothing else to do.
+    fn put(&mut self, message: Message) -> Result<(), Over> {
+        self.socket.put(message).map_err(|_| Over)?;
         self.unsaid_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Waits for room to say something in.
+    async fn room(&mut self) -> Result<(), Over> {
+        // A timer for each frame would cost more than the frame.
+        if self.socket.is_blocked() {
+            let room = poll_fn(|cx| self.socket.poll_flush(cx));
+            Box::pin(timeout(WRITE_TIMEOUT, room))
+                .await
+                .map_err(|_| Over)?
+                .map_err(|_| Over)?;
+        }
         Ok(())
     }
 }
@@ -492,10 +474,19 @@ fn message(request_id: u64, body: Response) -> Message {
 }
 
 /// A refusal as it goes out, and whether it is the last that is said.
-fn words(request_id: u64, refusal: &Refusal) -> (Message, bool) {
+fn words(request_id: u64, refusal: &Refusal) -> Words {
     count(refusal);
     let error = Response::Error(refusal.to_wire());
     (message(request_id, error), refusal.closes())
+}
+
+/// An answer as it goes out, unless none was wanted; a refusal is always said.
+fn answered(request_id: u64, answer: Result<Response, Refusal>) -> Option<Words> {
+    match answer {
+        Ok(_) if request_id == 0 => None,
+        Ok(response) => Some((message(request_id, response), false)),
+        Err(refusal) => Some(words(request_id, &refusal)),
+    }
 }
 
 fn count(refusal: &Refusal) {
@@ -512,16 +503,4 @@ fn refusal(error: &FrameError) -> (u64, Refusal) {
             feature,
         } => (request_id, Refusal::Unsupported(feature)),
     }
-}
-
-/// Tells a message that is too large from a lost connection.
-fn is_too_large(error: &axum::Error) -> bool {
-    let mut source = Some(error as &dyn std::error::Error);
-    while let Some(error) = source {
-        if matches!(error.downcast_ref(), Some(tungstenite::Error::Capacity(_))) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }

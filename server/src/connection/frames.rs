@@ -29,80 +29,47 @@ pub(super) enum Reply {
     Later(BoxFuture<'static, Result<Response, Refusal>>),
 }
 
+/// How a frame is handled.
+pub(super) enum Handling<'a> {
+    /// It was.
+    Done(Reply),
+    /// In a while. In a box, so that a connection at rest has no room for it.
+    Wait(BoxFuture<'a, Result<Reply, Refusal>>),
+}
+
 impl Session {
-    /// Handles one frame. What may have to wait is in a box, so that a connection at rest has no
-    /// room for it.
+    /// Handles one frame.
     ///
     /// # Errors
-    /// [`Refusal`], which becomes an error frame.
-    pub(super) async fn handle(
+    /// [`Refusal`], which becomes an error frame; what is waited for has it too.
+    pub(super) fn handle(
         &mut self,
         request_id: u64,
         request: Request,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Handling<'_>, Refusal> {
         self.slow_down(&request)?;
-        match request {
-            Request::OpenMailbox(request) => {
-                Box::pin(mailbox::open(&self.shared, &self.challenge(), &request)).await?;
-                Ok(Reply::Now(Response::MailboxOpened(wire::MailboxOpened {})))
-            }
-            Request::Attach(request) => Box::pin(self.attach(&request)).await,
+        let reply = match request {
+            Request::OpenMailbox(request) => return wait(self.open_mailbox(request)),
+            Request::Attach(request) => return wait(self.attach(request)),
+            Request::Send(request) => return wait(self.send(request_id, request)),
+            Request::FetchCommit(request) => return wait(self.fetch_commit(request)),
+            Request::Signal(request) => return wait(self.signal(request)),
+            Request::CreateBlob(request) => return wait(self.create_blob(request)),
+            Request::RevokeGrant(request) => return wait(self.revoke(request)),
+            Request::CloseMailbox(request) => return wait(self.close_mailbox(request)),
+            Request::RenewCloseKey(request) => return wait(self.renew_close_key(request)),
             Request::Acknowledge(request) => {
                 self.attached()?
                     .acknowledge(&*self.shared.storage, self.id, &request)?;
-                Ok(Reply::Nothing)
+                Reply::Nothing
             }
-            Request::Send(request) => {
-                let from = (&self.inbox, request_id);
-                let own = self.mailbox.as_ref();
-                let sent = Box::pin(mailbox::accept(&self.shared, own, from, request));
-                Ok(match sent.await? {
-                    Sent::Whole => Reply::Soon,
-                    Sent::Parts(pending) => Reply::Later(Box::pin(async move {
-                        pending.answer().await.map(Response::SendResult)
-                    })),
-                })
-            }
-            Request::FetchCommit(request) => {
-                let token = SlotToken::try_from(&request.token)
-                    .map_err(|_| Refusal::Malformed("a token has 16 bytes"))?;
-                let sealed = self.shared.storage.commit(token).await?;
-                Ok(Reply::Now(Response::CommitSlot(wire::CommitSlot {
-                    present: sealed.is_some(),
-                    sealed: sealed.unwrap_or_default(),
-                })))
-            }
-            Request::Signal(request) => Box::pin(self.signal(request)).await,
-            Request::CreateBlob(request) => {
-                let created = blob::create(&self.shared, self.attached()?, &request);
-                let created = Box::pin(created).await?;
-                Ok(Reply::Now(Response::BlobCreated(created)))
-            }
-            Request::RevokeGrant(request) => Box::pin(self.revoke(&request)).await,
-            Request::CloseMailbox(request) => {
-                Box::pin(mailbox::close(&self.shared, &self.challenge(), &request)).await?;
-                Ok(Reply::Now(Response::MailboxClosed(wire::MailboxClosed {})))
-            }
-            Request::RenewCloseKey(request) => {
-                let mailbox = self.attached()?;
-                Box::pin(mailbox::renew_close_key(
-                    &self.shared,
-                    &self.challenge(),
-                    mailbox,
-                    self.id,
-                    &request,
-                ))
-                .await?;
-                Ok(Reply::Now(Response::CloseKeyRenewed(
-                    wire::CloseKeyRenewed {},
-                )))
-            }
-            Request::RendezvousOpen(request) => self.rendezvous_open(&request),
-            Request::RendezvousJoin(request) => self.rendezvous_join(&request),
-            Request::RendezvousPut(request) => self.rendezvous_put(&request),
-            Request::RendezvousLeave(request) => self.rendezvous_leave(&request),
-            Request::Ping(_) => Ok(Reply::Now(Response::Pong(wire::Pong {}))),
-        }
+            Request::RendezvousOpen(request) => self.rendezvous_open(&request)?,
+            Request::RendezvousJoin(request) => self.rendezvous_join(&request)?,
+            Request::RendezvousPut(request) => self.rendezvous_put(&request)?,
+            Request::RendezvousLeave(request) => self.rendezvous_leave(&request)?,
+            Request::Ping(_) => Reply::Now(Response::Pong(wire::Pong {})),
+        };
+        Ok(Handling::Done(reply))
     }
 
     /// A Send counts as one and one more for each eight deliveries; acknowledgements are free,
@@ -126,14 +93,19 @@ impl Session {
         take(limiter, weight).map_err(|retry_after_ms| Refusal::SlowDown { retry_after_ms })
     }
 
-    async fn attach(&mut self, request: &wire::Attach) -> Result<Reply, Refusal> {
+    async fn open_mailbox(&self, request: wire::OpenMailbox) -> Result<Reply, Refusal> {
+        mailbox::open(&self.shared, &self.challenge(), &request).await?;
+        Ok(Reply::Now(Response::MailboxOpened(wire::MailboxOpened {})))
+    }
+
+    async fn attach(&mut self, request: wire::Attach) -> Result<Reply, Refusal> {
         if self.mailbox.is_some() {
             return Err(Refusal::OutOfOrder("this connection is attached already"));
         }
         let (mailbox, attached) = mailbox::attach(
             &self.shared,
             &self.challenge(),
-            request,
+            &request,
             self.id,
             &self.inbox,
         )
@@ -141,6 +113,46 @@ impl Session {
         self.mailbox = Some(mailbox);
         self.inbox.wake();
         Ok(Reply::Now(Response::Attached(attached)))
+    }
+
+    async fn send(&self, request_id: u64, request: wire::Send) -> Result<Reply, Refusal> {
+        let from = (&self.inbox, request_id);
+        let sent = mailbox::accept(&self.shared, self.mailbox.as_ref(), from, request);
+        Ok(match sent.await? {
+            Sent::Whole => Reply::Soon,
+            Sent::Parts(pending) => Reply::Later(Box::pin(async move {
+                pending.answer().await.map(Response::SendResult)
+            })),
+        })
+    }
+
+    async fn fetch_commit(&self, request: wire::FetchCommit) -> Result<Reply, Refusal> {
+        let token = SlotToken::try_from(&request.token)
+            .map_err(|_| Refusal::Malformed("a token has 16 bytes"))?;
+        let sealed = self.shared.storage.commit(token).await?;
+        Ok(Reply::Now(Response::CommitSlot(wire::CommitSlot {
+            present: sealed.is_some(),
+            sealed: sealed.unwrap_or_default(),
+        })))
+    }
+
+    async fn create_blob(&self, request: wire::CreateBlob) -> Result<Reply, Refusal> {
+        let created = blob::create(&self.shared, self.attached()?, &request).await?;
+        Ok(Reply::Now(Response::BlobCreated(created)))
+    }
+
+    async fn close_mailbox(&self, request: wire::CloseMailbox) -> Result<Reply, Refusal> {
+        mailbox::close(&self.shared, &self.challenge(), &request).await?;
+        Ok(Reply::Now(Response::MailboxClosed(wire::MailboxClosed {})))
+    }
+
+    async fn renew_close_key(&self, request: wire::RenewCloseKey) -> Result<Reply, Refusal> {
+        let mailbox = self.attached()?;
+        let challenge = self.challenge();
+        mailbox::renew_close_key(&self.shared, &challenge, mailbox, self.id, &request).await?;
+        Ok(Reply::Now(Response::CloseKeyRenewed(
+            wire::CloseKeyRenewed {},
+        )))
     }
 
     async fn signal(&self, request: wire::Signal) -> Result<Reply, Refusal> {
@@ -158,7 +170,7 @@ impl Session {
                     "a signal's body or grant has a wrong size",
                 ));
             }
-            if let Ok(mailbox) = mailbox::permit(&self.shared, id, &delivery.grant).await?
+            if let Ok(mailbox) = mailbox::permit(&self.shared, id, delivery.grant).await?
                 && mailbox.slow_down().is_ok()
                 && let Some(inbox) = mailbox.lock().queue.inbox()
             {
@@ -170,7 +182,7 @@ impl Session {
         Ok(Reply::Nothing)
     }
 
-    async fn revoke(&self, request: &wire::RevokeGrant) -> Result<Reply, Refusal> {
+    async fn revoke(&self, request: wire::RevokeGrant) -> Result<Reply, Refusal> {
         MailboxId::try_from(&request.mailbox)
             .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
         if request.secret.len() != 32 {
@@ -250,6 +262,12 @@ impl Session {
         self.rendezvous.retain(|other| *other != id);
         Ok(Reply::Nothing)
     }
+}
+
+fn wait<'a>(
+    reply: impl Future<Output = Result<Reply, Refusal>> + Send + 'a,
+) -> Result<Handling<'a>, Refusal> {
+    Ok(Handling::Wait(Box::pin(reply)))
 }
 
 fn rendezvous(bytes: &bytes::Bytes) -> Result<RendezvousId, Refusal> {

@@ -7,5 +7,7 @@
 mod actor;
 mod frames;
 mod session;
+mod socket;
+mod upgrade;
 
-pub(crate) use actor::upgrade;
+pub(crate) use upgrade::upgrade;

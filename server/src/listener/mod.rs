@@ -3,7 +3,9 @@
 mod patient;
 mod secure;
 mod serve;
+mod turn;
 mod visitors;
 
-pub(crate) use serve::serve;
+pub(crate) use serve::{Stream, serve};
+pub(crate) use turn::turn;
 pub(crate) use visitors::{Visit, Visitors};

@@ -17,7 +17,8 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
-use tokio::task::yield_now;
+
+use super::turn::turn;
 
 /// Room that a thread lends to whoever receives: a whole record and as much again as a handshake
 /// may leave before it. A handshake message that does not fit is none of a device.
@@ -38,7 +39,7 @@ thread_local! {
 }
 
 /// A stream under TLS, the server's side.
-pub(super) struct Secure<S> {
+pub(crate) struct Secure<S> {
     stream: S,
     tls: UnbufferedServerConnection,
     /// Received and not understood yet: part of a record.
@@ -94,9 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secure<S> {
             closed: false,
         };
         loop {
-            let mut turn = turns.acquire().await.ok();
-            // Everybody else who is ready comes first.
-            yield_now().await;
+            let mut turn = turn(turns).await;
             let step = poll_fn(|context| {
                 // Polled again: something came, which waits for another turn.
                 if turn.is_none() {

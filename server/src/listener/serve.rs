@@ -32,6 +32,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Who takes none of an answer for this long is gone.
 const ANSWER_STALL: Duration = Duration::from_secs(60);
 
+/// What a device's bytes come through.
+pub(crate) type Stream = Box<Patient<Secure<TcpStream>>>;
+
 /// Every path that the relay answers.
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()

@@ -12,6 +12,7 @@ use super::inbox::Inbox;
 use super::queue::{Delivered, NotDelivered, Take};
 use super::state::Mailbox;
 use crate::errors::Refusal;
+use crate::listener::turn;
 use crate::relay::Shared;
 use crate::storage::{ReadError, Storage};
 
@@ -43,6 +44,7 @@ pub(crate) async fn attach(
     }
     let row = shared.storage.mailbox(id).await?;
     let key = row.as_ref().map_or(NOBODY, |row| row.keys.authentication);
+    let turn = turn(&shared.turns).await;
     let proof = verify_attach(
         &key,
         challenge,
@@ -51,6 +53,7 @@ pub(crate) async fn attach(
         request.window,
         &request.signature,
     );
+    drop(turn);
     if row.is_none() || proof.is_err() {
         return Err(Refusal::Denied);
     }

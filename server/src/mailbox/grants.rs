@@ -11,6 +11,7 @@ use kinline_protocol::primitives::hash;
 use kinline_protocol::primitives::sign::PublicKey;
 use quick_cache::sync::Cache;
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 
 use crate::errors::Refusal;
 use crate::storage::{ReadError, RowWrite, Storage, Write, reply};
@@ -22,6 +23,9 @@ const REVOKED_MAX: usize = 65_536;
 
 /// Days by which a device's clock may be ahead of the relay's.
 const CLOCK_DAYS: u32 = 7;
+
+/// Grants that are checked at a time: with the reading that belongs to it, each takes 4 KB.
+const CHECKS_MAX: usize = 16;
 
 /// The latest last day that a grant may have: a revocation is never kept longer than that.
 pub(crate) const fn last_day_max(today: Day) -> Day {
@@ -35,6 +39,13 @@ pub(super) struct Trusted {
     day: Day,
 }
 
+impl Trusted {
+    /// The grant as it came.
+    pub(super) const fn bytes(&self) -> &[u8] {
+        &self.grant
+    }
+}
+
 /// Checks grants.
 pub(crate) struct Grants {
     storage: Arc<dyn Storage>,
@@ -44,6 +55,8 @@ pub(crate) struct Grants {
     revoked: Cache<[u8; 32], bool>,
     /// Counts revocations: an answer read before one is not kept.
     revocations: AtomicU64,
+    /// One permit for each check under way.
+    checks: Semaphore,
 }
 
 impl Grants {
@@ -54,6 +67,7 @@ impl Grants {
             checked: Cache::new(CHECKED_MAX),
             revoked: Cache::new(REVOKED_MAX),
             revocations: AtomicU64::new(0),
+            checks: Semaphore::new(CHECKS_MAX),
         }
     }
 
@@ -85,6 +99,8 @@ impl Grants {
         mailbox: &MailboxId,
         today: Day,
     ) -> Result<bool, ReadError> {
+        // It is never closed: without a permit it would be checked all the same.
+        let _check = self.checks.acquire().await.ok();
         let Ok(grant) = GrantIn::parse(bytes) else {
             return Ok(false);
         };
@@ -101,7 +117,7 @@ impl Grants {
             }
             self.checked.insert(name, ());
         }
-        Ok(!self.is_revoked(grant.revocation_hash()).await?)
+        Ok(!Box::pin(self.is_revoked(grant.revocation_hash())).await?)
     }
 
     async fn is_revoked(&self, hash: [u8; 32]) -> Result<bool, ReadError> {

@@ -473,6 +473,10 @@ impl Queue {
         while let Some((_, message)) = self.live.pop_front_if(|(order, _)| *order <= last) {
             self.recent.push_back(message);
         }
+        if self.pending.is_empty() {
+            // Its first room is for four, more than most at rest have had at a time.
+            self.pending = VecDeque::new();
+        }
         while self.recent.len() > RECENT_MAX
             && let Some(message) = self.recent.pop_front()
         {
@@ -485,6 +489,16 @@ impl Queue {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Forgets which messages were acknowledged, and gives room back.
+    pub(crate) fn rest(&mut self) {
+        for message in std::mem::take(&mut self.recent) {
+            self.ids.remove(&message);
+        }
+        self.ids.shrink_to_fit();
+        self.live.shrink_to_fit();
+        self.pending.shrink_to_fit();
     }
 
     /// The retention removed everything stored up to `through`.

@@ -74,6 +74,25 @@ fn an_acknowledged_envelope_is_never_written() {
 }
 
 #[test]
+fn at_rest_nothing_is_kept_but_what_waits() {
+    let mut queue = Queue::new(Vec::new(), FULL_AT);
+    attach(&mut queue, 1, 10);
+    for message in 1..=9 {
+        assert_eq!(
+            accept(&mut queue, message).0,
+            Acceptance::New(message.into())
+        );
+    }
+    assert_eq!(deliver(&mut queue, 1).len(), 9);
+    assert_eq!(queue.acknowledge(1, 8), Ok(None));
+    assert_eq!(accept(&mut queue, 8).0, Acceptance::Known);
+    queue.rest();
+    assert!(queue.ids.capacity() < 8 && queue.live.capacity() < 8);
+    assert_eq!(accept(&mut queue, 9).0, Acceptance::Known, "it still waits");
+    assert_eq!(accept(&mut queue, 8).0, Acceptance::New(10));
+}
+
+#[test]
 fn what_is_new_is_not_written_for_what_was_held_before_it() {
     let mut queue = Queue::new(Vec::new(), FULL_AT);
     attach(&mut queue, 1, 8);

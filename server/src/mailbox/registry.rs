@@ -118,7 +118,10 @@ impl Mailboxes {
             let mut loaded = lock(&shard.loaded);
             let before = loaded.len();
             // Whoever uses a mailbox holds a reference, taken under this lock.
-            loaded.retain(|_, mailbox| Arc::strong_count(mailbox) > 1 || !mailbox.is_idle(idle));
+            loaded.retain(|_, mailbox| {
+                let used = Arc::strong_count(mailbox) > 1;
+                !mailbox.is_idle(idle) || used
+            });
             if loaded.len() < before {
                 shard.forgotten.fetch_add(1, Ordering::SeqCst);
             }

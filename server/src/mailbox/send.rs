@@ -159,7 +159,7 @@ async fn accept_whole(
             commit: None,
         }))
     };
-    let mailbox = match permit(shared, delivery.mailbox, &delivery.grant).await? {
+    let mailbox = match permit(shared, delivery.mailbox, delivery.grant).await? {
         Ok(mailbox) => mailbox,
         Err((status, retry)) => return answered(status, retry),
     };
@@ -194,7 +194,7 @@ enum Checked {
 async fn check_all(shared: &Shared, deliveries: Vec<Delivery>) -> Result<Vec<Checked>, Refusal> {
     let checks = deliveries.into_iter().map(|delivery| async move {
         Ok(
-            match permit(shared, delivery.mailbox, &delivery.grant).await? {
+            match permit(shared, delivery.mailbox, delivery.grant).await? {
                 Ok(mailbox) => Checked::Good(mailbox, delivery.message, delivery.envelope),
                 Err((status, retry)) => Checked::Bad(status, retry),
             },
@@ -225,7 +225,7 @@ type NotPermitted = (RecipientStatus, u32);
 pub(crate) async fn permit(
     shared: &Shared,
     id: MailboxId,
-    grant: &[u8],
+    grant: Bytes,
 ) -> Result<Result<Arc<Mailbox>, NotPermitted>, Refusal> {
     let Some(mailbox) = shared.mailboxes.load(id).await? else {
         return Ok(Err((RecipientStatus::Gone, 0)));
@@ -237,20 +237,24 @@ pub(crate) async fn permit(
             return Ok(Err((RecipientStatus::Gone, 0)));
         }
         let trusted = inner.trusted.as_ref();
-        if trusted.is_some_and(|trusted| shared.grants.is_trusted(trusted, grant, today)) {
+        if trusted.is_some_and(|trusted| shared.grants.is_trusted(trusted, &grant, today)) {
             drop(inner);
             return Ok(Ok(mailbox));
         }
     }
-    let trusted = shared.grants.to_trust(grant, today);
+    let Some(trusted) = shared.grants.to_trust(&grant, today) else {
+        return Ok(Err((RecipientStatus::Revoked, 0)));
+    };
+    // When all speak for the first time this takes long: the frame does not stay that long.
+    drop(grant);
     if !shared
         .grants
-        .is_good(grant, &mailbox.grant, &id, today)
+        .is_good(trusted.bytes(), &mailbox.grant, &id, today)
         .await?
     {
         return Ok(Err((RecipientStatus::Revoked, 0)));
     }
-    mailbox.lock().trusted = trusted;
+    mailbox.lock().trusted = Some(trusted);
     Ok(Ok(mailbox))
 }
 

@@ -130,15 +130,18 @@ impl Mailbox {
         inner
     }
 
-    /// Whether it can be forgotten: unused for `idle`, nothing of it in memory alone.
+    /// Whether it can be forgotten: unused for `idle`, nothing of it in memory alone. Unused for
+    /// so long, it keeps no memory of what it had, forgotten or not.
     pub(crate) fn is_idle(&self, idle: Duration) -> bool {
         let mut inner = lock(&self.inner);
         if std::mem::take(&mut inner.used) {
             inner.used_at = Instant::now();
         }
-        inner.queue.is_idle()
-            && inner.generation == inner.generation_written
-            && inner.used_at.elapsed() >= idle
+        let unused = inner.used_at.elapsed() >= idle;
+        if unused {
+            inner.queue.rest();
+        }
+        unused && inner.queue.is_idle() && inner.generation == inner.generation_written
     }
 
     /// Submits held envelopes up to `through`; under the mailbox's lock, so that writes keep their order.
