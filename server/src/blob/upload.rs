@@ -29,9 +29,11 @@ use crate::storage::{BlobRow, Write, reply};
 const BATCH_BYTES: usize = 128 * 1_024;
 /// Chunks of a batch, so that a crowd of tiny ones is not much larger than its bytes.
 const BATCH_CHUNKS: usize = 64;
-/// Bytes after which an upload is made durable even though it goes on. At most twice as many are
-/// lost with the relay.
+/// Bytes after which an upload is made durable even though it goes on.
 const SYNC_EVERY: u64 = 8 * 1_024 * 1_024;
+/// Bytes written during a sync that is slower than the sender, before it is waited for. With the
+/// relay at most twice as many are lost, none of them acknowledged.
+const AHEAD_MAX: u64 = 16 * 1_024 * 1_024;
 /// A sender that gives nothing for this long is gone; what came is kept.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -177,7 +179,9 @@ impl Keeping {
     async fn keep_all(&mut self, mut coming: mpsc::Receiver<Batch>) -> Result<(), Refused> {
         while let Some(batch) = coming.recv().await {
             self.write(batch).await?;
-            if self.at - self.durable >= SYNC_EVERY {
+            let ahead = self.at - self.durable;
+            let is_settled = self.settling.as_ref().is_none_or(JoinHandle::is_finished);
+            if ahead >= AHEAD_MAX || (ahead >= SYNC_EVERY && is_settled) {
                 self.settle().await?;
             }
         }
