@@ -3,6 +3,7 @@
 //! What it says is gathered and goes out when there is nothing else to do at this moment: under
 //! load one write carries many frames, and at rest nothing waits.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response as HttpResponse};
+use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{Sink, SinkExt, Stream};
@@ -47,6 +49,13 @@ const GATHER_BYTES: usize = 8 * 1_024;
 const READ_BYTES: usize = 256;
 /// A frame that is a little too large is read and answered; beyond that the connection just ends.
 const TOO_LARGE_SLACK: usize = 64 * 1_024;
+
+/// Room for frames until they are copied: three envelopes.
+const ENCODED_BYTES: usize = 4 * 1_024;
+
+thread_local! {
+    static ENCODED: RefCell<BytesMut> = RefCell::default();
+}
 
 /// Turns an HTTP request into a connection of `kinline.v1`.
 pub(crate) async fn upgrade(
@@ -482,13 +491,20 @@ impl Actor {
     }
 }
 
-/// A frame as it goes out.
+/// A frame as it goes out. It is copied at once into what the connection gathers, so all that a
+/// thread says takes turns in the same room.
 fn message(request_id: u64, body: Response) -> Message {
-    Message::Binary(wire::encode(&ServerFrame {
+    let frame = ServerFrame {
         request_id,
         critical: Vec::new(),
         body: Some(body),
-    }))
+    };
+    ENCODED.with_borrow_mut(|room| {
+        if room.capacity() == 0 {
+            room.reserve(ENCODED_BYTES);
+        }
+        Message::Binary(wire::encode_within(&frame, room))
+    })
 }
 
 /// A refusal as it goes out, and whether it is the last that is said.
