@@ -43,6 +43,14 @@ pub fn encode(message: &impl Message) -> bytes::Bytes {
     message.encode_to_vec().into()
 }
 
+/// Encodes any message into `room`, which is empty before and after: the bytes are a part of it, and
+/// it is used again once nobody has them any more.
+pub fn encode_within(message: &impl Message, room: &mut bytes::BytesMut) -> bytes::Bytes {
+    room.reserve(message.encoded_len());
+    message.encode_raw(room);
+    room.split().freeze()
+}
+
 /// Decodes a frame of a device.
 ///
 /// # Errors

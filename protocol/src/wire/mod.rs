@@ -14,7 +14,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/kinline.v1.rs"));
 }
 
-pub use codec::{FrameError, decode_client, decode_server, encode};
+pub use codec::{FrameError, decode_client, decode_server, encode, encode_within};
 pub use generated::*;
 
 /// WebSocket subprotocol of this version.

@@ -1,13 +1,13 @@
 //! The files of blobs: `blobs/<2 hex>/<64 hex>`, named by the permuted hash of the read secret.
 
 use std::collections::HashSet;
-use std::io::{self, SeekFrom};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use kinline_protocol::day::Day;
-use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
 use super::sums::CHUNK_BYTES;
@@ -21,11 +21,9 @@ pub(crate) struct BlobFiles {
     busy: Arc<Mutex<HashSet<String>>>,
 }
 
-/// A file that is being uploaded to; one at a time.
+/// A file that is being uploaded to, by one at a time: until everything that has it has ended.
 pub(crate) struct Upload {
     file: File,
-    /// What the last chunk before the offset holds.
-    pub(super) begun: Vec<u8>,
     _turn: Turn,
 }
 
@@ -68,54 +66,62 @@ impl BlobFiles {
     }
 
     /// Opens a blob's file to go on at `offset`, which must have been looked up after `turn`
-    /// was taken: what lies beyond was never acknowledged and is cut off.
+    /// was taken: what lies beyond was never acknowledged and is cut off. Also returns what the
+    /// last chunk before `offset` holds.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when the file lacks bytes that were acknowledged; else what
     /// the system says.
-    pub(crate) async fn upload(&self, turn: Turn, offset: u64, today: Day) -> io::Result<Upload> {
-        let path = self.path(&turn.name);
-        // Until something is acknowledged, an earlier try may have left the file without
-        // making its name durable.
-        let first = offset == 0;
-        if first && let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).await?;
-        }
-        let mut file = OpenOptions::new()
-            .create(first)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .await?;
-        if file.metadata().await?.len() < offset {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        file.set_len(offset).await?;
-        let begun_at = offset - offset % CHUNK_BYTES as u64;
-        let mut begun = Vec::new();
-        file.seek(SeekFrom::Start(begun_at)).await?;
-        file.read_to_end(&mut begun).await?;
-        file.seek(SeekFrom::Start(offset)).await?;
-        if first {
-            let files = self.clone();
-            blocking(move || files.settle_folders(&path, today)).await?;
-        }
-        Ok(Upload {
-            file,
-            begun,
-            _turn: turn,
+    pub(super) async fn upload(
+        &self,
+        turn: Turn,
+        offset: u64,
+        today: Day,
+    ) -> io::Result<(Arc<Upload>, Vec<u8>)> {
+        let files = self.clone();
+        blocking(move || {
+            let path = files.path(&turn.name);
+            // Until something is acknowledged, an earlier try may have left the file without
+            // making its name durable.
+            let first = offset == 0;
+            if first && let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut file = OpenOptions::new()
+                .create(first)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)?;
+            if file.metadata()?.len() < offset {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            file.set_len(offset)?;
+            let begun_at = offset - offset % CHUNK_BYTES as u64;
+            let mut begun = Vec::new();
+            file.seek(SeekFrom::Start(begun_at))?;
+            file.read_to_end(&mut begun)?;
+            file.seek(SeekFrom::Start(offset))?;
+            if first {
+                files.settle_folders(&path, today)?;
+            }
+            Ok((Arc::new(Upload { file, _turn: turn }), begun))
         })
+        .await
     }
 
     /// Opens a blob's file to read from `offset`.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) async fn read(&self, name: &str, offset: u64) -> io::Result<File> {
-        let mut file = File::open(self.path(name)).await?;
-        file.seek(SeekFrom::Start(offset)).await?;
-        Ok(file)
+    pub(super) async fn read(&self, name: &str, offset: u64) -> io::Result<File> {
+        let path = self.path(name);
+        blocking(move || {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file)
+        })
+        .await
     }
 
     /// Removes a blob's file, if it is there. Its row is gone already.
@@ -123,15 +129,13 @@ impl BlobFiles {
     /// # Errors
     /// What the system says.
     pub(crate) async fn remove(&self, name: &str, today: Day) -> io::Result<()> {
-        let path = self.path(name);
-        match fs::remove_file(&path).await {
+        let (files, path) = (self.clone(), self.path(name));
+        blocking(move || match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => {
-                let files = self.clone();
-                blocking(move || files.settle_folders(&path, today)).await
-            }
-        }
+            Ok(()) => files.settle_folders(&path, today),
+        })
+        .await
     }
 
     /// Makes a file's coming or going durable, and its time no finer than a day.
@@ -153,10 +157,10 @@ impl BlobFiles {
         let folder = self.folder.clone();
         blocking(move || {
             let mut names = Vec::new();
-            for shelf in std::fs::read_dir(folder)? {
+            for shelf in fs::read_dir(folder)? {
                 let shelf = shelf?;
                 if shelf.file_type()?.is_dir() {
-                    for file in std::fs::read_dir(shelf.path())? {
+                    for file in fs::read_dir(shelf.path())? {
                         names.extend(file?.file_name().into_string());
                     }
                 }
@@ -168,30 +172,27 @@ impl BlobFiles {
 }
 
 impl Upload {
-    /// Appends bytes; not durable before [`Upload::sync`].
+    /// Appends a chunk; not durable before [`Upload::sync`]. Blocks the thread.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes).await
+    pub(super) fn write(&self, chunk: &Bytes) -> io::Result<()> {
+        (&self.file).write_all(chunk)
     }
 
-    /// Makes everything written durable, and its time no finer than a day.
+    /// Makes everything durable that was written before, and its time no finer than a day. Blocks
+    /// the thread; others may write meanwhile.
     ///
     /// # Errors
     /// What the system says. A failed sync is never tried again.
-    pub(crate) async fn sync(&mut self, today: Day) -> io::Result<()> {
-        self.file.flush().await?;
-        let file = self.file.try_clone().await?.into_std().await;
-        blocking(move || {
-            blur_times(&file, today)?;
-            file.sync_all()
-        })
-        .await
+    pub(super) fn sync(&self, today: Day) -> io::Result<()> {
+        blur_times(&self.file, today)?;
+        self.file.sync_all()
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Does `work` on a thread where it may wait for the disk.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)?
@@ -202,7 +203,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use std::io;
+    use std::sync::Arc;
 
+    use bytes::Bytes;
     use kinline_protocol::day::Day;
 
     use super::BlobFiles;
@@ -217,11 +220,16 @@ mod tests {
         );
         let turn = files.take(&name).unwrap();
         assert!(files.take(&name).is_none());
-        let mut upload = files.upload(turn, 0, today).await.unwrap();
-        upload.write(b"acknowledged, and more").await.unwrap();
-        upload.sync(today).await.unwrap();
-        assert!(files.take(&name).is_none());
+        let (upload, _) = files.upload(turn, 0, today).await.unwrap();
+        upload
+            .write(&Bytes::from_static(b"acknowledged, and more"))
+            .unwrap();
+        upload.sync(today).unwrap();
+        // As long as anything is done with it.
+        let other = Arc::clone(&upload);
         drop(upload);
+        assert!(files.take(&name).is_none());
+        drop(other);
         let path = files.path(&name);
         // What was never acknowledged goes when the upload goes on, not before.
         let turn = files.take(&name).unwrap();

@@ -6,9 +6,11 @@
 //! was damaged on disk is not handed out ([`sums`]).
 
 mod create;
+mod download;
 mod files;
 mod http;
 mod sums;
+mod upload;
 
 pub(crate) use create::create;
 pub(crate) use files::BlobFiles;

@@ -3,12 +3,14 @@
 //! What it says is gathered and goes out when there is nothing else to do at this moment: under
 //! load one write carries many frames, and at rest nothing waits.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kinline_protocol::limits;
@@ -35,6 +37,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other side may take to say goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Room for frames until they are copied: three envelopes.
+const ENCODED_BYTES: usize = 4 * 1_024;
+
+thread_local! {
+    static ENCODED: RefCell<BytesMut> = RefCell::default();
+}
 
 /// The connection is over.
 struct Over;
@@ -464,13 +473,20 @@ impl Actor {
     }
 }
 
-/// A frame as it goes out.
+/// A frame as it goes out. It is copied at once into what the connection gathers, so all that a
+/// thread says takes turns in the same room.
 fn message(request_id: u64, body: Response) -> Message {
-    Message::Binary(wire::encode(&ServerFrame {
+    let frame = ServerFrame {
         request_id,
         critical: Vec::new(),
         body: Some(body),
-    }))
+    };
+    ENCODED.with_borrow_mut(|room| {
+        if room.capacity() == 0 {
+            room.reserve(ENCODED_BYTES);
+        }
+        Message::Binary(wire::encode_within(&frame, room))
+    })
 }
 
 /// A refusal as it goes out, and whether it is the last that is said.

@@ -4,7 +4,7 @@ mod device;
 mod http;
 mod process;
 
-pub use device::{Device, Mailbox, Socket, noise, send, tls_of};
+pub use device::{Device, Mailbox, Socket, noise, send, tls, tls_of};
 pub use http::{Reply, request};
 pub use process::{Process, command, run};
 

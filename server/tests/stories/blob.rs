@@ -6,7 +6,9 @@ use kinline_protocol::wire::client_frame::Body as Ask;
 use kinline_protocol::wire::server_frame::Body as Say;
 use kinline_protocol::wire::{CreateBlob, ErrorCode};
 
-use crate::harness::{Device, Here, Reply, TODAY, noise, request};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::harness::{Device, Here, Reply, TODAY, noise, request, tls};
 
 const SIZE: usize = 1 << 20;
 
@@ -170,6 +172,50 @@ fn flip(path: &std::path::Path, place: usize) {
     let mut file = std::fs::read(path).unwrap();
     file[place] ^= 4;
     std::fs::write(path, file).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_large_is_durable_on_the_way_and_goes_on_from_there() {
+    const LARGE: usize = 20 << 20;
+    let here = Here::start().await;
+    let mut alice = Device::start(&here.address()).await;
+    let (secrets, bytes) = (Secrets::random(), noise(LARGE));
+    alice.socket.ask(secrets.create(LARGE)).await;
+    let durable = async || -> usize {
+        let head = request(&here.address(), "HEAD", PATH, &[secrets.owner()], vec![]).await;
+        let length = head.headers["content-length"].to_str().unwrap();
+        length.parse().unwrap()
+    };
+    let (name, owner) = secrets.owner();
+    let head = format!(
+        "PATCH {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {LARGE}\r\n\
+         {name}: {owner}\r\n{OFFSET_HEADER}: 0\r\n\r\n"
+    );
+    let mut sender = tls(&here.address()).await;
+    sender.write_all(head.as_bytes()).await.unwrap();
+    sender.write_all(&bytes[..(17 << 20) + 5]).await.unwrap();
+    sender.flush().await.unwrap();
+    // It says nothing more, and nobody else may go on meanwhile.
+    let offset = loop {
+        let offset = durable().await;
+        if offset > 0 {
+            break offset;
+        }
+    };
+    let other = patch(&here, &secrets, offset, &bytes[offset..]).await;
+    assert!(matches!(other.status, 409 | 423), "{}", other.status);
+    drop(sender);
+    let reply = loop {
+        let offset = durable().await;
+        let reply = patch(&here, &secrets, offset, &bytes[offset..]).await;
+        if !matches!(reply.status, 409 | 423) {
+            break reply;
+        }
+    };
+    assert_eq!(reply.status, 204);
+    assert_eq!(durable().await, LARGE);
+    let all = request(&here.address(), "GET", PATH, &[secrets.read()], vec![]).await;
+    assert!(all.is_whole && all.body == bytes);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
-//! A file server on hyper over the same TLS: `PUT` writes a file and syncs it, `GET` sends it.
+//! A file server on hyper over the same TLS: any upload writes a new file and syncs it, `GET` sends
+//! the newest. New as the relay's are: where freed blocks are discarded, cutting an old one to
+//! nothing costs several times what writing it does.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -25,8 +28,21 @@ const READ_BYTES: usize = 64 * 1_024;
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-async fn take(request: Request<Incoming>, path: &Path) -> std::io::Result<()> {
-    let mut file = File::create(path).await?;
+/// The files of a folder, by their numbers.
+struct Files {
+    folder: PathBuf,
+    newest: AtomicU64,
+}
+
+impl Files {
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(number.to_string())
+    }
+}
+
+async fn take(request: Request<Incoming>, files: &Files) -> std::io::Result<()> {
+    let number = files.newest.fetch_add(1, Ordering::Relaxed) + 1;
+    let mut file = File::create_new(files.path(number)).await?;
     let mut body = request.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(std::io::Error::other)?;
@@ -38,38 +54,42 @@ async fn take(request: Request<Incoming>, path: &Path) -> std::io::Result<()> {
     file.sync_data().await
 }
 
-async fn answer(request: Request<Incoming>, path: &Path) -> std::io::Result<Response<Body>> {
+async fn answer(request: Request<Incoming>, files: &Files) -> std::io::Result<Response<Body>> {
     let nothing = || {
         Empty::new()
             .map_err(|never: Infallible| match never {})
             .boxed_unsync()
     };
     if request.method() == Method::GET {
-        let file = File::open(path).await?;
+        let newest = files.newest.load(Ordering::Relaxed);
+        let file = File::open(files.path(newest)).await?;
         let pieces = ReaderStream::with_capacity(file, READ_BYTES).map_ok(Frame::data);
         return Ok(Response::new(StreamBody::new(pieces).boxed_unsync()));
     }
-    take(request, path).await?;
+    take(request, files).await?;
     let mut response = Response::new(nothing());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
 }
 
-/// Serves one file of `folder` until the process ends.
+/// Serves files of `folder` until the process ends.
 pub(super) async fn serve(folder: &Path) -> Result<(), Trouble> {
-    let path: Arc<PathBuf> = Arc::new(folder.join("file"));
+    let files = Arc::new(Files {
+        folder: folder.to_owned(),
+        newest: AtomicU64::new(0),
+    });
     let (listener, acceptor) = tls::listen().await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (acceptor, path) = (acceptor.clone(), Arc::clone(&path));
+        let (acceptor, files) = (acceptor.clone(), Arc::clone(&files));
         tokio::spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else {
                 return;
             };
             let service = service_fn(move |request| {
-                let path = Arc::clone(&path);
-                async move { answer(request, &path).await }
+                let files = Arc::clone(&files);
+                async move { answer(request, &files).await }
             });
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             drop(connection.await);
