@@ -47,7 +47,9 @@ const NAMES: &[&str] = &[
     "hold-0",
     "hold-50",
     "hold-150",
-    "hold-off",
+    "hold-off-0",
+    "hold-off-50",
+    "hold-off-150",
     "hold-rate",
     "device-send",
     "device-shown",
@@ -147,9 +149,16 @@ fn all_jobs_are_measured_and_nothing_is_lost() {
             >= 400.0
     );
     assert_eq!(remains["figure"].as_f64(), Some(0.0));
-    for name in ["hold-0", "hold-50", "hold-150", "hold-off"] {
+    for name in [
+        "hold-0",
+        "hold-50",
+        "hold-150",
+        "hold-off-0",
+        "hold-off-150",
+    ] {
         let never = job(name)["figure"].as_f64().unwrap();
         assert!((0.0..=100.0).contains(&never), "{name} {never}");
+        assert!(job(name)["details"]["bytes_written_each"].as_f64().unwrap() >= 0.0);
     }
     let page = std::fs::read_to_string(folder.path().join("load.html")).unwrap();
     assert!(page.contains("<svg") && !page.contains("NaN"));
