@@ -20,10 +20,12 @@ use futures_util::{Sink, SinkExt, Stream};
 use kinline_protocol::limits;
 use kinline_protocol::wire::server_frame::Body as Response;
 use kinline_protocol::wire::{self, FrameError, SUBPROTOCOL, ServerFrame};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::frames::Reply;
 use super::session::Session;
+use super::share::{DEAF, Share};
 use crate::errors::Refusal;
 use crate::listener::Visit;
 use crate::mailbox::{Arrival, Outcome, whole};
@@ -110,6 +112,7 @@ struct Actor {
     unsaid_since: Option<Instant>,
     /// The source that is asked first.
     turn: usize,
+    share: Share,
 }
 
 impl Actor {
@@ -125,6 +128,7 @@ impl Actor {
             frame_at: now,
             unsaid_since: None,
             turn: 0,
+            share: Share::default(),
         }
     }
 
@@ -161,6 +165,7 @@ impl Actor {
                         return Poll::Ready(Event::Tick);
                     }
                 }
+                self.share.rested();
                 self.poll_flush(cx)
             })
             .await;
@@ -174,7 +179,13 @@ impl Actor {
                     woken.set(inbox.woken());
                     self.tell().await?;
                 }
-                Event::Heard(message) => self.hear(message).await?,
+                Event::Heard(message) => {
+                    self.hear(message).await?;
+                    if self.share.heard() {
+                        // Behind everybody who is ready, and whoever comes by then.
+                        yield_now().await;
+                    }
+                }
                 Event::Tick => self.tick().await?,
                 Event::Lost => return Err(Over),
             }
@@ -200,7 +211,7 @@ impl Actor {
                     }
                 }
                 1 if woken.as_mut().poll(cx).is_ready() => return Poll::Ready(Event::Woken),
-                2 if self.outstanding() < ANSWERS_MAX => {
+                2 if self.outstanding() < ANSWERS_MAX && self.share.may_hear(cx) => {
                     if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
                         return Poll::Ready(Event::Heard(message));
                     }
@@ -276,7 +287,12 @@ impl Actor {
                 .answers
                 .get_or_insert_default()
                 .push(Box::pin(async move { (request_id, answer.await) })),
-            Err(refusal) => self.answer(request_id, Err(refusal)).await?,
+            Err(refusal) => {
+                if matches!(refusal, Refusal::SlowDown { .. }) {
+                    self.share.refused(DEAF);
+                }
+                self.answer(request_id, Err(refusal)).await?;
+            }
         }
         self.deliver().await
     }

@@ -7,5 +7,6 @@
 mod actor;
 mod frames;
 mod session;
+mod share;
 
 pub(crate) use actor::upgrade;
