@@ -7,8 +7,11 @@
 //! | `photo FILE` | `kept photo` once it is durable |
 //! | `online` | |
 //! | `settle` | `settled` when everything is delivered and read as far as it knows |
+//! | `offer NAME` | `code CODE`, by which a child's device pairs; what asks gets yes; `added` when it is in |
+//! | `join CODE` | `joined` when the family is there |
 //! | `stop` | `stopped`, after it ended politely |
 //! | | `shown TEXT` for what others said, once it is durable |
+//! | | `failed SENTENCE` when it can't go on; then it ends with status 1 |
 
 mod device;
 mod early;

@@ -19,19 +19,22 @@ pub enum Job {
     Blobs,
     /// Deliver before disk: what is never written, and what it costs to write everything
     Hold,
+    /// Floods: one contact, a reader that never reads, twice the sustainable rate
+    Flood,
     /// What messages cost a device: real engines and stores
     Device,
 }
 
 impl Job {
     /// All, in the order in which they run.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::J1,
         Self::J2,
         Self::J3,
         Self::Scale,
         Self::Blobs,
         Self::Hold,
+        Self::Flood,
         Self::Device,
     ];
 }

@@ -23,6 +23,7 @@ mod cores;
 mod course;
 mod families;
 mod jobs;
+mod others;
 mod pairs;
 mod people;
 mod plan;

@@ -173,7 +173,7 @@ pub(super) fn unexpected(seen: Seen) -> Result<(), Trouble> {
 
 /// What came to a recipient, told by the stamps of its one sender.
 #[derive(Debug, Default)]
-struct Arrivals {
+pub(super) struct Arrivals {
     /// The number that comes next when nothing is missing.
     expected: u64,
     /// How many came for the first time.
@@ -182,7 +182,7 @@ struct Arrivals {
 
 impl Arrivals {
     /// Takes one; whether it is new. One that came before, or after a later one, is not.
-    const fn take(&mut self, number: u64) -> bool {
+    pub(super) const fn take(&mut self, number: u64) -> bool {
         let new = number >= self.expected;
         if new {
             self.expected = number + 1;

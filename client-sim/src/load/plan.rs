@@ -28,6 +28,9 @@ pub(super) struct Plan {
     /// Pairs and messages a second of each in the job "hold".
     pub(super) hold_pairs: u32,
     pub(super) hold_rate: f64,
+    /// How long a flood lasts, and what the mailbox of the reader that never reads holds.
+    pub(super) flood: Duration,
+    pub(super) flood_mailbox: u32,
     /// Device: messages one after the other, messages missed, devices of the conversation.
     pub(super) device_messages: u32,
     pub(super) device_missed: u32,
@@ -60,6 +63,9 @@ impl Plan {
             blob_bytes: u64::from(pick(100, 1)) << 20,
             hold_pairs: pick(50, 4),
             hold_rate: f64::from(pick(2_000, 100)),
+            // A minute, of runs of ten seconds.
+            flood: Duration::from_secs(seconds.saturating_mul(if quick { 1 } else { 6 })),
+            flood_mailbox: pick(kinline_protocol::limits::MAILBOX_ENVELOPES_MAX, 600),
             device_messages: pick(300, 5),
             // As many as a mailbox holds beside what else comes for a device.
             device_missed: pick(9_900, 20),

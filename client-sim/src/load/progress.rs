@@ -11,6 +11,8 @@ use super::tally::Second;
 pub(super) struct Progress {
     title: RefCell<String>,
     terminal: bool,
+    /// Whether nothing is said at all.
+    silent: bool,
     /// Whether a line stands that the next one overwrites.
     standing: Cell<bool>,
 }
@@ -20,8 +22,16 @@ impl Progress {
         Self {
             title: RefCell::default(),
             terminal: std::io::stderr().is_terminal(),
+            silent: false,
             standing: Cell::new(false),
         }
+    }
+
+    /// For whoever runs beside what is told.
+    pub(super) fn silent() -> Self {
+        let mut progress = Self::new();
+        progress.silent = true;
+        progress
     }
 
     /// What is measured from now on.
@@ -46,6 +56,9 @@ impl Progress {
 
     /// Anything else that is worth knowing at the moment.
     pub(super) fn line(&self, text: &str) {
+        if self.silent {
+            return;
+        }
         let mut out = std::io::stderr().lock();
         let title = self.title.borrow();
         // Progress that nobody can read is no reason to stop.

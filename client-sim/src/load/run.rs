@@ -154,6 +154,7 @@ async fn all(
             Job::J3 => jobs::j3::run(bench, open_files).await?,
             Job::Blobs => jobs::blobs::run(bench).await?,
             Job::Hold => jobs::hold::run(bench).await?,
+            Job::Flood => jobs::flood::run(bench).await?,
             Job::Scale => jobs::scale::run(bench).await?,
             Job::Device => jobs::device::run(bench).await?,
         });

@@ -47,8 +47,21 @@ const NAMES: &[&str] = &[
     "hold-0",
     "hold-50",
     "hold-150",
-    "hold-off",
+    "hold-off-0",
+    "hold-off-50",
+    "hold-off-150",
     "hold-rate",
+    "flood-contact-others",
+    "flood-contact-memory",
+    "flood-contact-refused",
+    "flood-contact-unexplained",
+    "flood-reader-others",
+    "flood-reader-memory",
+    "flood-reader-full",
+    "flood-overload-others",
+    "flood-overload-memory",
+    "flood-overload-rate",
+    "flood-overload-kept-back",
     "device-send",
     "device-shown",
     "device-join",
@@ -142,10 +155,23 @@ fn all_jobs_are_measured_and_nothing_is_lost() {
     let remains = job("j2-remains");
     assert!(remains["details"]["slots_before"].as_f64().unwrap() >= 400.0);
     assert_eq!(remains["figure"].as_f64(), Some(0.0));
-    for name in ["hold-0", "hold-50", "hold-150", "hold-off"] {
+    for name in [
+        "hold-0",
+        "hold-50",
+        "hold-150",
+        "hold-off-0",
+        "hold-off-150",
+    ] {
         let never = job(name)["figure"].as_f64().unwrap();
         assert!((0.0..=100.0).contains(&never), "{name} {never}");
+        assert!(job(name)["details"]["bytes_written_each"].as_f64().unwrap() >= 0.0);
     }
+    // Whoever floods was refused, each time with a reason and a time; a mailbox takes no more than it holds.
+    let contact = &job("flood-contact-unexplained")["details"];
+    assert!(contact["refusals"].as_f64().unwrap() > 0.0, "{contact}");
+    assert_eq!(job("flood-contact-unexplained")["figure"], 0.0);
+    assert_eq!(job("flood-reader-full")["ok"], true);
+    assert_eq!(job("flood-reader-full")["figure"], 600.0);
     let page = std::fs::read_to_string(folder.path().join("load.html")).unwrap();
     assert!(page.contains("<svg") && !page.contains("NaN"));
     assert!(

@@ -17,11 +17,13 @@ use kinline_protocol::limits;
 use kinline_protocol::wire::client_frame::Body as Request;
 use kinline_protocol::wire::server_frame::Body as Response;
 use kinline_protocol::wire::{self, FrameError, ServerFrame};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tungstenite::{Error, Message};
 
 use super::frames::{Handling, Reply};
 use super::session::Session;
+use super::share::{DEAF, Share};
 use super::socket::Socket;
 use crate::errors::Refusal;
 use crate::listener::{Stream, Visit, turn};
@@ -91,6 +93,7 @@ pub(super) struct Actor {
     unsaid_since: Option<Instant>,
     /// The source that is asked first.
     turn: usize,
+    share: Share,
 }
 
 impl Actor {
@@ -106,6 +109,7 @@ impl Actor {
             frame_at: now,
             unsaid_since: None,
             turn: 0,
+            share: Share::default(),
         }
     }
 
@@ -146,9 +150,11 @@ impl Actor {
                         return Poll::Ready(Event::Tick);
                     }
                 }
+                self.share.rested();
                 self.poll_flush(cx)
             })
             .await;
+            let heard = matches!(event, Event::Heard(_));
             match self.step(event)? {
                 Step::Stop => {
                     drop(woken);
@@ -169,6 +175,10 @@ impl Actor {
                     self.deliver().await?;
                 }
                 Step::Utter(words) => self.utter(words).await?,
+            }
+            if heard && self.share.heard() {
+                // Behind everybody who is ready, and whoever comes by then.
+                yield_now().await;
             }
         }
     }
@@ -205,7 +215,7 @@ impl Actor {
                     }
                 }
                 1 if woken.as_mut().poll(cx).is_ready() => return Poll::Ready(Event::Woken),
-                2 if self.outstanding() < ANSWERS_MAX => {
+                2 if self.outstanding() < ANSWERS_MAX && self.share.may_hear(cx) => {
                     if let Poll::Ready(message) = self.socket.poll_next(cx) {
                         return Poll::Ready(Event::Heard(message));
                     }
@@ -284,7 +294,12 @@ impl Actor {
                 self.answers.get_or_insert_default().push(answer);
                 None
             }
-            Err(refusal) => answered(request_id, Err(refusal)),
+            Err(refusal) => {
+                if matches!(refusal, Refusal::SlowDown { .. }) {
+                    self.share.refused(DEAF);
+                }
+                answered(request_id, Err(refusal))
+            }
         }
     }
 

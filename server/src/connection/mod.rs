@@ -7,6 +7,7 @@
 mod actor;
 mod frames;
 mod session;
+mod share;
 mod socket;
 mod upgrade;
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::device::run::Tally;
+use super::device::{disk, pairing};
 use super::oracle::Verdict;
 use super::planted::Caught;
 
@@ -30,6 +31,10 @@ pub struct Report {
     pub cuts: usize,
     /// The device's own sweep.
     pub device: Tally,
+    /// Its disk.
+    pub device_disk: disk::Tally,
+    /// Deaths while it was paired.
+    pub pairing: pairing::Tally,
     /// All verdicts.
     pub total: Verdict,
     /// Where something went wrong, and how to repeat it.
@@ -98,6 +103,21 @@ impl Report {
             ("device: cuts", self.device.cuts.to_string()),
             ("device: kept", self.device.kept.to_string()),
             ("device: confirmed", self.device.confirmed.to_string()),
+            ("device: disk errors", self.device_disk.errors.to_string()),
+            (
+                "device: said and stopped",
+                self.device_disk.stopped.to_string(),
+            ),
+            ("device: damages", self.device_disk.damages.to_string()),
+            (
+                "device: damages refused",
+                self.device_disk.refused.to_string(),
+            ),
+            ("pairing: deaths", self.pairing.deaths.to_string()),
+            (
+                "pairing: whole all the same",
+                self.pairing.whole.to_string(),
+            ),
             ("acknowledged", acknowledged.to_string()),
             ("recovered", recovered.to_string()),
             ("delivered", delivered.to_string()),
@@ -110,7 +130,7 @@ impl Report {
         lines.push(("skipped", self.skipped.len().to_string()));
         let mut table: String = lines
             .iter()
-            .map(|(name, value)| format!("{name:24} {value}\n"))
+            .map(|(name, value)| format!("{name:28} {value}\n"))
             .collect();
         for planted in &self.planted {
             let fate = match (&planted.after, &planted.lost) {
@@ -160,6 +180,14 @@ impl Report {
                 "missed": self.device.missed,
                 "kept": self.device.kept,
                 "confirmed": self.device.confirmed,
+                "errors": self.device_disk.errors,
+                "errors_said": self.device_disk.stopped,
+                "errors_missed": self.device_disk.missed,
+                "damages": self.device_disk.damages,
+                "damages_refused": self.device_disk.refused,
+                "pairing_deaths": self.pairing.deaths,
+                "pairing_whole": self.pairing.whole,
+                "pairing_missed": self.pairing.missed,
             },
             "acknowledged": self.total.acknowledged,
             "recovered": self.total.recovered,

@@ -20,11 +20,12 @@ const EXIT_REFUSED: u8 = 2;
 /// Cuts of one life: then another one is watched.
 const CUTS_OF_A_LIFE: usize = 50;
 const HELP: &str = "crash-sweep [--kills N] [--cuts N] [--errors N] [--damages N]
-            [--device-kills N] [--device-cuts N] [--report FILE] [--seed N] [--jobs N]
+            [--device-kills N] [--device-cuts N] [--device-errors N]
+            [--device-damages N] [--pairing-kills N] [--report FILE] [--seed N] [--jobs N]
 
 Kills a relay at N points of its life, cuts its power at N, lets its disk fail at
-N and bits flip N times; does the first two to a device; looks at what is left, and plants faults
-that must be caught. Exit status: 0 nothing lost, 1 something lost or a planted fault
+N and bits flip N times; does all of it to a device, and kills one of two devices at N
+points of their pairing; looks at what is left, and plants faults that must be caught. Exit status: 0 nothing lost, 1 something lost or a planted fault
 missed, 2 refused.";
 
 /// What is asked for.
@@ -36,6 +37,9 @@ struct Options {
     damages: usize,
     device_kills: usize,
     device_cuts: usize,
+    device_errors: usize,
+    device_damages: usize,
+    pairing_kills: usize,
     report: Option<PathBuf>,
     seed: Option<u64>,
     jobs: usize,
@@ -50,6 +54,9 @@ impl Options {
             damages: 25,
             device_kills: 25,
             device_cuts: 25,
+            device_errors: 10,
+            device_damages: 25,
+            pairing_kills: 10,
             report: None,
             seed: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -69,6 +76,9 @@ impl Options {
                 "--damages" => options.damages = text.parse().map_err(|_| wrong())?,
                 "--device-kills" => options.device_kills = text.parse().map_err(|_| wrong())?,
                 "--device-cuts" => options.device_cuts = text.parse().map_err(|_| wrong())?,
+                "--device-errors" => options.device_errors = text.parse().map_err(|_| wrong())?,
+                "--device-damages" => options.device_damages = text.parse().map_err(|_| wrong())?,
+                "--pairing-kills" => options.pairing_kills = text.parse().map_err(|_| wrong())?,
                 "--seed" => options.seed = Some(text.parse().map_err(|_| wrong())?),
                 "--jobs" => options.jobs = text.parse().map_err(|_| wrong())?,
                 "--report" => options.report = Some(value.into()),
@@ -154,6 +164,7 @@ async fn sweep(options: &Options) -> Report {
     damage_sweep(&stage, options.damages, &mut report).await;
     full_disk(&stage, &mut report).await;
     device_sweep(options, seed, &mut report).await;
+    device_troubles(options, seed, &mut report).await;
     planted_sweep(seed, &mut report).await;
     report.seconds = began.elapsed().as_secs();
     report
@@ -269,6 +280,20 @@ async fn device_sweep(options: &Options, seed: u64, report: &mut Report) {
     report.planted.extend(device::run::plant(seed).await);
 }
 
+/// What else befalls devices: both at a time.
+async fn device_troubles(options: &Options, seed: u64, report: &mut Report) {
+    let disk = device::disk::sweep(options.device_errors, options.device_damages, seed);
+    let pairing = device::pairing::sweep(options.pairing_kills);
+    let (mut disk, mut pairing) = tokio::join!(disk, pairing);
+    for (place, verdict) in std::mem::take(&mut disk.found)
+        .into_iter()
+        .chain(std::mem::take(&mut pairing.found))
+    {
+        report.add(&format!("device, {place}"), verdict);
+    }
+    (report.device_disk, report.pairing) = (disk, pairing);
+}
+
 async fn planted_sweep(seed: u64, report: &mut Report) {
     let program = match planted::build() {
         Ok(program) => program,
@@ -295,10 +320,20 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_understood_or_refused() {
         let options = parse(&[
-            "--kills", "3", "--cuts", "4", "--report", "x", "--seed", "5",
+            "--kills",
+            "3",
+            "--cuts",
+            "4",
+            "--report",
+            "x",
+            "--seed",
+            "5",
+            "--pairing-kills",
+            "6",
         ]);
         let options = options.unwrap();
         assert_eq!((options.kills, options.cuts, options.seed), (3, 4, Some(5)));
+        assert_eq!(options.pairing_kills, 6);
         for wrong in [
             &["--kills"][..],
             &["--kills", "many"],

@@ -33,26 +33,40 @@ async fn counter(relay: &RelayChild, name: &str) -> Result<f64, Trouble> {
         .unwrap_or_default())
 }
 
-/// A run, and the share of its envelopes that never reached the disk.
+/// What a run cost the disk.
+struct Written {
+    /// Share of its envelopes that never reached the disk, in percent.
+    never_percent: f64,
+    /// Bytes that the relay wrote for each envelope.
+    bytes_each: f64,
+}
+
+/// A run, and what it cost the disk.
 async fn course(
     bench: &Bench,
     title: &str,
     setup: &RelaySetup,
     course: Course,
     delay: Duration,
-) -> Result<(Outcome, f64), Trouble> {
+) -> Result<(Outcome, Written), Trouble> {
     bench.progress.begin(title);
     let relay = bench.launcher.relay(setup).await?;
     let dial = relay.child.dial()?;
     let tally = Rc::new(Tally::new());
     let process = relay.child.process();
+    let before = process.bytes_written();
     let outcome = run_with(&dial, process, course, delay, &tally, &bench.progress).await?;
     // Whatever is still held is acknowledged or written by then.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let written = counter(&relay, WRITTEN).await?;
+    let bytes = process.bytes_written() - before;
     relay.stop().await?;
-    let never = 1.0 - written / (outcome.acknowledged as f64).max(1.0);
-    Ok((outcome, never))
+    let all = (outcome.acknowledged as f64).max(1.0);
+    let written = Written {
+        never_percent: (1.0 - written / all) * 100.0,
+        bytes_each: bytes / all,
+    };
+    Ok((outcome, written))
 }
 
 /// Runs the job.
@@ -66,33 +80,31 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
     let mut rows = Vec::new();
     let quiet = plan.course(plan.hold_pairs, Pace::Rate(plan.hold_rate));
     for ms in [0, 50, 150] {
-        let title = format!("Hold, acknowledged {ms} ms late");
         let delay = Duration::from_millis(ms);
-        let (outcome, never) = course(bench, &title, &on, quiet, delay).await?;
-        rows.push(
-            JobReport::new(
-                &format!("hold-{ms}"),
+        for (setup, name, words) in [(&on, "hold", "Hold"), (&off, "hold-off", "Hold off")] {
+            let title = format!("{words}, acknowledged {ms} ms late");
+            let (outcome, written) = course(bench, &title, setup, quiet, delay).await?;
+            let row = JobReport::new(
+                &format!("{name}-{ms}"),
                 &format!("{title}: never written"),
-                never * 100.0,
+                written.never_percent,
                 "%",
             )
             .of_run(&outcome)
-            .detail("asked_per_s", plan.hold_rate),
-        );
+            .detail("bytes_written_each", written.bytes_each)
+            .detail("asked_per_s", plan.hold_rate);
+            rows.push(if name == "hold" {
+                row
+            } else {
+                row.note("Written at once, and delivered at once: the sender's OK comes with whichever is first.")
+            });
+        }
     }
-    let title = "Hold, turned off";
-    let (outcome, never) = course(bench, title, &off, quiet, Duration::ZERO).await?;
-    rows.push(
-        JobReport::new("hold-off", &format!("{title}: never written"), never * 100.0, "%")
-            .of_run(&outcome)
-            .detail("asked_per_s", plan.hold_rate)
-            .note("Written at once, and delivered at once: the sender's OK comes with whichever is first."),
-    );
     let busy = plan.course(plan.pairs, Pace::Window(plan.window));
     let title = format!("Hold, {} pairs, window {}", plan.pairs, plan.window);
-    let (with, never_with) =
+    let (with, written_with) =
         course(bench, &format!("{title}, on"), &on, busy, Duration::ZERO).await?;
-    let (without, never_without) =
+    let (without, written_without) =
         course(bench, &format!("{title}, off"), &off, busy, Duration::ZERO).await?;
     rows.push(
         JobReport::new(
@@ -104,10 +116,13 @@ pub(in crate::load) async fn run(bench: &Bench) -> Result<Vec<JobReport>, Troubl
         .beside(without.rate, "the same with everything written")
         .aims_at(Target::RatioAtLeast(1.0))
         .of_run(&with)
-        .detail("never_written_percent", never_with * 100.0)
-        .detail("off_never_written_percent", never_without * 100.0)
+        .detail("never_written_percent", written_with.never_percent)
+        .detail("bytes_written_each", written_with.bytes_each)
+        .detail("off_never_written_percent", written_without.never_percent)
+        .detail("off_bytes_written_each", written_without.bytes_each)
         .detail("off_cpu_s_per_1k", without.server_cpu_s_per_1k)
         .detail("off_delivered_p50_ms", without.delivery.p50_ms)
+        .detail("off_delivered_p99_ms", without.delivery.p99_ms)
         .detail("off_acknowledged_p50_ms", without.acknowledgement.p50_ms)
         .detail("off_acknowledged_p99_ms", without.acknowledgement.p99_ms),
     );

@@ -2,6 +2,7 @@
 
 pub(super) mod blobs;
 pub(super) mod device;
+pub(super) mod flood;
 pub(super) mod free;
 pub(super) mod hold;
 pub(super) mod j1;

@@ -46,6 +46,8 @@ pub(in crate::load) struct Dial {
     peer: SocketAddr,
     /// Source address; loopback has ports for 28,000 connections from each.
     pub(in crate::load) from: Option<IpAddr>,
+    /// Bytes that the system takes before they are read; as it likes when this is not said.
+    pub(in crate::load) receive_bytes: Option<u32>,
 }
 
 impl Dial {
@@ -59,6 +61,7 @@ impl Dial {
             peer: SocketAddr::new(ip, address.port),
             address,
             from: None,
+            receive_bytes: None,
         })
     }
 
@@ -67,14 +70,18 @@ impl Dial {
         let name = ServerName::try_from(self.address.host.clone())
             .map_err(|error| Trouble::new(error.to_string()))?;
         let work = async {
-            let tcp = match self.from {
-                None => TcpStream::connect(self.peer).await?,
-                Some(from) => {
-                    let socket = TcpSocket::new_v4()?;
+            let tcp = if self.from.is_none() && self.receive_bytes.is_none() {
+                TcpStream::connect(self.peer).await?
+            } else {
+                let socket = TcpSocket::new_v4()?;
+                if let Some(bytes) = self.receive_bytes {
+                    socket.set_recv_buffer_size(bytes)?;
+                }
+                if let Some(from) = self.from {
                     // The port is chosen at connect, when the other side is known.
                     socket.bind(SocketAddr::new(from, 0))?;
-                    socket.connect(self.peer).await?
                 }
+                socket.connect(self.peer).await?
             };
             tcp.set_nodelay(true)?;
             TlsConnector::from(Arc::clone(&self.tls))
@@ -207,6 +214,26 @@ impl Connection {
                     "the server ended a connection",
                 ))),
                 _ => Poll::Ready(Ok(())),
+            }
+        })
+        .await
+    }
+
+    /// As [`Self::turn`], but returns as well when the system has everything. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Self::turn`].
+    pub(in crate::load) async fn press(&mut self) -> io::Result<()> {
+        poll_fn(|context| {
+            let written = self.poll_write(context)?;
+            self.input.reserve(READ_BYTES);
+            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.input)? {
+                Poll::Ready(0) => Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server ended a connection",
+                ))),
+                Poll::Ready(_) => Poll::Ready(Ok(())),
+                Poll::Pending => written.map(Ok),
             }
         })
         .await

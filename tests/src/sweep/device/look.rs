@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kinline_client_sim::device::{self, Device, OpenError};
-use kinline_client_sim::shell::ShellOptions;
+use kinline_client_sim::device::{self, Device};
+use kinline_client_sim::shell::{DeviceError, ShellOptions};
 use kinline_protocol::ids::ContentId;
 use kinline_protocol::wire;
 use prost::Message as _;
@@ -15,7 +15,7 @@ use crate::sweep::oracle::Verdict;
 pub type Screen = Vec<(ContentId, Option<String>)>;
 
 /// What stands in a device's store.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// From top to bottom.
     pub screen: Screen,
@@ -34,11 +34,11 @@ impl Found {
 
 /// What an open device has.
 ///
-/// # Panics
-/// When the store can't be read.
-pub async fn read(device: &Device) -> Found {
+/// # Errors
+/// [`DeviceError`] when the store can't be read.
+pub async fn read(device: &Device) -> Result<Found, DeviceError> {
     use kinline_protocol::content::Body;
-    let history = device.history().await.unwrap();
+    let history = device.history().await?;
     let numbers = history
         .iter()
         .filter_map(|(_, value)| {
@@ -51,8 +51,8 @@ pub async fn read(device: &Device) -> Found {
             })
         })
         .collect();
-    let screen = device::messages(device).await.unwrap();
-    Found {
+    let screen = device::messages(device).await?;
+    Ok(Found {
         screen: screen
             .into_iter()
             .filter_map(|view| match view.body {
@@ -62,25 +62,22 @@ pub async fn read(device: &Device) -> Found {
             })
             .collect(),
         numbers,
-    }
+    })
 }
 
 /// Opens a folder without a connection and reads what is in it.
 ///
 /// # Errors
-/// Why it does not open.
-///
-/// # Panics
-/// When it opens and can't be read.
-pub async fn offline(folder: &std::path::Path) -> Result<Found, OpenError> {
+/// Why it does not open, or can't be read.
+pub async fn offline(folder: &std::path::Path) -> Result<Found, String> {
     let options = ShellOptions {
         online: false,
         ..ShellOptions::default()
     };
-    let device = crate::people::open(folder, options)?;
+    let device = crate::people::open(folder, options).map_err(|error| error.to_string())?;
     let found = read(&device).await;
     device.shutdown().await;
-    Ok(found)
+    found.map_err(|error| error.to_string())
 }
 
 /// Numbers of contents, as every screen ever had them: one number is one content for good.

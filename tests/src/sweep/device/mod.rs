@@ -14,9 +14,13 @@
 //!   the rest.
 //! - [`look`] judges by what was said, what the device had reported, and what Dad's device had
 //!   been told: by no word of the store under test.
+//! - [`disk`] lets its disk fail and flips bits on it; [`pairing`] kills one of two devices while
+//!   they are paired.
 //! - [`run`] makes the sweeps and plants the faults.
 
 pub mod death;
+pub mod disk;
 pub mod look;
+pub mod pairing;
 pub mod run;
 pub mod world;

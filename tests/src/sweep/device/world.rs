@@ -41,8 +41,8 @@ pub enum Fault {
 /// A relay, a device that dies, and one that does not.
 pub struct World {
     relay: Process,
-    home: TempDir,
-    mum: PathBuf,
+    pub(super) home: TempDir,
+    pub(super) mum: PathBuf,
     device: DeviceId,
     dad: Person,
     said: Said,
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// Leads one life under strace, which writes into `trace`; returns what the device reported.
-    async fn live(&mut self, witness: &[OsString], fault: Option<Fault>) -> Vec<String> {
+    pub(super) async fn live(&mut self, witness: &[OsString], fault: Option<Fault>) -> Vec<String> {
         let life = self.lives;
         self.lives += 1;
         let this = std::env::current_exe().expect("this program has a path");
@@ -169,7 +169,7 @@ impl World {
             .to_vec()
     }
 
-    fn note(&mut self, words: &[String]) {
+    pub(super) fn note(&mut self, words: &[String]) {
         for word in words {
             match word.split_once(' ') {
                 Some(("kept", "photo")) => self.photos.1 += 1,
@@ -201,9 +201,15 @@ impl World {
             let mut random = ChaCha20Rng::seed_from_u64(seed);
             cut_after(&before, &calls, u64::MAX, rest, &mut random).put_back(&self.mum);
         }
+        let struck = words.last().map(String::as_str) != Some("stopped");
+        self.look(struck).await
+    }
+
+    /// What is found when a life is over, and what comes after it.
+    pub(super) async fn look(&mut self, struck: bool) -> Fate {
         let confirmed = self.confirmed();
         let mut fate = Fate {
-            struck: words.last().map(String::as_str) != Some("stopped"),
+            struck,
             kept: self.said.kept_count() - self.dads.len() + self.photos.1,
             confirmed: confirmed.len(),
             verdict: Verdict::default(),
@@ -256,7 +262,7 @@ impl World {
                 let sentence = format!("{}'s store is older than what it sent", person.name);
                 verdict.wrong.push(sentence);
             }
-            let found = look::read(&person.device).await;
+            let found = look::read(&person.device).await.unwrap();
             for of in ["Mum", "Dad"] {
                 look::judge_settled(&person.name, of, &found, &self.said, verdict);
             }
