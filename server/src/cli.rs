@@ -1,13 +1,16 @@
 //! The command line. `kinline-sim relay …` calls the same function.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -167,10 +170,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { EXIT_REFUSED } else { 0 });
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return refused(&error),
     };
@@ -181,6 +181,17 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Pin(options) => with_config(&options, |config| pin(&config)),
     }
+}
+
+/// On one core a runtime of one thread: its queue is one, in which everybody comes in turn. A worker
+/// of the other kind has room for 256 tasks, and lets those beyond wait ten times as long.
+fn runtime() -> io::Result<Runtime> {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut builder = match cores {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 fn with_config(options: &Options, run: impl FnOnce(Config) -> ExitCode) -> ExitCode {

@@ -2,8 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle, available_parallelism};
+
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::MailboxId;
 
 use super::segment::{Kind, SegmentFile, parse_name};
 use super::slot::{self, Place, SLOT_BYTES, Slot};
@@ -55,8 +60,9 @@ pub(super) fn take_over(folder: &Path) -> io::Result<()> {
         let path = entry?.path();
         match parse_name(&path) {
             Some((_, Kind::Unfinished)) => std::fs::remove_file(path)?,
-            Some((id, _)) => SegmentFile::open(&path, id)?.take_over()?,
-            None => {}
+            Some((id, Kind::Journal)) => SegmentFile::open(&path, id)?.take_over()?,
+            // Synced before it had its name.
+            Some((_, Kind::Sorted)) | None => {}
         }
     }
     File::open(folder)?.sync_all()
@@ -73,23 +79,44 @@ pub(super) fn scan(folder: &Path, keys: &AtRest) -> io::Result<(State, u32)> {
     }
     files.sort_unstable();
     let mut state = State::default();
-    for (id, kind, path) in &files {
-        add(&mut state, keys, SegmentFile::open(path, *id)?, *kind)?;
-    }
     let next = files.last().map_or(1, |(id, ..)| id.saturating_add(1));
+    // As many at a time as there are cores: opening slots is what takes its time.
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    for some in files.chunks(cores) {
+        let read: Vec<io::Result<Read>> = thread::scope(|scope| {
+            let begun: Vec<_> = some
+                .iter()
+                .map(|(id, kind, path)| scope.spawn(move || read(keys, path, *id, *kind)))
+                .collect();
+            let ended = begun.into_iter().map(ScopedJoinHandle::join);
+            ended
+                .map(|read| read.unwrap_or_else(|_| Err(io::Error::other("reading ended early"))))
+                .collect()
+        });
+        for read in read {
+            add(&mut state, read?);
+        }
+    }
     Ok((state, next))
 }
 
-/// Reads one segment; those before it were read already.
-fn add(state: &mut State, keys: &AtRest, file: SegmentFile, kind: Kind) -> io::Result<()> {
+/// What one slot says, without a body.
+enum Entry {
+    Waits(MailboxId, u64, Day),
+    Gone(Vec<(MailboxId, u64)>),
+}
+
+/// A segment as it was read.
+struct Read {
+    segment: Segment,
+    entries: Vec<(u32, Entry)>,
+}
+
+fn read(keys: &AtRest, path: &Path, id: u32, kind: Kind) -> io::Result<Read> {
     let is_sorted = kind == Kind::Sorted;
+    let file = SegmentFile::open(path, id)?;
     let slots = file.slots()?;
-    let id = file.id;
-    let file = Arc::new(file);
-    let mut segment = Segment::new(Arc::clone(&file), true);
-    segment.slots = slots;
-    state.segments.insert(id, segment);
-    let mut holes = 0;
+    let (mut entries, mut holes) = (Vec::new(), 0);
     let mut unreadable = Vec::new();
     let mut opened = None;
     read_slots(keys, &file, slots, |slot, content| {
@@ -97,15 +124,10 @@ fn add(state: &mut State, keys: &AtRest, file: SegmentFile, kind: Kind) -> io::R
             opened = Some(slot);
         }
         match content {
-            Ok(Slot::Waiting(waiting)) => {
-                let place = Place { segment: id, slot };
-                state.put(waiting.mailbox, waiting.order, place, waiting.expires);
+            Ok(Slot::Waiting(it)) => {
+                entries.push((slot, Entry::Waits(it.mailbox, it.order, it.expires)));
             }
-            Ok(Slot::Marks(marks)) => {
-                for (mailbox, through) in marks {
-                    state.cut(&mailbox, through);
-                }
-            }
+            Ok(Slot::Marks(marks)) => entries.push((slot, Entry::Gone(marks))),
             Ok(Slot::Hole) => holes += 1,
             Err(slot::Unreadable) => unreadable.push(slot),
         }
@@ -116,14 +138,31 @@ fn add(state: &mut State, keys: &AtRest, file: SegmentFile, kind: Kind) -> io::R
         ));
     }
     report(&unreadable, opened, is_sorted);
-    if let Some(segment) = state.segments.get_mut(&id) {
-        segment.holes = holes;
-        segment.is_tidy = is_sorted && unreadable.is_empty();
-        segment
-            .dead
-            .extend(unreadable.iter().map(|slot| (*slot, 1)));
+    let mut segment = Segment::new(Arc::new(file), is_sorted && unreadable.is_empty());
+    segment.slots = slots;
+    segment.holes = holes;
+    segment
+        .dead
+        .extend(unreadable.iter().map(|slot| (*slot, 1)));
+    Ok(Read { segment, entries })
+}
+
+/// Adds one segment; those before it were added already.
+fn add(state: &mut State, read: Read) {
+    let id = read.segment.file.id;
+    state.segments.insert(id, read.segment);
+    for (slot, entry) in read.entries {
+        match entry {
+            Entry::Waits(mailbox, order, day) => {
+                state.put(mailbox, order, Place { segment: id, slot }, day);
+            }
+            Entry::Gone(marks) => {
+                for (mailbox, through) in marks {
+                    state.cut(&mailbox, through);
+                }
+            }
+        }
     }
-    Ok(())
 }
 
 /// Says what does not open. The end of a journal may have been torn when the power went: nobody
