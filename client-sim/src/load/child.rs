@@ -15,7 +15,7 @@ use super::process::Process;
 use super::trouble::Trouble;
 use super::wire::Dial;
 
-const START_WITHIN: Duration = Duration::from_secs(30);
+const START_WITHIN: Duration = Duration::from_secs(180);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
