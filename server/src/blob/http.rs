@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kinline_protocol::blob;
+use rustix::io::Errno;
 
 use super::download::download;
 use super::upload::upload;
@@ -188,6 +189,14 @@ impl Shared {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refused::NoRoom,
             io::ErrorKind::NotFound => Refused::NotFound,
+            // Too many files are open: nothing was written.
+            _ if matches!(
+                Errno::from_io_error(error),
+                Some(Errno::MFILE | Errno::NFILE)
+            ) =>
+            {
+                Refused::Internal
+            }
             _ => {
                 tracing::error!(%error, "a blob's file failed: nothing more is acknowledged");
                 self.storage.failed().cancel();

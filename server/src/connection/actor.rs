@@ -114,9 +114,11 @@ impl Actor {
     }
 
     /// A connection at rest is mostly this future, so what is rare is in a box.
-    pub(super) async fn run(mut self: Box<Self>, _visit: Arc<Visit>) {
+    pub(super) async fn run(mut self: Box<Self>, visit: Arc<Visit>) {
         metrics::gauge!("kinline_connections").increment(1.0);
         let _over = self.converse().await;
+        // Whoever comes back from the same network finds room.
+        drop(visit);
         let shared = Arc::clone(&self.session.shared);
         let turn = turn(&shared.turns).await;
         drop(self);
@@ -483,6 +485,8 @@ impl Actor {
                 .await
                 .map_err(|_| Over)?
                 .map_err(|_| Over)?;
+            // All of it went: a slow device is not one that takes nothing.
+            self.unsaid_since = None;
         }
         Ok(())
     }

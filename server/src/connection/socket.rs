@@ -16,6 +16,9 @@ use tungstenite::{Error, Message};
 
 /// Bytes of frames gathered before they go out although more is to do: seven envelopes.
 const GATHER_BYTES: usize = 8 * 1_024;
+/// Bytes read before everybody else comes first, even when they are no message yet: frames of
+/// nothing may follow each other for ever.
+const GLUT_BYTES: u64 = 64 * 1_024;
 /// Bytes read at a time: a frame with an envelope, and some more.
 const READ_BYTES: usize = 2 * 1_024;
 /// A frame that is a little too large is read and answered; beyond that the connection just ends.
@@ -48,6 +51,8 @@ struct Lent<'a, 'b, S> {
     stream: &'a mut S,
     context: &'a mut Context<'b>,
     given: &'a mut u64,
+    /// How many may be given for now.
+    most: u64,
 }
 
 impl Work {
@@ -80,6 +85,8 @@ fn config() -> WebSocketConfig {
         .max_frame_size(Some(limits::CLIENT_FRAME_BYTES_MAX + TOO_LARGE_SLACK))
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(GATHER_BYTES)
+        // Of pongs that can't go out only the newest is kept.
+        .max_write_buffer_size(GATHER_BYTES + 2 * limits::SERVER_FRAME_BYTES_MAX)
 }
 
 /// The fewest bytes in which a device can have sent this (RFC 6455 §5.2).
@@ -116,6 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             first,
             stream: &mut self.stream,
             context,
+            most: of.given.saturating_add(GLUT_BYTES),
             given: &mut of.given,
         };
         work(&mut of.context, &mut lent)
@@ -218,6 +226,10 @@ fn now<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl<S: AsyncRead + Unpin> Read for Lent<'_, '_, S> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if *self.given >= self.most {
+            self.context.waker().wake_by_ref();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let read = if self.first.is_empty() {
             let mut room = ReadBuf::new(room);
             now(Pin::new(&mut *self.stream).poll_read(self.context, &mut room))?;

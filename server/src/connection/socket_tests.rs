@@ -237,3 +237,38 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn pings_of_one_who_reads_nothing_are_not_all_kept_an_answer_to() {
+    const PINGS: usize = 5_000;
+    let bytes = sent((0..PINGS).map(|_| Frame::ping(vec![3; 100])));
+    let (fed, mut theirs) = duplex(1 << 20);
+    theirs.write_all(&bytes).await.unwrap();
+    // What goes out has room for some of the answers only, and nobody reads.
+    let (out, _never_read) = duplex(4_096);
+    let mut both = Socket::new(tokio::io::join(fed, out), &[]);
+    let mut pings = 0;
+    while pings < PINGS {
+        let Some(Ok(message)) = poll_fn(|cx| both.poll_next(cx)).await else {
+            panic!("it goes on");
+        };
+        assert!(message.is_ping());
+        pings += 1;
+    }
+    let full = both.put(binary(&vec![1; limits::SERVER_FRAME_BYTES_MAX * 3]));
+    assert!(full.is_err(), "there is an end to what is kept");
+}
+
+#[tokio::test]
+async fn frames_of_nothing_let_others_come_first() {
+    let mut frames = vec![Frame::message(vec![], OpCode::Data(Data::Binary), false)];
+    let nothing = || Frame::message(vec![], OpCode::Data(Data::Continue), false);
+    frames.extend((0..100_000).map(|_| nothing()));
+    let bytes = sent(frames);
+    let (stream, mut theirs) = duplex(1 << 20);
+    let mut ours = Socket::new(stream, &[]);
+    theirs.write_all(&bytes).await.unwrap();
+    assert_eq!(now(&mut ours).await, None);
+    let given = ours.work.as_ref().unwrap().given;
+    assert!(given < bytes.len() as u64 / 4, "{given} bytes at once");
+}

@@ -42,8 +42,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Whether anything may still be made durable: after a failure no thread goes on.
+    pub(super) fn may_sync(&self) -> io::Result<()> {
+        if self.failed.is_cancelled() {
+            return Err(io::Error::other("something failed before"));
+        }
+        Ok(())
+    }
+
     /// Makes names that came and went durable.
     pub(super) fn sync_folder(&self) -> io::Result<()> {
+        self.may_sync()?;
         File::open(&self.folder)
             .and_then(|folder| folder.sync_all())
             .map_err(io::Error::other)
@@ -51,7 +60,9 @@ impl Shared {
 
     /// After a failed write or sync nobody knows what the disk has: nothing more is acknowledged.
     pub(super) fn fail(&self, error: &io::Error) {
-        tracing::error!(%error, "the spool failed: nothing more is acknowledged");
+        if !self.failed.is_cancelled() {
+            tracing::error!(%error, "the spool failed: nothing more is acknowledged");
+        }
         self.failed.cancel();
     }
 }
@@ -284,6 +295,7 @@ fn punch_file(shared: &Shared, file: &SegmentFile, dead: &[(u32, u32)]) -> io::R
     for (slot, count) in runs {
         file.punch(slot, count)?;
     }
+    shared.may_sync()?;
     file.sync()?;
     file.blur(shared.clock.day())
 }
@@ -329,6 +341,7 @@ fn write(
             return Err(error);
         }
     };
+    shared.may_sync()?;
     file.sync()?;
     file.blur(shared.clock.day())?;
     file.finish()?;
