@@ -181,7 +181,7 @@ pub struct Limits {
     pub hold_ms: u64,
     /// Envelopes that wait so, in bytes; beyond it they are written at once.
     pub hold_bytes: u64,
-    /// What the database may take on disk; 0 for whatever the disk has.
+    /// What the database, and the spool beside it, may each take on disk; 0 for whatever the disk has.
     pub database_bytes: u64,
     /// Idle time after which the database's log is folded in and cut.
     pub checkpoint_after_ms: u64,

@@ -11,7 +11,8 @@ use super::power::{Rest, cut};
 use super::process::Process;
 use super::record::{Notebook, Record};
 use super::stage::Stage;
-use super::strace::{self, Call, Effect};
+use super::strace;
+use super::trace::{self, Call, Effect};
 
 /// By how much each sync is slowed: between an early answer and its sync is then time to cut.
 const SLOW_SYNC_US: u32 = 1_000;
@@ -54,7 +55,7 @@ impl Life {
         let ended = relay.terminate().await;
         assert!(address.is_some(), "the relay does not start: {}", ended.log);
         let text = std::fs::read_to_string(&trace).unwrap();
-        let mut calls = strace::read(&text, folder.path()).unwrap();
+        let mut calls = trace::read(&text, folder.path()).unwrap();
         // Not the keys, which were there before, nor the log; but the folder that holds them all.
         let data = folder.path().join("data");
         calls.retain(|call| {

@@ -41,3 +41,4 @@ pub mod report;
 pub mod run;
 pub mod stage;
 pub mod strace;
+pub mod trace;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
 
-use super::strace::{Call, Effect};
+use super::trace::{Call, Effect};
 
 /// What becomes of that which was not synced.
 #[derive(Debug, Clone, Copy, PartialEq)]

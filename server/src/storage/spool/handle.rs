@@ -36,7 +36,7 @@ pub(crate) struct SpoolError(#[source] pub(crate) io::Error);
 /// How to open.
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolOptions {
-    /// Bytes that database and spool may take; 0 for no limit but the disk's.
+    /// Bytes that the spool may take; 0 for no limit but the disk's.
     pub(crate) bytes_max: u64,
     /// Idle time after which the journal is closed and tidied away.
     pub(crate) rest_after: Duration,

@@ -16,7 +16,8 @@ use super::look::{self, Found};
 use super::world::{Fate, World};
 use crate::sweep::oracle::Verdict;
 use crate::sweep::power::{Disk, Rest, cut_after};
-use crate::sweep::strace::{self, recording_death};
+use crate::sweep::strace::recording_death;
+use crate::sweep::trace;
 
 /// How a device's last words begin when it can't go on.
 const FAILED: &str = "failed ";
@@ -142,7 +143,7 @@ impl World {
         self.note(&words);
         let text = std::fs::read_to_string(&trace).unwrap();
         let struck = text.contains("(INJECTED)");
-        let calls = strace::read(&text, &self.mum).unwrap();
+        let calls = trace::read(&text, &self.mum).unwrap();
         let mut random = ChaCha20Rng::seed_from_u64(0);
         cut_after(&before, &calls, u64::MAX, Rest::Nothing, &mut random).put_back(&self.mum);
         let mut fate = self.look(struck).await;

@@ -19,7 +19,8 @@ use crate::patience::{PATIENCE, eventually};
 use crate::people::Person;
 use crate::sweep::oracle::Verdict;
 use crate::sweep::process::{Process, Program};
-use crate::sweep::strace::{self, recording_death};
+use crate::sweep::strace::recording_death;
+use crate::sweep::trace;
 
 /// Deaths of one family: then another is founded, so that it stays small.
 const DEATHS_OF_A_NURSERY: usize = 10;
@@ -119,7 +120,7 @@ impl Nursery {
         assert!(paired.whole && paired.verdict.is_clean(), "{paired:?}");
         let text = std::fs::read_to_string(self.home.path().join("trace")).unwrap();
         Step::ALL
-            .map(|step| (step, strace::count(&text, step.calls())))
+            .map(|step| (step, trace::count(&text, step.calls())))
             .to_vec()
     }
 

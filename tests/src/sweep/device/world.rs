@@ -20,7 +20,8 @@ use crate::people::{Person, all_is_confirmed};
 use crate::sweep::oracle::Verdict;
 use crate::sweep::power::{Disk, cut_after};
 use crate::sweep::process::{Process, Program};
-use crate::sweep::strace::{self, recording_death};
+use crate::sweep::strace::recording_death;
+use crate::sweep::trace;
 
 /// Texts of each of both in one life.
 const TEXTS: usize = 4;
@@ -165,7 +166,7 @@ impl World {
         assert_eq!(words.last().map(String::as_str), Some("stopped"));
         let text = std::fs::read_to_string(&trace).unwrap();
         Step::ALL
-            .map(|step| (step, strace::count(&text, step.calls())))
+            .map(|step| (step, trace::count(&text, step.calls())))
             .to_vec()
     }
 
@@ -197,7 +198,7 @@ impl World {
         self.note(&words);
         if let End::Cut { rest, seed } = death.end {
             let text = std::fs::read_to_string(&trace).unwrap();
-            let calls = strace::read(&text, &self.mum).unwrap();
+            let calls = trace::read(&text, &self.mum).unwrap();
             let mut random = ChaCha20Rng::seed_from_u64(seed);
             cut_after(&before, &calls, u64::MAX, rest, &mut random).put_back(&self.mum);
         }
