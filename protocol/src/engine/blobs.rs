@@ -127,6 +127,7 @@ impl Engine {
                 read_hash: read_hash(&upload.read_secret).to_vec().into(),
                 owner_hash: owner_hash(&upload.owner_secret).to_vec().into(),
                 size: upload.size,
+                ticket: String::new(),
             };
             self.transfers
                 .uploads

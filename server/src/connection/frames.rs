@@ -68,6 +68,16 @@ impl Session {
             Request::RendezvousPut(request) => self.rendezvous_put(&request)?,
             Request::RendezvousLeave(request) => self.rendezvous_leave(&request)?,
             Request::Ping(_) => Reply::Now(Response::Pong(wire::Pong {})),
+            Request::RegisterStart(_)
+            | Request::RegisterFinish(_)
+            | Request::LoginStart(_)
+            | Request::LoginFinish(_)
+            | Request::DeleteAccount(_)
+            | Request::FetchVault(_)
+            | Request::PutVault(_)
+            | Request::DrawTickets(_)
+            | Request::FetchOperatorLog(_)
+            | Request::EraseMailbox(_) => return Err(Refusal::UnknownKind),
         };
         Ok(Handling::Done(reply))
     }

@@ -73,6 +73,7 @@ impl Session {
             limits: Some(announced(&self.shared)),
             features: FEATURES.to_vec(),
             day: self.shared.clock.day().0,
+            ..wire::Hello::default()
         }
     }
 }

@@ -30,6 +30,7 @@ impl Secrets {
             read_hash: blob::read_hash(&self.read).to_vec().into(),
             owner_hash: blob::owner_hash(&self.owner).to_vec().into(),
             size: size as u64,
+            ticket: String::new(),
         })
     }
 

@@ -123,6 +123,7 @@ async fn fields_of_a_wrong_size_end_the_connection_and_store_nothing() {
         read_hash: noise(32).into(),
         owner_hash: noise(32).into(),
         size: 1_025,
+        ticket: String::new(),
     };
     attached.socket.tell(Ask::CreateBlob(not_padded)).await;
     attached.socket.ends_with(ErrorCode::Malformed).await;

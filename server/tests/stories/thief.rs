@@ -77,6 +77,7 @@ async fn no_id_key_hash_or_acknowledged_body_is_on_disk() {
         read_hash: read.clone().into(),
         owner_hash: owner.clone().into(),
         size: 1_024,
+        ticket: String::new(),
     };
     alice.socket.ask(Ask::CreateBlob(create)).await;
     secrets.push(("read hash", read));

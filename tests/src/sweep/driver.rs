@@ -229,6 +229,7 @@ async fn blobs(relay: &RelayAddress, cast: &Cast, notes: &Notebook) -> Result<()
             read_hash: read_hash.to_vec().into(),
             owner_hash: owner_hash.to_vec().into(),
             size: BLOB_BYTES as u64,
+            ticket: String::new(),
         });
         if client.ask(create).await?.is_err() {
             continue;

@@ -249,6 +249,7 @@ impl<'a> Story<'a> {
             read_hash: read_hash.to_vec().into(),
             owner_hash: owner_hash.to_vec().into(),
             size: BLOB_BYTES as u64,
+            ticket: String::new(),
         });
         sender.ask(create).await?.expect("there is room for a row");
         self.fill(&mut sender).await?;

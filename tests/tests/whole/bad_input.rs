@@ -140,6 +140,7 @@ fn refused() -> Vec<(&'static str, Message, ErrorCode)> {
         read_hash: vec![1; 32].into(),
         owner_hash: vec![2; 32].into(),
         size: 1_024,
+        ticket: String::new(),
     });
     vec![
         ("an unknown kind", binary(unknown), ErrorCode::UnknownKind),

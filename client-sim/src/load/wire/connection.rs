@@ -312,6 +312,7 @@ impl Connection {
             read_hash: read_hash.to_vec().into(),
             owner_hash: owner_hash.to_vec().into(),
             size,
+            ticket: String::new(),
         };
         self.put(CREATE, Request::CreateBlob(request));
         self.answer(CREATE).await.map(drop)
