@@ -53,6 +53,10 @@ pub const HASH_HANDOVER: &[u8] = b"kinline v1 hash handover\0";
 pub const HASH_ADMISSION: &[u8] = b"kinline v1 hash admission\0";
 /// Hash that makes a meeting point of a short code's public part.
 pub const HASH_RENDEZVOUS: &[u8] = b"kinline v1 hash rendezvous\0";
+/// Salt of the stretching that makes a blinded account id of a login name.
+pub const HASH_LOGIN: &[u8] = b"kinline v1 hash login\0";
+/// Hash that tells whether a vault has changed.
+pub const HASH_VAULT: &[u8] = b"kinline v1 hash vault\0";
 
 /// SPAKE2's name for the one who typed a short code.
 pub const PAKE_JOIN: &[u8] = b"kinline v1 pake join\0";
@@ -72,6 +76,8 @@ pub const AEAD_ENVELOPE: &[u8] = b"kinline v1 aead envelope\0";
 pub const AEAD_COMMIT: &[u8] = b"kinline v1 aead commit\0";
 /// Associated data of an ephemeral signal, before the mailbox.
 pub const AEAD_SIGNAL: &[u8] = b"kinline v1 aead signal\0";
+/// Associated data of a vault's parts, before account, version and part.
+pub const AEAD_VAULT: &[u8] = b"kinline v1 aead vault\0";
 
 /// Derives the revocation secrets of a device's grants from its seed.
 pub const KDF_REVOCATION: &[u8] = b"kinline v1 kdf revocation\0";
@@ -89,6 +95,12 @@ pub const KDF_STORE_VALUE: &[u8] = b"kinline v1 kdf store value\0";
 pub const KDF_STORE_KEY: &[u8] = b"kinline v1 kdf store key\0";
 /// Derives the key that wraps a store's key from a passphrase.
 pub const KDF_STORE_WRAP: &[u8] = b"kinline v1 kdf store wrap\0";
+/// Derives from OPAQUE's export key what seals the first part of a vault.
+pub const KDF_VAULT_REQUEST: &[u8] = b"kinline v1 kdf vault request\0";
+/// Derives from OPAQUE's export key and the recovery code what seals the second part.
+pub const KDF_VAULT_RECOVERY: &[u8] = b"kinline v1 kdf vault recovery\0";
+/// Derives from OPAQUE's export key the key that writes a vault.
+pub const KDF_VAULT_WRITE: &[u8] = b"kinline v1 kdf vault write\0";
 /// Derives the relay's at-rest keys.
 pub const KDF_AT_REST: &[u8] = b"kinline v1 kdf at rest\0";
 
@@ -122,6 +134,12 @@ mod tests {
             super::HASH_HANDOVER,
             super::HASH_ADMISSION,
             super::HASH_RENDEZVOUS,
+            super::HASH_LOGIN,
+            super::HASH_VAULT,
+            super::AEAD_VAULT,
+            super::KDF_VAULT_REQUEST,
+            super::KDF_VAULT_RECOVERY,
+            super::KDF_VAULT_WRITE,
             super::PAKE_JOIN,
             super::PAKE_OPEN,
             super::AEAD_ENVELOPE,

@@ -124,3 +124,13 @@ pub const GAP_HOLD_MS: u64 = 3_600_000;
 pub const MESSAGES_PER_UPDATE: u64 = 1_000;
 /// Generations a member may leave unconfirmed before the sender self-updates.
 pub const UNCONFIRMED_GENERATIONS_MAX: u64 = 500;
+
+/// Days after a wish to come back was shown to another guardian before it holds by the password
+/// alone: the day after, and on that guardian's device [`RETURN_WAIT_MS`] by its own clock.
+pub const RETURN_WAIT_DAYS: u32 = 1;
+
+/// For so long a guardian's device that has shown a wish to come back waits for a veto: 24 hours.
+pub const RETURN_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Days after a veto in which no further wish of that guardian is taken.
+pub const RETURN_VETO_DAYS: u32 = 3;

@@ -97,6 +97,8 @@ pub(super) struct Room {
     pub(super) blocked: BTreeSet<MemberId>,
     /// Formed again under another id.
     pub(super) superseded: bool,
+    /// Members of our family whose last device here was lost: they come in again with the next.
+    pub(super) absent: BTreeSet<MemberId>,
     /// The families' logs differ from what was last persisted.
     pub(super) parties_dirty: bool,
     /// Volatile: on this connection its slot was seen empty, or as far as it can be read.
@@ -138,6 +140,7 @@ impl Room {
             silence: None,
             strange: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            absent: BTreeSet::new(),
             superseded: false,
             dirty: true,
             parties_dirty: true,
@@ -264,6 +267,7 @@ impl Room {
                 .collect(),
             superseded: self.superseded,
             leaf_from: self.leaf_from,
+            absent: self.absent.iter().map(|member| member.to_bytes()).collect(),
         };
         changes.records.insert(
             records::state(records::CONVERSATION, &[id.as_bytes()]),
@@ -328,6 +332,11 @@ impl Room {
                 .filter_map(|member| MemberId::try_from(member).ok())
                 .collect(),
             superseded: record.superseded,
+            absent: record
+                .absent
+                .iter()
+                .filter_map(|member| MemberId::try_from(member).ok())
+                .collect(),
             dirty: false,
             parties_dirty: false,
             synced: false,
