@@ -159,7 +159,10 @@ mod tests {
             .enumerate()
             .map(|(at, word)| format!("{}. {}", at + 1, word.to_uppercase()))
             .collect();
-        for text in [numbered.join("\n"), format!("  {}  ", WORDS.replace(' ', "   "))] {
+        for text in [
+            numbered.join("\n"),
+            format!("  {}  ", WORDS.replace(' ', "   ")),
+        ] {
             assert_eq!(text.parse::<RecoveryCode>().unwrap(), code);
         }
     }

@@ -14,6 +14,7 @@
 use prost::Message;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::VAULT_PART_BYTES_MAX;
 use crate::ids::{AccountId, FamilyId, MemberId};
 use crate::primitives::{aead, hash};
 use crate::secrets::Secret;
@@ -21,8 +22,6 @@ use crate::{labels, padme, wire};
 
 /// Version of both parts.
 const VERSION: u32 = 1;
-/// Bytes of a sealed part.
-pub const VAULT_PART_BYTES_MAX: usize = 65_536;
 /// Bytes of a nonce and a tag.
 const SEAL_BYTES: usize = 24 + 16;
 /// Devices of a family that a vault names: as many as its conversation can have.
@@ -198,7 +197,7 @@ pub fn vault_digest(keys: &VaultKeys, request: &RequestPart, recovery: &Recovery
     let mut recovery = recovery.encode_to_vec();
     let code = keys.recovery.as_ref().map_or(&[][..], |key| key.expose());
     let digest = hash::labelled(
-        labels::HASH_VAULT,
+        labels::HASH_KEPT,
         &[keys.request.expose(), code, &request, &recovery],
     );
     request.zeroize();
@@ -287,7 +286,15 @@ mod tests {
     fn sealed(code: bool, version: u64) -> wire::Vault {
         let mut rng = ChaCha20Rng::from_seed([9; 32]);
         let account = AccountId::new([10; 32]);
-        seal_vault(&account, version, &keys(code), &request(code), &recovery(), &mut rng).unwrap()
+        seal_vault(
+            &account,
+            version,
+            &keys(code),
+            &request(code),
+            &recovery(),
+            &mut rng,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -301,7 +308,10 @@ mod tests {
         assert_eq!(opened.request, request(true));
         assert_eq!(opened.recovery, Some(recovery()));
         let asked = open_vault(&account, &keys(false), &vault).unwrap();
-        assert_eq!(asked.recovery, None, "the password alone opens the first part");
+        assert_eq!(
+            asked.recovery, None,
+            "the password alone opens the first part"
+        );
     }
 
     #[test]

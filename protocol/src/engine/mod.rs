@@ -21,11 +21,14 @@
 //!   their children, `setup` has their conversations formed, `news` and `parts` tell each what the
 //!   other decided, `copies` send home what supervision wants to see;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
-//!   device can't follow any more, `reform` forms again what nobody can change any more.
+//!   device can't follow any more, `reform` forms again what nobody can change any more;
+//! - `recovery` puts by what a guardian needs who loses every phone, `returning` is the new phone
+//!   that asks to come back, `asked` what the family does about it.
 
 pub mod io;
 pub mod view;
 
+mod asked;
 mod authority;
 mod blobs;
 mod cards;
@@ -63,8 +66,10 @@ mod policing;
 mod receive;
 mod reconcile;
 mod records;
+mod recovery;
 mod reentry;
 mod reform;
+mod returning;
 mod safety;
 mod sends;
 mod session;
@@ -79,6 +84,7 @@ pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
 pub use policing::PolicyNow;
+pub use recovery::{RecoveryGap, RecoveryStatus, VaultWrite};
 pub use summary::{
     ConversationSummary, GroupUnderWay, MemberSummary, PassUnderWay, ProposalSummary,
 };

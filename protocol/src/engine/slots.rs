@@ -4,7 +4,7 @@ use super::device::Engine;
 use super::io::Event;
 use super::records;
 use super::state::{Cx, Stuck};
-use crate::conversation::{ConversationError, ConversationKind, Incoming, open_commit};
+use crate::conversation::{ConversationError, ConversationKind, Incoming, Person, open_commit};
 use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
@@ -448,7 +448,9 @@ impl Engine {
         let (Some(log), Some(room)) = (&self.log, self.rooms.get_mut(&id)) else {
             return;
         };
-        let lost = gone.iter().filter(|device| log.certificate(device).is_none());
+        let lost = gone
+            .iter()
+            .filter(|device| log.certificate(device).is_none());
         let owners = lost.filter_map(|device| log.owner_ever(device));
         room.absent.extend(owners.filter(|owner| {
             log.members().contains_key(owner) && !left.iter().any(|it| it.member == *owner)
@@ -458,7 +460,8 @@ impl Engine {
                 room.absent.remove(&owner.member);
             }
         }
-        room.absent.retain(|member| log.members().contains_key(member));
+        room.absent
+            .retain(|member| log.members().contains_key(member));
     }
 
     /// This device was removed: nothing goes there any more.

@@ -18,4 +18,4 @@ pub use log::{
     Asked, Certificate, FamilyLog, Freeze, LogError, Member, PassEntry, Removal, Shown, Standing,
 };
 pub use pass::{ContactPass, PassError, PassGuardian, PassSide, PassTerms, Supervision};
-pub use statement::{Statement, sign_consent, sign_statement};
+pub use statement::{Statement, sign_consent, sign_statement, verify_consent};

@@ -177,9 +177,10 @@ impl State {
     }
 
     pub(super) fn veto(&mut self, member: MemberId, day: Day) -> Result<(), LogError> {
-        if self.asks.remove(&member).is_none() {
+        // It may have been heard of and not been shown yet.
+        if self.asks.remove(&member).is_none() && !self.recovery.contains_key(&member) {
             return Err(LogError::Contradiction(
-                "nobody of that name asks to come back",
+                "nobody of that name can ask to come back",
             ));
         }
         self.vetoes.insert(member, day);

@@ -232,8 +232,9 @@ fn any_guardian_vetoes_and_the_one_who_asks_is_one_of_them() {
     for by in [1, 2] {
         let mut family = prepared();
         let veto = || Decision::Veto { member: id(1) };
+        let nobody = Decision::Veto { member: id(5) };
         assert!(matches!(
-            family.decide(veto(), 12, &[by]),
+            family.decide(nobody, 12, &[by]),
             Err(LogError::Contradiction(_))
         ));
         let ask = || Decision::Ask(back(1, ReturnWay::Waited));
