@@ -293,6 +293,18 @@ impl World {
                 outcome,
             });
         }
+        for read in output.reads {
+            let device = self.device(name);
+            let found = |name: Vec<u8>| {
+                let class = RecordClass::History;
+                let key = RecordKey { class, name };
+                let value = device.store.get(&key)?.clone();
+                Some((key.name, value))
+            };
+            let records = read.names.into_iter().filter_map(found).collect();
+            let number = read.number;
+            device.inputs.push_back(Input::Read { number, records });
+        }
         for fetch in output.fetches {
             let found = self
                 .relay
