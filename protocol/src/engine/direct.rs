@@ -479,7 +479,7 @@ impl Engine {
             .map_err(|_| CommandError::NoConversation)?;
         let device =
             DeviceId::try_from(&entry.sender_device).map_err(|_| CommandError::NoMember)?;
-        if super::past::came_later(entry) {
+        if entry.past {
             // Its sender has long forgotten it; who put it up again has not.
             self.media_fetched(id, content, cx);
         } else if !entry.mine {

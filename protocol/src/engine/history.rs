@@ -221,6 +221,7 @@ impl Engine {
             mine,
             veiled_until_day: 0,
             audience,
+            past: false,
         };
         self.save_entry(content.id, entry, cx);
     }

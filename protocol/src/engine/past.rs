@@ -60,11 +60,6 @@ pub struct HistoryProgress {
     pub giver: Option<DeviceId>,
 }
 
-/// Whether a content came in with the history.
-pub(super) fn came_later(entry: &wire::IndexRecord) -> bool {
-    entry.order > 0 && entry.order < LIVE_ORDER
-}
-
 impl Engine {
     /// Whether a device may be given history at all. One that came back with a password alone
     /// may not.
@@ -263,7 +258,7 @@ impl Engine {
         let here = self
             .index
             .iter()
-            .filter(|(_, entry)| came_later(entry) && entry.conversation.as_ref() == id.as_bytes());
+            .filter(|(_, entry)| entry.past && entry.conversation.as_ref() == id.as_bytes());
         let ids = here.filter_map(|(content, _)| content.as_bytes().first_chunk::<8>().copied());
         ids.take(HAVE_MAX).flatten().collect::<Vec<u8>>().into()
     }

@@ -67,7 +67,7 @@ impl Engine {
         let entry = self.index.get(&content).ok_or(CommandError::NoTarget)?;
         let id = ConversationId::try_from(&entry.conversation)
             .map_err(|_| CommandError::NoConversation)?;
-        if !super::past::came_later(entry) || !self.may_have_history(self.device()) {
+        if !entry.past || !self.may_have_history(self.device()) {
             return Err(CommandError::NoTarget);
         }
         let request = wire::MediaRequest {
@@ -98,9 +98,7 @@ impl Engine {
     ) {
         let known = ContentId::try_from(&answer.content).ok().filter(|content| {
             let entry = self.index.get(content);
-            entry.is_some_and(|entry| {
-                super::past::came_later(entry) && entry.conversation.as_ref() == id.as_bytes()
-            })
+            entry.is_some_and(|entry| entry.past && entry.conversation.as_ref() == id.as_bytes())
         });
         let pointer = answer
             .blob

@@ -198,6 +198,7 @@ impl Engine {
             sender_device: content.sender.to_bytes(),
             sequence: content.sequence,
             audience,
+            past: true,
             ..wire::IndexRecord::default()
         };
         self.save_entry(content.id, entry, cx);
