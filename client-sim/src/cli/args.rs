@@ -263,6 +263,15 @@ pub enum Verb {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         out: Option<PathBuf>,
     },
+    /// Say how much of what was said before this device came has come in from the family's others
+    History {
+        /// One JSON object for each conversation
+        #[arg(long)]
+        json: bool,
+        /// Wait until another device has given all it has
+        #[arg(long)]
+        wait: bool,
+    },
     /// Say how this device is doing
     Status {
         /// One JSON object
@@ -397,6 +406,7 @@ mod tests {
             "inbox --follow --json --mark-read --of T",
             "inbox --offline",
             "fetch ab --out f",
+            "history --json --wait",
             "status --json",
             "room T --member A --member B",
             "update --to T",

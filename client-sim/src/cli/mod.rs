@@ -17,6 +17,7 @@ mod family;
 mod family_log;
 mod find;
 mod groups;
+mod history;
 mod inbox;
 mod meeting;
 mod message;

@@ -17,6 +17,8 @@ use crate::wire;
 
 /// Who has not answered for this long, while this device was there, is passed over.
 const ANSWER_MS: u64 = 3 * 60_000;
+/// … and who was asked so often without an answer.
+const ASKS_MAX: u32 = 3;
 /// After all were asked in vain, so long until the next round; doubled each time …
 const ROUND_MS: u64 = 10 * 60_000;
 /// … up to six hours.
@@ -198,23 +200,22 @@ impl Engine {
             return self.complete_past(id, cx);
         }
         let current = DeviceId::try_from(&past.record.giver).ok();
-        if past.asked
+        // Also one that was asked in several short lives of this process.
+        if (past.asked || past.record.asks >= ASKS_MAX)
             && let Some(silent) = current
         {
             past.silent.insert(silent);
         }
-        let next = |past: &Past| {
-            let mut rest = open.iter().filter(|it| !past.silent.contains(it));
-            let stays = current.filter(|it| open.contains(it) && !past.silent.contains(it));
-            stays.or_else(|| rest.next().copied())
-        };
-        let Some(giver) = next(past) else {
+        let stays = current.and_then(|it| open.iter().position(|of| *of == it));
+        let (before, after) = open.split_at(stays.unwrap_or_default());
+        let mut round = after.iter().chain(before);
+        let Some(giver) = round.find(|it| !past.silent.contains(it)).copied() else {
             // All were asked in vain: a round later again.
             past.silent.clear();
             let wait = ROUND_MS.saturating_mul(1 << past.rounds.min(8));
             past.next_at = Some(cx.now.plus_ms(wait.min(ROUND_MS_MAX)));
             past.rounds = past.rounds.saturating_add(1);
-            (past.asked, past.record.giver) = (false, Bytes::new());
+            (past.asked, past.record.asks) = (false, 0);
             return;
         };
         if current != Some(giver) {
@@ -222,7 +223,9 @@ impl Engine {
             past.record.giver = giver.to_bytes();
             past.record.cursor = 0;
             past.record.left = 0;
+            past.record.asks = 0;
         }
+        past.record.asks = past.record.asks.saturating_add(1);
         past.asked = true;
         past.record.request = cx.random16().to_vec().into();
         let request = wire::HistoryRequest {

@@ -77,6 +77,7 @@ impl Engine {
         past.record.cursor = piece.cursor;
         past.silent.remove(&device);
         past.rounds = 0;
+        past.record.asks = 0;
         past.asked = false;
         past.next_at = None;
         let over = piece.last || !moved || lie.is_some();
