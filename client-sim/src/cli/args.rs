@@ -272,6 +272,12 @@ pub enum Verb {
         #[arg(long)]
         wait: bool,
     },
+    /// Write everything that this device knows into a new folder: a page, JSON and media; needs no network
+    Export {
+        /// The folder; it must not be there yet
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: PathBuf,
+    },
     /// Say how this device is doing
     Status {
         /// One JSON object
@@ -407,6 +413,7 @@ mod tests {
             "inbox --offline",
             "fetch ab --out f",
             "history --json --wait",
+            "export --out d",
             "status --json",
             "room T --member A --member B",
             "update --to T",
@@ -470,6 +477,7 @@ mod tests {
             "send",
             "send a b",
             "inbox --offline --follow",
+            "export",
             "room T",
             "progress --app a",
             "progress --app a --activity b --out-of 20",

@@ -27,7 +27,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    async fn of(device: &Device) -> Result<Self, Failure> {
+    pub(super) async fn of(device: &Device) -> Result<Self, Failure> {
         let book = device.with(Book::of).await?;
         let members = book.people.keys();
         let members = members.map(|member| (*member, book.name(member))).collect();

@@ -10,7 +10,7 @@ use super::inbox::Names;
 /// Digits of an id that are shown to people.
 const SHORT_DIGITS: usize = 8;
 
-fn name(names: &Names, member: &MemberId) -> String {
+pub(super) fn name(names: &Names, member: &MemberId) -> String {
     names
         .members
         .get(member)
@@ -25,7 +25,7 @@ fn short(id: &[u8]) -> String {
 }
 
 /// What the body says in words.
-fn words(view: &MessageView) -> String {
+pub(super) fn words(view: &MessageView) -> String {
     match &view.body {
         None => "(gone)".to_owned(),
         Some(Body::Text { text }) => view.edited.clone().unwrap_or_else(|| text.clone()),

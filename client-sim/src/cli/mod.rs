@@ -12,6 +12,8 @@ mod compose;
 mod contact_run;
 mod correcting;
 mod deciding;
+mod export;
+mod export_page;
 mod failure;
 mod family;
 mod family_log;

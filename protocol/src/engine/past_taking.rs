@@ -355,7 +355,7 @@ impl Engine {
 
     fn audience_told(&mut self, id: ConversationId, members: &Bytes) -> u32 {
         let sound = !members.is_empty()
-            && members.len() % MemberId::LEN == 0
+            && members.len().is_multiple_of(MemberId::LEN)
             && members.len() <= MemberId::LEN * limits::CONVERSATION_LEAVES_MAX;
         if sound {
             self.audience_place(id, members.clone())
