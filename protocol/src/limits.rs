@@ -48,6 +48,11 @@ pub const BLOB_BYTES_MAX: u64 = 128 * 1_024 * 1_024;
 /// Blob bytes a mailbox may upload in a day.
 pub const MAILBOX_BLOB_BYTES_PER_DAY_MAX: u64 = 1_024 * 1_024 * 1_024;
 
+/// Bytes of messages in one piece of history, but for the last one that goes in.
+pub const HISTORY_PIECE_BYTES: usize = 256 * 1_024;
+/// Messages in one piece of history.
+pub const HISTORY_PIECE_MESSAGES_MAX: usize = 400;
+
 /// Days an undelivered envelope is kept.
 pub const ENVELOPE_RETENTION_DAYS: u32 = 30;
 /// Days a commit slot is kept.

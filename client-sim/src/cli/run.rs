@@ -8,7 +8,9 @@ use kinline_protocol::content::Progress;
 use super::args::{Cli, DeviceArgs, Verb, Work};
 use super::failure::Failure;
 use super::session::Session;
-use super::{compose, contact_run, deciding, family, inbox, pairing, relay, status, steal};
+use super::{
+    compose, contact_run, deciding, export, family, history, inbox, pairing, relay, status, steal,
+};
 
 /// Runs the program with the process's arguments.
 #[must_use]
@@ -153,6 +155,8 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
             inbox::inbox(&session, show).await
         }
         Verb::Fetch { id, out } => inbox::fetch(&session, &id, out).await,
+        Verb::Export { out } => export::export(&session, out).await,
+        Verb::History { json, wait } => history::history(&session, json, wait).await,
         Verb::Status { json } => status::status(&session, json).await,
         Verb::Room { title, members } => family::room(&session, title, &members).await,
         Verb::Update { to } => family::update(&session, to.as_deref()).await,

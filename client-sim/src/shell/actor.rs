@@ -1,10 +1,11 @@
 //! The task that owns the engine.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kinline_protocol::content::Body;
-use kinline_protocol::engine::io::{Command, Event, Input, Output, UploadOutcome};
+use kinline_protocol::engine::io::{Command, Event, Input, Output, Read, UploadOutcome};
 use rand::rngs::StdRng;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +17,7 @@ use super::notes;
 use super::transfers::Transfers;
 use super::{Clock, Core, DeviceError, LinkStatus, LinkTrouble, Refused, Status};
 use crate::connection::{Backoff, ConnectError};
-use crate::store::{Store, StoreError, remove_blob, remove_media};
+use crate::store::{Records, Store, StoreError, remove_blob, remove_media};
 
 /// A deadline further away is looked at again after this long: clocks jump.
 const NAP_MAX: Duration = Duration::from_secs(600);
@@ -288,6 +289,7 @@ impl<C: Core> Actor<C> {
     /// Persists, and only then does everything else.
     async fn apply(&mut self, output: Output) -> Result<(), StoreError> {
         let mut output = output;
+        let mut reads = VecDeque::new();
         loop {
             self.take_notes(&mut output);
             self.persist(&mut output).await?;
@@ -305,8 +307,16 @@ impl<C: Core> Actor<C> {
                 self.transfers.delete(owner);
             }
             self.events.append(output.events);
+            reads.extend(output.reads);
             if (kept_up && !output.close) || self.link.status() != LinkStatus::Up {
-                return Ok(());
+                let Some(Read { number, names }) = reads.pop_front() else {
+                    return Ok(());
+                };
+                let records = self.read_back(names).await?;
+                let now = self.clock.now();
+                let input = Input::Read { number, records };
+                output = self.core.input(input, now, &mut self.rng);
+                continue;
             }
             let sentence = if kept_up {
                 "the device ended the connection"
@@ -316,6 +326,20 @@ impl<C: Core> Actor<C> {
             self.stay_away(sentence.into(), false);
             let now = self.clock.now();
             output = self.core.input(Input::Disconnected, now, &mut self.rng);
+        }
+    }
+
+    async fn read_back(&mut self, names: Vec<Vec<u8>>) -> Result<Records, StoreError> {
+        let store = Arc::clone(&self.store);
+        let work = move || {
+            store
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .history_of(names)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::damaged(format!("a read broke off: {error}"))),
         }
     }
 

@@ -294,6 +294,19 @@ pub enum Command {
         /// Replaces the one before.
         policy: Policy,
     },
+    /// The relay does not have an attachment any more that came with the history: asks the
+    /// family's other devices to put it up again ([`super::io::Event::MediaFound`]).
+    AskMedia {
+        /// Of which content.
+        content: ContentId,
+    },
+    /// Puts an attachment up again for another device ([`super::io::Event::MediaWanted`]).
+    GiveMedia {
+        /// What was asked for.
+        wish: super::MediaWish,
+        /// Where it lies now, and its encrypted bytes; `None` when it is not here.
+        media: Option<(crate::attachment::Pointer, OutgoingBlob)>,
+    },
     /// Keeps what a login has made of password and recovery code, and puts by with it what this
     /// guardian needs to come back (PROTOCOL §15). Without a code the one before goes on.
     KeepAccount {

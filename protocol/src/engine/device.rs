@@ -10,6 +10,8 @@ use super::io::{Command, Input, Output};
 use super::meeting::Meeting;
 use super::noticing::Noticed;
 use super::pairing::PairingState;
+use super::past::Past;
+use super::past_giving::Giving;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
@@ -98,6 +100,10 @@ pub struct Engine {
     /// Pictures of which the family gets copies.
     pub(super) copies: BTreeMap<ContentId, wire::CopyRecord>,
     pub(super) policing: Policing,
+    /// History that is coming in.
+    pub(super) pasts: BTreeMap<ConversationId, Past>,
+    /// History and attachments that other devices asked for.
+    pub(super) giving: Giving,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
     pub(super) disappearing: BTreeSet<(Timestamp, ContentId)>,
@@ -158,6 +164,7 @@ impl Engine {
                 read_secret,
                 outcome,
             } => self.fetched(&read_secret, outcome, &mut cx),
+            Input::Read { number, records } => self.history_read(number, records, &mut cx),
             Input::Tick => self.tick(&mut cx),
         }
         self.settle(&mut cx);
@@ -270,6 +277,8 @@ impl Engine {
             Command::AnswerReturn { member, accept } => {
                 self.answer_return(member, accept, &mut cx)?;
             }
+            Command::AskMedia { content } => self.ask_media(content, &mut cx)?,
+            Command::GiveMedia { wish, media } => self.give_media(wish, media, &mut cx)?,
         }
         self.settle(&mut cx);
         Ok(self.finish(cx))
@@ -300,6 +309,8 @@ impl Engine {
         self.ask_key_packages(cx);
         self.hand_over(cx);
         self.flush_mailboxes(cx);
+        self.tend_past(cx);
+        self.tend_giving(cx);
         self.flush_confirmations(cx);
         self.flush_sends(cx);
         self.flush_transfers(cx);

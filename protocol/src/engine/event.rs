@@ -405,4 +405,33 @@ pub enum Event {
         /// The newest that was said in the family.
         newest: u64,
     },
+    /// What was said before this device came has come in from another one of the family, all
+    /// at once: look at the history again.
+    History {
+        /// Where.
+        conversation: ConversationId,
+        /// Messages that came in so far.
+        done: u64,
+        /// Messages that are known of.
+        total: u64,
+        /// A device has given all it has; others may still know more.
+        finished: bool,
+    },
+    /// Another device of the family lacks this attachment and the relay has it no more: encrypt
+    /// it anew, and say [`super::io::Command::GiveMedia`].
+    MediaWanted {
+        /// Where it was said.
+        conversation: ConversationId,
+        /// Which content's.
+        content: ContentId,
+        /// For which device.
+        device: DeviceId,
+    },
+    /// Another device has put an attachment up again: it can be fetched.
+    MediaFound {
+        /// Where it was said.
+        conversation: ConversationId,
+        /// Which content's.
+        content: ContentId,
+    },
 }

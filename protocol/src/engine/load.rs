@@ -13,6 +13,8 @@ use super::errors::LoadError;
 use super::inbox::Inbox;
 use super::io::Output;
 use super::noticing::Noticed;
+use super::past_giving::Giving;
+use super::past_media::MediaWish;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
@@ -140,6 +142,8 @@ impl Engine {
             revocations: BTreeMap::new(),
             closings: BTreeMap::new(),
             policing: Policing::default(),
+            pasts: BTreeMap::new(),
+            giving: Giving::default(),
             transfers: Transfers::default(),
             pairing: None,
             short_tries: None,
@@ -344,6 +348,30 @@ impl Engine {
                 .entry((conversation, device))
                 .or_default()
                 .push(content);
+        } else if let Some(id) = split(records::PAST) {
+            let id = ConversationId::try_from(id.as_slice()).map_err(|_| damaged)?;
+            self.pasts.entry(id).or_default().record = read(value)?;
+        } else if let Some(rest) = split(records::LATE) {
+            let (id, rest) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let (target, content) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let id = ConversationId::try_from(id).map_err(|_| damaged.clone())?;
+            let target = ContentId::try_from(target).map_err(|_| damaged.clone())?;
+            let content = ContentId::try_from(content).map_err(|_| damaged)?;
+            let past = self.pasts.entry(id).or_default();
+            past.late.insert((target, content), read(value)?);
+        } else if let Some(rest) = split(records::GIVING) {
+            let (id, device) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let id = ConversationId::try_from(id).map_err(|_| damaged.clone())?;
+            let device = DeviceId::try_from(device).map_err(|_| damaged)?;
+            self.giving.asked.insert((id, device), read(value)?);
+        } else if let Some(rest) = split(records::MEDIA_WANTED) {
+            let (id, rest) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let (device, content) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            self.giving.media.insert(MediaWish {
+                conversation: ConversationId::try_from(id).map_err(|_| damaged.clone())?,
+                device: DeviceId::try_from(device).map_err(|_| damaged.clone())?,
+                content: ContentId::try_from(content).map_err(|_| damaged)?,
+            });
         } else if let Some(id) = split(records::INDEX) {
             let content = ContentId::try_from(id.as_slice()).map_err(|_| damaged)?;
             let record: wire::IndexRecord = read(value)?;

@@ -109,6 +109,9 @@ pub(super) struct Room {
     pub(super) slot_failures: u8,
     /// Volatile: messages of this epoch that not all members were sent.
     pub(super) partial_generations: u64,
+    /// Members of the own family who were in it together, 16 bytes each: what an index entry's
+    /// audience counts, from 1.
+    pub(super) audiences: Vec<Bytes>,
     /// Volatile: its families' newest logs, as last worked out.
     pub(super) newest: Option<super::reconcile::Newest>,
 }
@@ -148,6 +151,7 @@ impl Room {
             slot_failures: 0,
             stuck: None,
             partial_generations: 0,
+            audiences: vec![],
             newest: None,
         }
     }
@@ -268,6 +272,7 @@ impl Room {
             superseded: self.superseded,
             leaf_from: self.leaf_from,
             absent: self.absent.iter().map(|member| member.to_bytes()).collect(),
+            audiences: self.audiences.clone(),
         };
         changes.records.insert(
             records::state(records::CONVERSATION, &[id.as_bytes()]),
@@ -343,6 +348,7 @@ impl Room {
             slot_failures: 0,
             stuck: None,
             partial_generations: 0,
+            audiences: record.audiences.clone(),
             newest: None,
         })
     }

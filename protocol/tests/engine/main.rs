@@ -19,6 +19,7 @@ mod fuzz;
 mod governing;
 mod grants;
 mod healing;
+mod history;
 mod life;
 mod members;
 mod phones;

@@ -164,6 +164,20 @@ impl FamilyLog {
         Some(entry.device.signature_key)
     }
 
+    /// Whose device this is, or was.
+    #[must_use]
+    pub fn member_ever(&self, device: &DeviceId) -> Option<MemberId> {
+        let entry = self.state.devices.get(device)?;
+        Some(entry.device.member)
+    }
+
+    /// Devices that a member has or had.
+    pub fn devices_ever(&self, member: MemberId) -> impl Iterator<Item = DeviceId> {
+        let of = self.state.devices.iter();
+        of.filter(move |(_, entry)| entry.device.member == member)
+            .map(|(device, _)| *device)
+    }
+
     /// The name of a member who is in the family, or once was.
     #[must_use]
     pub fn name_ever(&self, member: &MemberId) -> Option<&str> {
