@@ -6,7 +6,7 @@
 //! nothing that could decrypt is linked into it.
 //!
 //! Imports point one way: [`limits`], [`ids`], [`secrets`] → [`primitives`] →
-//! [`wire`], [`attach`], [`grant`], [`blob`] → attachment → content → policy → identity →
+//! [`wire`], [`attach`], [`grant`], [`blob`], [`operator`] → attachment → content → policy → identity →
 //! conversation, envelope, pairing → engine.
 
 pub mod attach;
@@ -16,6 +16,7 @@ pub mod grant;
 pub mod ids;
 pub mod labels;
 pub mod limits;
+pub mod operator;
 pub mod padme;
 pub mod primitives;
 pub mod secrets;
