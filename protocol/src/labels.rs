@@ -32,7 +32,15 @@ pub const SIGN_COMMIT: &[u8] = b"kinline v1 sign commit\0";
 pub const SIGN_PAIRING: &[u8] = b"kinline v1 sign pairing\0";
 /// Signature with which a guardian's device and its guardian prove their keys to another family.
 pub const SIGN_MEETING: &[u8] = b"kinline v1 sign meeting\0";
+/// Signature of the operator's offline key over a certificate of a notice key.
+pub const SIGN_OPERATOR_CERTIFICATE: &[u8] = b"kinline v1 sign operator certificate\0";
+/// Signature of an entry of the operator's log.
+pub const SIGN_OPERATOR_ENTRY: &[u8] = b"kinline v1 sign operator entry\0";
+/// Signature of a checkpoint of the operator's log.
+pub const SIGN_OPERATOR_CHECKPOINT: &[u8] = b"kinline v1 sign operator checkpoint\0";
 
+/// Hash of an entry of the operator's log, which is the log's head.
+pub const HASH_OPERATOR_HEAD: &[u8] = b"kinline v1 hash operator head\0";
 /// Hash of a grant's revocation secret.
 pub const HASH_REVOCATION: &[u8] = b"kinline v1 hash revocation\0";
 /// Hash of a blob's read secret.
@@ -136,6 +144,10 @@ mod tests {
             super::SIGN_COMMIT,
             super::SIGN_PAIRING,
             super::SIGN_MEETING,
+            super::SIGN_OPERATOR_CERTIFICATE,
+            super::SIGN_OPERATOR_ENTRY,
+            super::SIGN_OPERATOR_CHECKPOINT,
+            super::HASH_OPERATOR_HEAD,
             super::HASH_REVOCATION,
             super::HASH_BLOB_READ,
             super::HASH_BLOB_OWNER,

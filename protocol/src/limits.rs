@@ -139,3 +139,15 @@ pub const RETURN_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Days after a veto in which no further wish of that guardian is taken.
 pub const RETURN_VETO_DAYS: u32 = 3;
+/// Characters of a notice, or of a lockdown's reason.
+pub const OPERATOR_TEXT_CHARACTERS_MAX: usize = 4_000;
+/// One entry of the operator's log: 4,000 characters of at most 4 bytes, and what stands around them
+/// (1 + 8 + 32 + 4 + 1 + 2 + 35 + 64 = 147).
+pub const OPERATOR_ENTRY_BYTES_MAX: usize = 4 * OPERATOR_TEXT_CHARACTERS_MAX + 147;
+/// Entries of one operator's log: one a day for 27 years.
+pub const OPERATOR_LOG_ENTRIES_MAX: u64 = 10_000;
+/// Bytes of entries in one answer: at least four, and the checkpoint fits beside them.
+pub const OPERATOR_PART_BYTES_MAX: usize = 64 * 1_024;
+const _: () = assert!(4 * OPERATOR_ENTRY_BYTES_MAX <= OPERATOR_PART_BYTES_MAX);
+/// Keys of tickets that a device remembers: two years of epochs.
+pub const OPERATOR_ISSUERS_MAX: usize = 24;

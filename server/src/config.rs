@@ -429,6 +429,7 @@ impl Config {
             host,
             port: port.unwrap_or(local.port()),
             pin,
+            operator: None,
         })
     }
 }

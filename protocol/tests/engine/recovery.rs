@@ -61,9 +61,13 @@ fn opened(vault: &wire::Vault, keys: &AccountKeys) -> OpenedVault {
     open_vault(&keys.account, &keys.vault, vault).unwrap()
 }
 
+/// What mum wrote before she lost her phone.
+const BEFORE: &str = "before the lake";
+
 /// Mum has an account with a code, everything is put by, and then her phone is gone.
 fn lost(world: &mut World) -> (ConversationId, wire::Vault) {
     let family = world.family();
+    world.text("mum", family, BEFORE);
     keep(world, "mum", keys(1, true));
     let vault = written(world, "mum");
     world.disconnect("mum");
@@ -125,6 +129,8 @@ fn with_the_code_at_once_by_the_tablet_alone() {
             .texts("new")
             .contains(&"good to have you back".to_owned())
     );
+    // What was said before is there again, from the tablet.
+    assert!(world.texts("new").contains(&BEFORE.to_owned()));
     // New keys are in the log, and a new vault is due under the same password and code.
     let again = written(&mut world, "new");
     assert!(again.version > vault.version);
@@ -214,6 +220,7 @@ fn with_the_password_and_another_guardians_yes() {
     assert_eq!(member(&mut world, "new"), mum);
     world.text("new", family, "thank you");
     world.settle();
+    assert!(world.texts("new").contains(&BEFORE.to_owned()));
     assert!(world.texts("dad").contains(&"thank you".to_owned()));
     assert!(matches!(
         world.try_command("dad", accept(true)),
@@ -254,6 +261,12 @@ fn with_the_password_alone_after_a_day_on_another_guardians_screen() {
     let device = world.device("new").engine.device();
     let log = world.device("dad").engine.family_log().unwrap();
     assert_eq!(log.came_back(&device), Some(ReturnWay::Waited));
+    // A guessed password yields no history, not even so.
+    for _ in 0..5 {
+        world.pass(12 * HOUR_MS);
+        world.settle();
+    }
+    assert!(!world.texts("new").contains(&BEFORE.to_owned()));
 }
 
 #[test]
