@@ -331,7 +331,11 @@ impl Engine {
             return None;
         }
         let returning = self.returning_at.filter(|_| self.is_returning());
-        [returning, self.asked_at].into_iter().flatten().min()
+        let vault = self.vault_asked.map(super::recovery::VaultAsked::again_at);
+        [returning, self.asked_at, vault]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

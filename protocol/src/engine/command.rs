@@ -314,6 +314,13 @@ pub enum Command {
         keys: Box<AccountKeys>,
         /// What the login found in the vault: another phone of this guardian may have written it.
         vault: Option<Box<OpenedVault>>,
+        /// Draw new keys for the log, too: those of before lead back no more.
+        fresh: bool,
+    },
+    /// Keeps tickets that a login has drawn: each opens one mailbox, and goes with one pairing code.
+    KeepTickets {
+        /// Their texts.
+        tickets: Vec<String>,
     },
     /// The account was deleted: nothing is put by any more.
     ForgetAccount,

@@ -265,9 +265,10 @@ impl Engine {
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
             Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
-            Command::KeepAccount { keys, vault } => {
-                self.keep_account(&keys, vault.as_deref(), &mut cx)?;
+            Command::KeepAccount { keys, vault, fresh } => {
+                self.keep_account(&keys, vault.as_deref(), fresh, &mut cx)?;
             }
+            Command::KeepTickets { tickets } => self.keep_tickets(tickets, &mut cx),
             Command::ForgetAccount => self.forget_account(&mut cx),
             Command::VaultWritten { version, outcome } => {
                 self.vault_written(version, outcome, &mut cx);

@@ -19,12 +19,18 @@ use crate::identity::{Decision, RecoveryKeys, Role};
 use crate::ids::{AccountId, ConversationId, DeviceId, MemberId};
 use crate::primitives::sign::SecretKey;
 use crate::secrets::Secret;
+use crate::ticket::{Ticket, is_good_on};
 use crate::wire;
 
 /// A vault that nothing has changed is written again after so many days, with newer grants.
 const REFRESH_DAYS: u32 = 28;
 /// A writing that was not answered, or not possible, is tried again after this.
 const AGAIN_MS: u64 = 60_000;
+
+/// Tickets that a phone keeps: two drawings.
+const TICKETS_MAX: usize = 64;
+/// Versions that are passed over when the relay has a newer one than this phone knows.
+const VERSIONS_PASSED: u64 = 64;
 
 /// A vault to be written at the relay, on a connection that is not attached.
 #[derive(Clone, PartialEq)]
@@ -53,6 +59,12 @@ pub(super) struct VaultAsked {
     at: Timestamp,
     version: u64,
     digest: [u8; 32],
+}
+
+impl VaultAsked {
+    pub(super) const fn again_at(self) -> Timestamp {
+        self.at.plus_ms(AGAIN_MS)
+    }
 }
 
 /// Whether this device's guardian could come back today if every phone were lost, and if not,
@@ -112,6 +124,7 @@ impl Engine {
         &mut self,
         keys: &AccountKeys,
         vault: Option<&OpenedVault>,
+        fresh: bool,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         let own = self.own_guardian().ok_or(CommandError::NotGuardian)?;
@@ -122,14 +135,19 @@ impl Engine {
         if account.recovery_key.is_empty() && sealed_alike {
             account.recovery_key = before.recovery_key.clone();
         }
-        if same {
+        if same && !fresh {
             account.request_seed = before.request_seed.clone();
             account.recovery_seed = before.recovery_seed.clone();
+        }
+        if same {
             account.vault_version = before.vault_version;
         }
         if let Some(vault) = vault {
             account.vault_version = account.vault_version.max(vault.version);
-            if account.request_seed.is_empty() && vault.request.member.as_ref() == own.as_bytes() {
+            if account.request_seed.is_empty()
+                && !fresh
+                && vault.request.member.as_ref() == own.as_bytes()
+            {
                 // Another phone of this guardian has put it by: both know the same keys from now on.
                 match &vault.recovery {
                     Some(recovery) => account.recovery_seed = recovery.recovery_seed.clone(),
@@ -147,6 +165,31 @@ impl Engine {
         self.vault_asked = None;
         self.save_device(cx);
         Ok(())
+    }
+
+    /// At most [`TICKETS_MAX`]; older ones go first.
+    pub(super) fn keep_tickets(&mut self, tickets: Vec<String>, cx: &mut Cx<'_>) {
+        let sound = tickets
+            .into_iter()
+            .filter(|text| Ticket::from_text(text).is_ok());
+        self.record.tickets.extend(sound);
+        let old = self.record.tickets.len().saturating_sub(TICKETS_MAX);
+        self.record.tickets.drain(..old);
+        self.save_device(cx);
+    }
+
+    /// What a new device shows the relay: a ticket that is still good, else the code that this one
+    /// was invited with.
+    pub(super) fn next_admission(&mut self, cx: &mut Cx<'_>) -> String {
+        let today = self.today(cx.now).0;
+        while let Some(text) = self.record.tickets.pop() {
+            self.save_device(cx);
+            let epoch = Ticket::from_text(&text).map(|ticket| ticket.epoch());
+            if epoch.is_ok_and(|epoch| is_good_on(epoch, today)) {
+                return text;
+            }
+        }
+        self.record.invitation.clone()
     }
 
     fn draw_recovery_seeds(&mut self, cx: &mut Cx<'_>) {
@@ -183,8 +226,9 @@ impl Engine {
                 self.note_vault(version, cx);
             }
             VaultOutcome::Outdated { newest } => {
-                account.vault_version = account.vault_version.max(newest);
-                self.vault_asked = None;
+                // Whoever does not say how far it is gets there in a few steps, a minute apart.
+                let passed = account.vault_version.saturating_add(VERSIONS_PASSED);
+                account.vault_version = newest.max(passed);
                 self.save_device(cx);
             }
             VaultOutcome::Denied => {
@@ -254,6 +298,10 @@ impl Engine {
 
     /// Puts the keys into the log and asks for the vault to be written, whenever it is time.
     pub(super) fn tend_recovery(&mut self, cx: &mut Cx<'_>) {
+        let over = |asked: VaultAsked| asked.again_at() <= cx.now;
+        if self.vault_asked.is_some_and(over) {
+            self.vault_asked = None;
+        }
         if self.record.account.is_none() || !self.can_decide() {
             return;
         }
@@ -337,8 +385,7 @@ impl Engine {
         if current && fresh {
             return;
         }
-        let waits = |asked: VaultAsked| asked.at.plus_ms(AGAIN_MS) > cx.now;
-        if self.vault_asked.is_some_and(waits) {
+        if self.vault_asked.is_some() {
             return;
         }
         let version = record.vault_version.saturating_add(1);
@@ -471,6 +518,13 @@ impl Engine {
         let devices = room.conversation.devices().into_iter();
         let others = devices.filter_map(|device| log.certificate(&device));
         others.filter(|holder| Some(holder.member) != own).count()
+    }
+
+    /// What is put by now, for another password to seal: `None` without an account.
+    #[must_use]
+    pub fn vault_parts(&self, now: Timestamp) -> Option<(RequestPart, RecoveryPart)> {
+        let (_, _, request, recovery) = self.vault_contents(self.today(now))?;
+        Some((request, recovery))
     }
 
     /// The guardian whose phone this is.

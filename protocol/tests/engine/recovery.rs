@@ -34,6 +34,7 @@ fn keep(world: &mut World, name: Name, keys: AccountKeys) {
     let command = Command::KeepAccount {
         keys: Box::new(keys),
         vault: None,
+        fresh: false,
     };
     world.command(name, command);
     world.settle();
@@ -428,12 +429,14 @@ fn a_second_phone_keeps_the_same_things_and_both_write() {
     let without = Command::KeepAccount {
         keys: Box::new(keys(1, false)),
         vault: Some(Box::new(opened(&vault, &keys(1, false)))),
+        fresh: false,
     };
     let refused = world.try_command("mum2", without);
     assert!(matches!(refused, Err(CommandError::RecoveryCode)));
     let with = Command::KeepAccount {
         keys: Box::new(keys(1, true)),
         vault: Some(Box::new(opened(&vault, &keys(1, true)))),
+        fresh: false,
     };
     world.command("mum2", with);
     world.settle();
