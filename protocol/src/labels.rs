@@ -103,6 +103,8 @@ pub const KDF_STORE_VALUE: &[u8] = b"kinline v1 kdf store value\0";
 pub const KDF_STORE_KEY: &[u8] = b"kinline v1 kdf store key\0";
 /// Derives the key that wraps a store's key from a passphrase.
 pub const KDF_STORE_WRAP: &[u8] = b"kinline v1 kdf store wrap\0";
+/// Derives from a relay's pepper under what an account lies.
+pub const KDF_ACCOUNT: &[u8] = b"kinline v1 kdf account\0";
 /// Derives the relay's at-rest keys.
 pub const KDF_AT_REST: &[u8] = b"kinline v1 kdf at rest\0";
 
@@ -156,6 +158,7 @@ mod tests {
             super::KDF_STORE_VALUE,
             super::KDF_STORE_KEY,
             super::KDF_STORE_WRAP,
+            super::KDF_ACCOUNT,
             super::KDF_AT_REST,
         ];
         for (i, a) in all.iter().enumerate() {

@@ -48,6 +48,8 @@ pub const BLOB_BYTES_MAX: u64 = 128 * 1_024 * 1_024;
 /// Blob bytes a mailbox may upload in a day.
 pub const MAILBOX_BLOB_BYTES_PER_DAY_MAX: u64 = 1_024 * 1_024 * 1_024;
 
+/// Bytes of blobs that a ticket adds to what its mailbox may upload on that day: 512 MiB, a family's holiday.
+pub const TICKET_BLOB_BYTES: u64 = 512 * 1_024 * 1_024;
 /// Days an undelivered envelope is kept.
 pub const ENVELOPE_RETENTION_DAYS: u32 = 30;
 /// Days a commit slot is kept.
