@@ -121,6 +121,8 @@ pub const KDF_VAULT_REQUEST: &[u8] = b"kinline v1 kdf vault request\0";
 pub const KDF_VAULT_RECOVERY: &[u8] = b"kinline v1 kdf vault recovery\0";
 /// Derives from OPAQUE's export key the key that writes a vault.
 pub const KDF_VAULT_WRITE: &[u8] = b"kinline v1 kdf vault write\0";
+/// Derives from a relay's pepper under what an account lies.
+pub const KDF_ACCOUNT: &[u8] = b"kinline v1 kdf account\0";
 /// Derives the relay's at-rest keys.
 pub const KDF_AT_REST: &[u8] = b"kinline v1 kdf at rest\0";
 
@@ -183,6 +185,7 @@ mod tests {
             super::KDF_STORE_VALUE,
             super::KDF_STORE_KEY,
             super::KDF_STORE_WRAP,
+            super::KDF_ACCOUNT,
             super::KDF_AT_REST,
         ];
         for (i, a) in all.iter().enumerate() {

@@ -53,6 +53,8 @@ pub const HISTORY_PIECE_BYTES: usize = 256 * 1_024;
 /// Messages in one piece of history.
 pub const HISTORY_PIECE_MESSAGES_MAX: usize = 400;
 
+/// Bytes of blobs that a ticket adds to what its mailbox may upload on that day: 512 MiB, a family's holiday.
+pub const TICKET_BLOB_BYTES: u64 = 512 * 1_024 * 1_024;
 /// Days an undelivered envelope is kept.
 pub const ENVELOPE_RETENTION_DAYS: u32 = 30;
 /// Days a commit slot is kept.

@@ -49,7 +49,7 @@ enum Command {
     Serve(Options),
     /// Make an admission code and print it, once. Works beside a running relay.
     Admit {
-        /// How many mailboxes the code opens (one for each device).
+        /// How many mailboxes and accounts the code opens (one for each device and each parent).
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
         #[command(flatten)]
@@ -98,7 +98,8 @@ struct Flags {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     server_name: Option<String>,
-    /// Who may open mailboxes: "open" for everybody, "codes" for who has an admission code
+    /// Who may open mailboxes and accounts: "open" for everybody, "codes" for who has an admission
+    /// code, "tickets" for who has a code or a ticket that an account drew
     #[arg(long, value_parser = parse_admission)]
     #[serde(skip_serializing_if = "Option::is_none")]
     admission: Option<Admission>,
@@ -146,7 +147,8 @@ fn parse_admission(text: &str) -> Result<Admission, String> {
     match text {
         "open" => Ok(Admission::Open),
         "codes" => Ok(Admission::Codes),
-        _ => Err("must be open or codes".into()),
+        "tickets" => Ok(Admission::Tickets),
+        _ => Err("must be open, codes or tickets".into()),
     }
 }
 

@@ -11,6 +11,7 @@
 //! Everything here works on ciphertext: the part of the protocol that can decrypt is not
 //! linked in.
 
+mod account;
 mod admin;
 mod blob;
 pub mod cli;
@@ -32,6 +33,7 @@ mod rendezvous;
 mod retention;
 mod storage;
 mod sync;
+mod ticket;
 mod tls;
 
 pub use clock::Clock;

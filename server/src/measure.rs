@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::keys::{AtRest, KeyFile};
 use crate::relay::{StartError, open_storage};
 use crate::storage::{
-    EmbeddedStorage, MailboxRow, NewEnvelope, NewMailbox, OpenError, RowWrite, SqliteOptions,
-    Storage, Write, look, reply,
+    EmbeddedStorage, Entry, MailboxRow, NewEnvelope, NewMailbox, OpenError, RowWrite,
+    SqliteOptions, Storage, Write, look, reply,
 };
 
 pub use crate::storage::Spooled;
@@ -121,7 +121,7 @@ impl Seeding {
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let clock = Clock::system();
         Ok(Self {
-            storage: open_storage(config, &clock).await?,
+            storage: open_storage(config, &clock).await?.0,
             clock,
         })
     }
@@ -147,7 +147,7 @@ impl Seeding {
             };
             self.storage.submit(Write::Row(RowWrite::OpenMailbox {
                 mailbox: NewMailbox { id: *id, row },
-                admission: None,
+                entry: Entry::Open,
                 done,
             }));
             opened.push(open);

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Accounts;
 use crate::admin;
 use crate::blob::BlobFiles;
 use crate::clock::Clock;
@@ -27,6 +28,7 @@ use crate::retention;
 use crate::storage::{
     EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage,
 };
+use crate::ticket::Issuer;
 use crate::tls::{self, Tls, TlsError};
 
 /// How long connections may take to end when the relay stops.
@@ -56,6 +58,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The database takes nothing.
+    #[error("the database takes nothing: the disk, or the room given to it, is full")]
+    NoRoom,
     /// The blob folder can't be used.
     #[error("the folder of blobs can't be used: {0}")]
     Blobs(#[source] io::Error),
@@ -88,7 +93,9 @@ pub(crate) struct Shared {
     /// Envelopes in memory: one permit each.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) limits: RunLimits,
-    pub(crate) needs_admission: bool,
+    pub(crate) admission: Admission,
+    pub(crate) accounts: Accounts,
+    pub(crate) issuer: Issuer,
     /// What devices sign.
     pub(crate) server_name: String,
     /// Turns of handshakes: as many at a time as there are cores.
@@ -104,6 +111,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// A day on which the operator's backups hold nothing any more of what goes today.
+    pub(crate) fn backups_end_day(&self) -> u32 {
+        self.clock.day().plus(self.accounts.backup_days).0
+    }
+
     /// Whether a request now would be served.
     pub(crate) async fn is_ready(&self) -> bool {
         !self.stopping.is_cancelled()
@@ -149,9 +161,21 @@ impl Relay {
         config: Config,
         clock: Clock,
     ) -> Result<RunningRelay, StartError> {
-        let limits = config.limits.check()?;
+        let limits = config.limits.check(config.admission)?;
+        let stretching = config.accounts.stretching()?;
         config.check_places()?;
-        let storage: Arc<dyn Storage> = Arc::new(open_storage(&config, &clock).await?);
+        let (storage, key_file) = open_storage(&config, &clock).await?;
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let accounts = Accounts::new(
+            key_file.accounts,
+            stretching,
+            config.accounts.tickets_per_epoch,
+            config.backup_days,
+        );
+        if accounts.prepare(&*storage).await.is_err() {
+            storage.close().await;
+            return Err(StartError::NoRoom);
+        }
         let tls = load_tls(&config)?;
         let listener = listen(config.listen).await?;
         let admin_listener = match config.admin_listen {
@@ -186,7 +210,9 @@ impl Relay {
             rendezvous: Rendezvous::default(),
             blobs: BlobFiles::open(&config.data).map_err(StartError::Blobs)?,
             room: Arc::new(Semaphore::new(limits.envelopes_in_memory)),
-            needs_admission: config.admission == Admission::Codes,
+            admission: config.admission,
+            accounts,
+            issuer: Issuer::new(key_file.tickets),
             server_name: config
                 .server_name
                 .clone()
@@ -229,10 +255,11 @@ impl Relay {
 pub(crate) async fn open_storage(
     config: &Config,
     clock: &Clock,
-) -> Result<EmbeddedStorage, StartError> {
+) -> Result<(EmbeddedStorage, KeyFile), StartError> {
     let (options, key_file) = storage_options(config, true)?;
     let keys = AtRest::new(key_file.at_rest());
-    Ok(EmbeddedStorage::open(options, keys, clock.clone()).await?)
+    let storage = EmbeddedStorage::open(options, keys, clock.clone()).await?;
+    Ok((storage, key_file))
 }
 
 /// Opens the database alone, beside a relay that may be running.
@@ -293,6 +320,14 @@ impl RunningRelay {
     /// Removes now what has expired by the relay's clock; runs by itself once a day.
     pub async fn run_retention(&self) {
         retention::sweep(&self.shared).await;
+    }
+
+    /// Steps of logins so far that cost something: for a test that one that can't succeed costs as
+    /// much as one that can.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn account_work(&self) -> u64 {
+        self.shared.accounts.work()
     }
 
     /// Resolves when the database or the disk failed: then nothing is acknowledged any more

@@ -11,6 +11,7 @@ use kinline_protocol::wire::OpenMailbox;
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{MailboxRow, NewMailbox, Opened, RowWrite, Write, reply};
+use crate::ticket;
 
 /// An admission code as the tables know it.
 pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
@@ -45,9 +46,7 @@ pub(crate) async fn open(
         &request.signature,
     )
     .map_err(|_| Refusal::Denied)?;
-    let admission = shared
-        .needs_admission
-        .then(|| admission_hash(&request.admission_code));
+    let entry = ticket::entry(shared, &request.admission_code);
     let row = MailboxRow {
         keys,
         generation: request.generation,
@@ -57,7 +56,7 @@ pub(crate) async fn open(
     let (done, opened) = reply();
     shared.storage.submit(Write::Row(RowWrite::OpenMailbox {
         mailbox: NewMailbox { id, row },
-        admission,
+        entry,
         done,
     }));
     match opened.await? {
