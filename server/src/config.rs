@@ -127,8 +127,29 @@ pub struct Config {
     /// How much the relay logs of its own doings. The libraries beneath it, which would log
     /// headers and frames, never log more than warnings.
     pub log_level: LogLevel,
+    /// What is published about retention.
+    pub terms: TermsConfig,
     /// Limits and quotas.
     pub limits: Limits,
+}
+
+/// What the operator says in the published terms; everything else in them is not configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TermsConfig {
+    /// Days that a backup of the data is kept at most; 0 for none.
+    pub backup_days: u32,
+    /// Whom to write to about data.
+    pub contact: String,
+}
+
+impl Default for TermsConfig {
+    fn default() -> Self {
+        Self {
+            backup_days: limits::ENVELOPE_RETENTION_DAYS,
+            contact: String::new(),
+        }
+    }
 }
 
 /// Where the certificates come from.
@@ -208,6 +229,7 @@ impl Default for Config {
             admin_listen: None,
             log: LogFormat::Human,
             log_level: LogLevel::Info,
+            terms: TermsConfig::default(),
             limits: Limits::default(),
         }
     }

@@ -31,6 +31,7 @@ mod rendezvous;
 mod retention;
 mod storage;
 mod sync;
+pub mod terms;
 mod tls;
 
 pub use clock::Clock;
