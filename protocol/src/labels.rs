@@ -10,6 +10,10 @@ pub const SIGN_OPEN_MAILBOX: &[u8] = b"kinline v1 sign open mailbox\0";
 pub const SIGN_CLOSE_MAILBOX: &[u8] = b"kinline v1 sign close mailbox\0";
 /// Signature that replaces a mailbox's close key.
 pub const SIGN_RENEW_CLOSE_KEY: &[u8] = b"kinline v1 sign renew close key\0";
+/// Signature that erases a mailbox with everything in it.
+pub const SIGN_ERASE_MAILBOX: &[u8] = b"kinline v1 sign erase mailbox\0";
+/// Signature that writes an account's vault without the password.
+pub const SIGN_PUT_VAULT: &[u8] = b"kinline v1 sign put vault\0";
 /// Signature of a grant.
 pub const SIGN_GRANT: &[u8] = b"kinline v1 sign grant\0";
 /// Signature of a family log statement.
@@ -51,6 +55,12 @@ pub const HASH_TOLD: &[u8] = b"kinline v1 hash told\0";
 pub const HASH_HANDOVER: &[u8] = b"kinline v1 hash handover\0";
 /// Hash of an admission code.
 pub const HASH_ADMISSION: &[u8] = b"kinline v1 hash admission\0";
+/// Hash under which a spent ticket is kept.
+pub const HASH_TICKET: &[u8] = b"kinline v1 hash ticket\0";
+/// Hash of a vault as its writer signs it.
+pub const HASH_VAULT: &[u8] = b"kinline v1 hash vault\0";
+/// Hash of the relay's name that salts the account id.
+pub const HASH_LOGIN: &[u8] = b"kinline v1 hash login\0";
 /// Hash that makes a meeting point of a short code's public part.
 pub const HASH_RENDEZVOUS: &[u8] = b"kinline v1 hash rendezvous\0";
 
@@ -58,6 +68,10 @@ pub const HASH_RENDEZVOUS: &[u8] = b"kinline v1 hash rendezvous\0";
 pub const PAKE_JOIN: &[u8] = b"kinline v1 pake join\0";
 /// SPAKE2's name for the one who shows it.
 pub const PAKE_OPEN: &[u8] = b"kinline v1 pake open\0";
+/// OPAQUE's context.
+pub const OPAQUE_CONTEXT: &[u8] = b"kinline v1 opaque\0";
+/// Input of the function that makes a ticket, before its epoch and nonce.
+pub const VOPRF_TICKET: &[u8] = b"kinline v1 voprf ticket\0";
 
 /// MLS exporter label of the commit slot's token.
 pub const EXPORT_SLOT_TOKEN: &str = "kinline commit slot";
@@ -101,6 +115,8 @@ mod tests {
             super::SIGN_OPEN_MAILBOX,
             super::SIGN_CLOSE_MAILBOX,
             super::SIGN_RENEW_CLOSE_KEY,
+            super::SIGN_ERASE_MAILBOX,
+            super::SIGN_PUT_VAULT,
             super::SIGN_GRANT,
             super::SIGN_STATEMENT,
             super::SIGN_CONSENT,
@@ -121,9 +137,14 @@ mod tests {
             super::HASH_TOLD,
             super::HASH_HANDOVER,
             super::HASH_ADMISSION,
+            super::HASH_TICKET,
+            super::HASH_VAULT,
+            super::HASH_LOGIN,
             super::HASH_RENDEZVOUS,
             super::PAKE_JOIN,
             super::PAKE_OPEN,
+            super::OPAQUE_CONTEXT,
+            super::VOPRF_TICKET,
             super::AEAD_ENVELOPE,
             super::AEAD_COMMIT,
             super::AEAD_SIGNAL,

@@ -6,9 +6,10 @@
 //! nothing that could decrypt is linked into it.
 //!
 //! Imports point one way: [`limits`], [`ids`], [`secrets`] → [`primitives`] →
-//! [`wire`], [`attach`], [`grant`], [`blob`] → attachment → content → policy → identity →
+//! [`wire`], [`attach`], [`grant`], [`blob`], [`ticket`], [`account`] → attachment → content → policy → identity →
 //! conversation, envelope, pairing → engine.
 
+pub mod account;
 pub mod attach;
 pub mod blob;
 pub mod day;
@@ -20,6 +21,7 @@ pub mod padme;
 pub mod primitives;
 pub mod secrets;
 pub mod server_name;
+pub mod ticket;
 pub mod wire;
 
 #[cfg(feature = "client")]

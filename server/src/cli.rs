@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::cli_keys::{self, KeysCommand};
 use crate::clock::Clock;
 use crate::config::{Admission, Config, LogFormat, LogLevel};
 use crate::mailbox::admission_hash;
@@ -56,6 +57,13 @@ enum Command {
     },
     /// Print the relay's address with its pin, making its certificate if there is none.
     Pin(Options),
+    /// Look at the keys of the key file, copy them, or change them. Never prints a secret.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+        #[command(flatten)]
+        options: Options,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -180,6 +188,9 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             with_config(&options, |config| runtime.block_on(admit(&config, uses)))
         }
         Command::Pin(options) => with_config(&options, |config| pin(&config)),
+        Command::Keys { command, options } => {
+            with_config(&options, |config| cli_keys::run(&config, &command))
+        }
     }
 }
 
@@ -201,12 +212,12 @@ fn with_config(options: &Options, run: impl FnOnce(Config) -> ExitCode) -> ExitC
     }
 }
 
-fn refused(error: &dyn std::error::Error) -> ExitCode {
+pub(crate) fn refused(error: &dyn std::error::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "kinline-server: {error}");
     ExitCode::from(EXIT_REFUSED)
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}");
     let _ = out.flush();

@@ -14,6 +14,7 @@
 mod admin;
 mod blob;
 pub mod cli;
+mod cli_keys;
 mod clock;
 pub mod config;
 mod connection;

@@ -89,7 +89,7 @@ impl GroupCommit {
 /// What the system says, or that the key file can't be read.
 pub fn spooled(data: &Path, key_file: &Path) -> io::Result<Spooled> {
     let key_file = KeyFile::open_or_create(key_file, data, true).map_err(io::Error::other)?;
-    let keys = AtRest::new(&key_file.at_rest);
+    let keys = AtRest::new(key_file.at_rest());
     let mut tries = 0;
     loop {
         match look(data, &keys) {

@@ -234,20 +234,22 @@ pub(crate) async fn open_storage(
     config: &Config,
     clock: &Clock,
 ) -> Result<EmbeddedStorage, StartError> {
-    let (options, keys) = storage_options(config, true)?;
+    let (options, key_file) = storage_options(config, true)?;
+    let keys = AtRest::new(key_file.at_rest());
     Ok(EmbeddedStorage::open(options, keys, clock.clone()).await?)
 }
 
 /// Opens the database alone, beside a relay that may be running.
 pub(crate) async fn open_rows(config: &Config, clock: &Clock) -> Result<SqliteStorage, StartError> {
-    let (options, keys) = storage_options(config, false)?;
+    let (options, key_file) = storage_options(config, false)?;
+    let keys = AtRest::new(key_file.at_rest());
     Ok(SqliteStorage::open(options, keys, clock.clone()).await?)
 }
 
 fn storage_options(
     config: &Config,
     exclusive: bool,
-) -> Result<(SqliteOptions, AtRest), StartError> {
+) -> Result<(SqliteOptions, KeyFile), StartError> {
     let exists = EmbeddedStorage::exists(&config.data);
     let key_file = KeyFile::open_or_create(&config.key_file(), &config.data, exists)?;
     let options = SqliteOptions {
@@ -257,7 +259,7 @@ fn storage_options(
         group_max: GROUP_WRITES_MAX,
         exclusive,
     };
-    Ok((options, AtRest::new(&key_file.at_rest)))
+    Ok((options, key_file))
 }
 
 pub(crate) fn load_tls(config: &Config) -> Result<Tls, StartError> {

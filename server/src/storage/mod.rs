@@ -21,7 +21,7 @@ pub(crate) use model::{
     ReadError, RowWrite, SlotOffer, StoredEnvelope, Write, WriteError, reply,
 };
 pub use sqlite::OpenError;
-pub(crate) use sqlite::{SqliteOptions, SqliteStorage};
+pub(crate) use sqlite::{SqliteOptions, SqliteStorage, lock};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;

@@ -16,4 +16,4 @@ mod reader;
 mod writer;
 
 pub use open::OpenError;
-pub(crate) use open::{SqliteOptions, SqliteStorage};
+pub(crate) use open::{SqliteOptions, SqliteStorage, lock};
