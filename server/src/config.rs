@@ -137,9 +137,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Accounts.
     pub accounts: AccountsConfig,
-    /// Days after which no backup of the operator holds any more what was removed: told to who
-    /// removes something.
-    pub backup_days: u32,
+    /// What is published about retention.
+    pub terms: TermsConfig,
     /// Limits and quotas.
     pub limits: Limits,
 }
@@ -198,6 +197,25 @@ impl AccountsConfig {
                     .map_err(|_| ConfigError::Stretching)
             })
             .collect()
+    }
+}
+
+/// What the operator says in the published terms; everything else in them is not configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TermsConfig {
+    /// Days that a backup of the data is kept at most; 0 for none.
+    pub backup_days: u32,
+    /// Whom to write to about data.
+    pub contact: String,
+}
+
+impl Default for TermsConfig {
+    fn default() -> Self {
+        Self {
+            backup_days: limits::ENVELOPE_RETENTION_DAYS,
+            contact: String::new(),
+        }
     }
 }
 
@@ -281,7 +299,7 @@ impl Default for Config {
             log: LogFormat::Human,
             log_level: LogLevel::Info,
             accounts: AccountsConfig::default(),
-            backup_days: 30,
+            terms: TermsConfig::default(),
             limits: Limits::default(),
         }
     }

@@ -33,6 +33,7 @@ mod rendezvous;
 mod retention;
 mod storage;
 mod sync;
+pub mod terms;
 mod ticket;
 mod tls;
 

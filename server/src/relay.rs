@@ -24,12 +24,12 @@ use crate::keys::{AtRest, KeyFile, KeyFileError};
 use crate::listener::{self, Visitors};
 use crate::mailbox::{self, Grants, Mailboxes};
 use crate::rendezvous::Rendezvous;
-use crate::retention;
 use crate::storage::{
     EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage,
 };
 use crate::ticket::Issuer;
 use crate::tls::{self, Tls, TlsError};
+use crate::{retention, terms};
 
 /// How long connections may take to end when the relay stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -98,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) issuer: Issuer,
     /// What devices sign.
     pub(crate) server_name: String,
+    /// How long this relay keeps what.
+    pub(crate) terms: bytes::Bytes,
     /// Turns of handshakes: as many at a time as there are cores.
     pub(crate) turns: Semaphore,
     /// What is counted at every message.
@@ -170,7 +172,7 @@ impl Relay {
             key_file.accounts,
             stretching,
             config.accounts.tickets_per_epoch,
-            config.backup_days,
+            config.terms.backup_days,
         );
         if accounts.prepare(&*storage).await.is_err() {
             storage.close().await;
@@ -204,7 +206,14 @@ impl Relay {
         if admin_listener.is_some() {
             let _ = admin::recorder();
         }
+        let server_name = config
+            .server_name
+            .clone()
+            .or_else(|| tls.pin.as_ref().map(pinned_name))
+            .unwrap_or_else(|| relay_address.host.clone());
         let shared = Arc::new(Shared {
+            terms: terms::document(&config, &server_name),
+            server_name,
             mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, holds),
             grants: Grants::new(Arc::clone(&storage)),
             rendezvous: Rendezvous::default(),
@@ -213,11 +222,6 @@ impl Relay {
             admission: config.admission,
             accounts,
             issuer: Issuer::new(key_file.tickets),
-            server_name: config
-                .server_name
-                .clone()
-                .or_else(|| tls.pin.as_ref().map(pinned_name))
-                .unwrap_or_else(|| relay_address.host.clone()),
             turns: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
             meters: Meters::new(),
             connections: AtomicU64::new(1),

@@ -11,4 +11,5 @@ mod frames;
 mod operator;
 mod rendezvous;
 mod retention;
+mod terms;
 mod thief;
