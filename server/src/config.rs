@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::is_inside;
 use crate::mailbox::MailboxLimits;
+use crate::tripwire::{TripwireConfig, WebhookError};
 
 /// Prefix of environment variables; `__` separates a section from its key
 /// (`KINLINE_RELAY_LIMITS__HOLD_MS=0`).
@@ -42,6 +43,9 @@ pub enum ConfigError {
         "admin_listen must be a loopback address such as 127.0.0.1:9900, not {0}: metrics are served without TLS"
     )]
     AdminNotLoopback(SocketAddr),
+    /// The webhook is none that the relay calls.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The keys of TLS inside the data folder.
     #[error(
         "{path} lies inside the data folder {data}: put the keys of TLS elsewhere, or a stolen data folder brings them along"
@@ -127,6 +131,11 @@ pub struct Config {
     /// How much the relay logs of its own doings. The libraries beneath it, which would log
     /// headers and frames, never log more than warnings.
     pub log_level: LogLevel,
+    /// The operator's notice key; `kinline-notice.key` beside the data folder when not given. Only
+    /// the operator's commands read it: the relay needs neither it nor permission to.
+    pub notice_key: Option<PathBuf>,
+    /// Alarms.
+    pub tripwire: TripwireConfig,
     /// Limits and quotas.
     pub limits: Limits,
 }
@@ -208,6 +217,8 @@ impl Default for Config {
             admin_listen: None,
             log: LogFormat::Human,
             log_level: LogLevel::Info,
+            notice_key: None,
+            tripwire: TripwireConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -369,6 +380,14 @@ impl Config {
         self.key_file
             .clone()
             .unwrap_or_else(|| self.state_folder().join("kinline.key"))
+    }
+
+    /// Where the operator's notice key lies.
+    #[must_use]
+    pub fn notice_key(&self) -> PathBuf {
+        self.notice_key
+            .clone()
+            .unwrap_or_else(|| self.state_folder().join("kinline-notice.key"))
     }
 
     /// Where the relay's own CA lies.

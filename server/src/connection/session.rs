@@ -22,6 +22,10 @@ pub(super) struct Session {
     pub(super) inbox: Arc<Inbox>,
     pub(super) mailbox: Option<Arc<Mailbox>>,
     pub(super) rendezvous: Vec<RendezvousId>,
+    /// Entries of the operator's log when it said hello.
+    pub(super) operator_log: u64,
+    /// Deliveries that were acknowledged.
+    pub(super) acknowledged: u64,
     /// Frames, while attached.
     pub(super) frames: Limiter,
     /// Frames, before that.
@@ -37,6 +41,8 @@ impl Session {
             inbox: Arc::new(Inbox::default()),
             mailbox: None,
             rendezvous: Vec::new(),
+            operator_log: shared.operator.size(),
+            acknowledged: 0,
             frames: limiter(limits.frames_per_second, limits.frames_burst),
             frames_unattached: limiter(
                 limits.unattached_frames_per_second,
@@ -73,6 +79,7 @@ impl Session {
             limits: Some(announced(&self.shared)),
             features: FEATURES.to_vec(),
             day: self.shared.clock.day().0,
+            operator_checkpoint: self.shared.operator.checkpoint(),
             ..wire::Hello::default()
         }
     }

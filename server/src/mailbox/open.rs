@@ -11,6 +11,7 @@ use kinline_protocol::wire::OpenMailbox;
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{MailboxRow, NewMailbox, Opened, RowWrite, Write, reply};
+use crate::tripwire::Alarm;
 
 /// An admission code as the tables know it.
 pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
@@ -52,6 +53,7 @@ pub(crate) async fn open(
         keys,
         generation: request.generation,
         closed: false,
+        decoy: false,
         expires: shared.clock.day().plus(limits::MAILBOX_IDLE_DAYS),
     };
     let (done, opened) = reply();
@@ -62,7 +64,13 @@ pub(crate) async fn open(
     }));
     match opened.await? {
         Opened::Open => Ok(()),
-        Opened::OtherKeys => Err(Refusal::Denied),
+        Opened::OtherKeys => {
+            let row = shared.storage.mailbox(id).await?;
+            if row.is_some_and(|row| row.decoy) {
+                shared.tripwire.touched(Alarm::Open);
+            }
+            Err(Refusal::Denied)
+        }
         Opened::Admission => Err(Refusal::Admission),
     }
 }

@@ -9,6 +9,8 @@ mod delivery;
 mod flood;
 mod frames;
 mod operator;
+mod operator_log;
 mod rendezvous;
 mod retention;
 mod thief;
+mod tripwire;

@@ -11,6 +11,7 @@ mod expire;
 mod group;
 mod legacy;
 mod open;
+mod operator;
 mod reader;
 
 mod writer;

@@ -41,7 +41,9 @@ pub(super) fn refuse(write: RowWrite, error: WriteError) {
         | RowWrite::DeleteBlob { done, .. }
         | RowWrite::AddAdmission { done, .. } => done(Err(error)),
         RowWrite::OpenMailbox { done, .. } => done(Err(error)),
-        RowWrite::PutKeys { done, .. } => done(Err(error)),
+        RowWrite::PutKeys { done, .. } | RowWrite::AddOperatorEntry { done, .. } => {
+            done(Err(error));
+        }
         RowWrite::CreateBlob { done, .. } => done(Err(error)),
         RowWrite::Expire { done, .. } => done(Err(error)),
     }
