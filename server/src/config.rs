@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::is_inside;
 use crate::mailbox::MailboxLimits;
+use crate::tripwire::{TripwireConfig, WebhookError};
 
 /// Prefix of environment variables; `__` separates a section from its key
 /// (`KINLINE_RELAY_LIMITS__HOLD_MS=0`).
@@ -48,6 +49,9 @@ pub enum ConfigError {
         "accounts.stretching must hold one to four costs, each at most 1 GiB, 16 passes and 16 lanes"
     )]
     Stretching,
+    /// The webhook is none that the relay calls.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The keys of TLS inside the data folder.
     #[error(
         "{path} lies inside the data folder {data}: put the keys of TLS elsewhere, or a stolen data folder brings them along"
@@ -139,6 +143,11 @@ pub struct Config {
     pub accounts: AccountsConfig,
     /// What is published about retention.
     pub terms: TermsConfig,
+    /// The operator's notice key; `kinline-notice.key` beside the data folder when not given. Only
+    /// the operator's commands read it: the relay needs neither it nor permission to.
+    pub notice_key: Option<PathBuf>,
+    /// Alarms.
+    pub tripwire: TripwireConfig,
     /// Limits and quotas.
     pub limits: Limits,
 }
@@ -300,6 +309,8 @@ impl Default for Config {
             log_level: LogLevel::Info,
             accounts: AccountsConfig::default(),
             terms: TermsConfig::default(),
+            notice_key: None,
+            tripwire: TripwireConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -465,6 +476,14 @@ impl Config {
         self.key_file
             .clone()
             .unwrap_or_else(|| self.state_folder().join("kinline.key"))
+    }
+
+    /// Where the operator's notice key lies.
+    #[must_use]
+    pub fn notice_key(&self) -> PathBuf {
+        self.notice_key
+            .clone()
+            .unwrap_or_else(|| self.state_folder().join("kinline-notice.key"))
     }
 
     /// Where the relay's own CA lies.
