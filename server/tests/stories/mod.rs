@@ -1,5 +1,7 @@
 //! One file per promise.
 
+mod account;
+mod account_attacks;
 mod attach;
 mod blob;
 mod close_key;
@@ -12,3 +14,4 @@ mod operator;
 mod rendezvous;
 mod retention;
 mod thief;
+mod ticket;
