@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::is_inside;
 use crate::mailbox::MailboxLimits;
+use crate::tripwire::{TripwireConfig, WebhookError};
 
 /// Prefix of environment variables; `__` separates a section from its key
 /// (`KINLINE_RELAY_LIMITS__HOLD_MS=0`).
@@ -48,6 +49,9 @@ pub enum ConfigError {
         "accounts.stretching must hold one to four costs, each at most 1 GiB, 16 passes and 16 lanes"
     )]
     Stretching,
+    /// The webhook is none that the relay calls.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The keys of TLS inside the data folder.
     #[error(
         "{path} lies inside the data folder {data}: put the keys of TLS elsewhere, or a stolen data folder brings them along"
@@ -137,9 +141,13 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Accounts.
     pub accounts: AccountsConfig,
-    /// Days after which no backup of the operator holds any more what was removed: told to who
-    /// removes something.
-    pub backup_days: u32,
+    /// What is published about retention.
+    pub terms: TermsConfig,
+    /// The operator's notice key; `kinline-notice.key` beside the data folder when not given. Only
+    /// the operator's commands read it: the relay needs neither it nor permission to.
+    pub notice_key: Option<PathBuf>,
+    /// Alarms.
+    pub tripwire: TripwireConfig,
     /// Limits and quotas.
     pub limits: Limits,
 }
@@ -198,6 +206,25 @@ impl AccountsConfig {
                     .map_err(|_| ConfigError::Stretching)
             })
             .collect()
+    }
+}
+
+/// What the operator says in the published terms; everything else in them is not configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TermsConfig {
+    /// Days that a backup of the data is kept at most; 0 for none.
+    pub backup_days: u32,
+    /// Whom to write to about data.
+    pub contact: String,
+}
+
+impl Default for TermsConfig {
+    fn default() -> Self {
+        Self {
+            backup_days: limits::ENVELOPE_RETENTION_DAYS,
+            contact: String::new(),
+        }
     }
 }
 
@@ -281,7 +308,9 @@ impl Default for Config {
             log: LogFormat::Human,
             log_level: LogLevel::Info,
             accounts: AccountsConfig::default(),
-            backup_days: 30,
+            terms: TermsConfig::default(),
+            notice_key: None,
+            tripwire: TripwireConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -449,6 +478,14 @@ impl Config {
             .unwrap_or_else(|| self.state_folder().join("kinline.key"))
     }
 
+    /// Where the operator's notice key lies.
+    #[must_use]
+    pub fn notice_key(&self) -> PathBuf {
+        self.notice_key
+            .clone()
+            .unwrap_or_else(|| self.state_folder().join("kinline-notice.key"))
+    }
+
     /// Where the relay's own CA lies.
     #[must_use]
     pub fn tls_folder(&self) -> PathBuf {
@@ -507,6 +544,7 @@ impl Config {
             host,
             port: port.unwrap_or(local.port()),
             pin,
+            operator: None,
         })
     }
 }

@@ -69,6 +69,9 @@ pub(crate) enum Refusal {
     /// The relay stops.
     #[error("the relay is shutting down")]
     ShuttingDown,
+    /// The operator has locked the relay down.
+    #[error("the operator has locked this relay down: this is not possible now")]
+    LockedDown,
     /// The relay's fault.
     #[error("the relay failed; nothing was acknowledged")]
     Internal,
@@ -94,6 +97,7 @@ impl Refusal {
             Self::Taken => ErrorCode::Taken,
             Self::Replaced => ErrorCode::Replaced,
             Self::ShuttingDown => ErrorCode::ShuttingDown,
+            Self::LockedDown => ErrorCode::LockedDown,
             Self::Internal => ErrorCode::Internal,
         }
     }
@@ -130,6 +134,7 @@ impl Refusal {
             Self::Taken => "taken",
             Self::Replaced => "replaced",
             Self::ShuttingDown => "shutting_down",
+            Self::LockedDown => "locked_down",
             Self::Internal => "internal",
         }
     }
@@ -139,6 +144,7 @@ impl Refusal {
         let retry_after_ms = match self {
             Self::SlowDown { retry_after_ms } => *retry_after_ms,
             Self::NoRoom => 30_000,
+            Self::LockedDown => 600_000,
             _ => 0,
         };
         wire::Error {

@@ -27,18 +27,23 @@ mod listener;
 mod mailbox;
 #[doc(hidden)]
 pub mod measure;
+mod operator;
 mod random;
 mod relay;
 mod rendezvous;
 mod retention;
 mod storage;
 mod sync;
+pub mod terms;
 mod ticket;
 mod tls;
+mod tripwire;
 
 pub use clock::Clock;
 pub use config::Config;
 pub use keys::KeyFileError;
+pub use operator::OperatorKeyError;
 pub use relay::{Relay, RunningRelay, StartError};
 pub use storage::OpenError;
 pub use tls::TlsError;
+pub use tripwire::{TripwireConfig, WebhookError};

@@ -17,9 +17,9 @@ use kinline_protocol::wire;
 use crate::account::{self, Talk};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::{AtRest, KeyFile};
+use crate::keys::{AtRest, KeyFile, KeyFileError};
 use crate::listener::Origin;
-use crate::relay::{RunningRelay, Shared, StartError, open_storage};
+use crate::relay::{RunningRelay, Shared, StartError, open_rows, open_storage};
 use crate::storage::{
     EmbeddedStorage, Entry, MailboxRow, NewEnvelope, NewMailbox, OpenError, RowWrite,
     SqliteOptions, Storage, Write, look, reply,
@@ -148,6 +148,7 @@ impl Seeding {
                 keys,
                 generation: 1,
                 closed: false,
+                decoy: false,
                 expires: self.clock.day().plus(MAILBOX_IDLE_DAYS),
             };
             self.storage.submit(Write::Row(RowWrite::OpenMailbox {
@@ -249,4 +250,39 @@ impl Logins {
         let answer = account::login_start(&self.shared, &mut talk, start).await;
         answer.ok().map(|answer| answer.message.to_vec())
     }
+}
+
+/// The decoys in a data folder, beside a relay that may be running: for whoever has the key file.
+///
+/// # Errors
+/// A sentence.
+pub async fn decoys(data: &Path, key_file: &Path) -> Result<Vec<MailboxId>, String> {
+    let config = Config {
+        data: data.into(),
+        key_file: Some(key_file.into()),
+        ..Config::default()
+    };
+    let storage = open_rows(&config, &Clock::system())
+        .await
+        .map_err(|error| error.to_string())?;
+    let all = storage.mailboxes().await;
+    storage.close_all().await;
+    let all = all.map_err(|error| error.to_string())?;
+    let decoys = all.iter().filter(|mailbox| mailbox.decoy);
+    Ok(decoys.map(|mailbox| mailbox.id).collect())
+}
+
+/// How mailbox ids stand in the table.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn permuted(
+    key_file: &Path,
+    ids: impl Iterator<Item = MailboxId>,
+) -> Result<Vec<Vec<u8>>, KeyFileError> {
+    let nowhere = Path::new("/nowhere");
+    let keys = AtRest::new(KeyFile::open_or_create(key_file, nowhere, true)?.at_rest());
+    Ok(ids
+        .map(|id| keys.mailbox.permute(id.as_bytes()).to_vec())
+        .collect())
 }

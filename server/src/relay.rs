@@ -23,13 +23,15 @@ use crate::config::{Admission, Config, ConfigError, RunLimits};
 use crate::keys::{AtRest, KeyFile, KeyFileError};
 use crate::listener::{self, Visitors};
 use crate::mailbox::{self, Grants, Mailboxes};
+use crate::operator::{self, Operator};
 use crate::rendezvous::Rendezvous;
-use crate::retention;
 use crate::storage::{
-    EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage,
+    EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage, Write,
 };
 use crate::ticket::Issuer;
 use crate::tls::{self, Tls, TlsError};
+use crate::tripwire::{self, Tripwire};
+use crate::{retention, terms};
 
 /// How long connections may take to end when the relay stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -89,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) grants: Grants,
     pub(crate) rendezvous: Rendezvous,
+    pub(crate) operator: Operator,
+    pub(crate) tripwire: Tripwire,
     pub(crate) blobs: BlobFiles,
     /// Envelopes in memory: one permit each.
     pub(crate) room: Arc<Semaphore>,
@@ -98,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) issuer: Issuer,
     /// What devices sign.
     pub(crate) server_name: String,
+    /// How long this relay keeps what.
+    pub(crate) terms: bytes::Bytes,
     /// Turns of handshakes: as many at a time as there are cores.
     pub(crate) turns: Semaphore,
     /// What is counted at every message.
@@ -164,13 +170,14 @@ impl Relay {
         let limits = config.limits.check(config.admission)?;
         let stretching = config.accounts.stretching()?;
         config.check_places()?;
+        let webhook = config.tripwire.webhook().map_err(ConfigError::from)?;
         let (storage, key_file) = open_storage(&config, &clock).await?;
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let accounts = Accounts::new(
             key_file.accounts,
             stretching,
             config.accounts.tickets_per_epoch,
-            config.backup_days,
+            config.terms.backup_days,
         );
         if accounts.prepare(&*storage).await.is_err() {
             storage.close().await;
@@ -198,26 +205,30 @@ impl Relay {
             .zip(config.admin_listen)
             .map(|(listener, at)| local(listener, at))
             .transpose()?;
-        let relay_address = config.relay_address(address, tls.pin)?;
+        let mut relay_address = config.relay_address(address, tls.pin)?;
         let hold_time = limits.mailbox.hold;
         let (holds, looks) = mailbox::Holds::new(hold_time, limits.held_max);
         if admin_listener.is_some() {
             let _ = admin::recorder();
         }
+        let server_name = config
+            .server_name
+            .clone()
+            .or_else(|| tls.pin.as_ref().map(pinned_name))
+            .unwrap_or_else(|| relay_address.host.clone());
         let shared = Arc::new(Shared {
+            terms: terms::document(&config, &server_name),
+            server_name,
             mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, holds),
             grants: Grants::new(Arc::clone(&storage)),
             rendezvous: Rendezvous::default(),
+            operator: Operator::default(),
+            tripwire: Tripwire::start(&config.tripwire, webhook, clock.clone()),
             blobs: BlobFiles::open(&config.data).map_err(StartError::Blobs)?,
             room: Arc::new(Semaphore::new(limits.envelopes_in_memory)),
             admission: config.admission,
             accounts,
             issuer: Issuer::new(key_file.tickets),
-            server_name: config
-                .server_name
-                .clone()
-                .or_else(|| tls.pin.as_ref().map(pinned_name))
-                .unwrap_or_else(|| relay_address.host.clone()),
             turns: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
             meters: Meters::new(),
             connections: AtomicU64::new(1),
@@ -228,6 +239,10 @@ impl Relay {
             limits,
         });
         tokio::spawn(mailbox::hold(looks, hold_time, Arc::clone(&shared.storage)));
+        // Before the first hello: it tells where the log stands.
+        operator::look(&shared).await;
+        relay_address.operator = shared.operator.offline();
+        tokio::spawn(operator::run(Arc::clone(&shared)));
         tokio::spawn(retention::run(Arc::clone(&shared)));
         if let Some(listener) = admin_listener {
             tokio::spawn(admin::serve(listener, Arc::clone(&shared)));
@@ -319,6 +334,7 @@ impl RunningRelay {
 
     /// Removes now what has expired by the relay's clock; runs by itself once a day.
     pub async fn run_retention(&self) {
+        tripwire::tend(&self.shared, true).await;
         retention::sweep(&self.shared).await;
     }
 
@@ -333,6 +349,21 @@ impl RunningRelay {
     #[must_use]
     pub fn account_work(&self) -> u64 {
         self.shared.accounts.work()
+    }
+
+    /// Brings the number of decoys up to `count`, by the relay's own clock. How many there are then.
+    pub async fn make_decoys(&self, count: usize) -> usize {
+        let storage = &self.shared.storage;
+        let Ok(all) = storage.mailboxes().await else {
+            return 0;
+        };
+        let submit = |write| storage.submit(Write::Row(write));
+        tripwire::make(&all, self.shared.clock.day(), count, submit).await
+    }
+
+    /// Looks at the operator's log now; runs by itself once a second.
+    pub async fn look_at_operator_log(&self) {
+        operator::look(&self.shared).await;
     }
 
     /// Resolves when the database or the disk failed: then nothing is acknowledged any more

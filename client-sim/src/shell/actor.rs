@@ -1,10 +1,11 @@
 //! The task that owns the engine.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kinline_protocol::content::Body;
-use kinline_protocol::engine::io::{Command, Event, Input, Output, UploadOutcome};
+use kinline_protocol::engine::io::{Command, Event, Input, Output, Read, UploadOutcome};
 use rand::rngs::StdRng;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,9 +15,10 @@ use super::events::EventLog;
 use super::link::{Link, LinkEvent};
 use super::notes;
 use super::transfers::Transfers;
+use super::vault::VaultWriter;
 use super::{Clock, Core, DeviceError, LinkStatus, LinkTrouble, Refused, Status};
 use crate::connection::{Backoff, ConnectError};
-use crate::store::{Store, StoreError, remove_blob, remove_media};
+use crate::store::{Records, Store, StoreError, remove_blob, remove_media};
 
 /// A deadline further away is looked at again after this long: clocks jump.
 const NAP_MAX: Duration = Duration::from_secs(600);
@@ -50,6 +52,7 @@ pub(super) struct Actor<C: Core> {
     pub(super) link: Link,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) transfers: Transfers,
+    pub(super) vault: VaultWriter,
     pub(super) backoff: Backoff,
     /// What the relay refused on this connection: says more than that it ended.
     pub(super) refusal: Option<String>,
@@ -119,6 +122,11 @@ impl<C: Core> Actor<C> {
                 Some(input) => Ok(self.transferred(input).await?),
                 None => Ok(()),
             },
+            written = self.vault.next() => {
+                // What became of it is taken as it is: nobody waits for an answer.
+                drop(self.command(written).await?);
+                Ok(())
+            }
             () = sleep(nap) => {
                 if self.core.deadline().is_some_and(|at| at <= self.clock.now()) {
                     self.input(Input::Tick).await?;
@@ -141,7 +149,8 @@ impl<C: Core> Actor<C> {
         let settled = link == LinkStatus::Up
             && self.core.is_settled()
             && self.link.is_flushed()
-            && self.transfers.is_idle();
+            && self.transfers.is_idle()
+            && self.vault.is_idle();
         self.status.send_if_modified(|status| {
             let changed = status.link != link || status.settled != settled;
             status.link = link;
@@ -288,6 +297,7 @@ impl<C: Core> Actor<C> {
     /// Persists, and only then does everything else.
     async fn apply(&mut self, output: Output) -> Result<(), StoreError> {
         let mut output = output;
+        let mut reads = VecDeque::new();
         loop {
             self.take_notes(&mut output);
             self.persist(&mut output).await?;
@@ -305,8 +315,16 @@ impl<C: Core> Actor<C> {
                 self.transfers.delete(owner);
             }
             self.events.append(output.events);
+            reads.extend(output.reads);
             if (kept_up && !output.close) || self.link.status() != LinkStatus::Up {
-                return Ok(());
+                let Some(Read { number, names }) = reads.pop_front() else {
+                    return Ok(());
+                };
+                let records = self.read_back(names).await?;
+                let now = self.clock.now();
+                let input = Input::Read { number, records };
+                output = self.core.input(input, now, &mut self.rng);
+                continue;
             }
             let sentence = if kept_up {
                 "the device ended the connection"
@@ -316,6 +334,20 @@ impl<C: Core> Actor<C> {
             self.stay_away(sentence.into(), false);
             let now = self.clock.now();
             output = self.core.input(Input::Disconnected, now, &mut self.rng);
+        }
+    }
+
+    async fn read_back(&mut self, names: Vec<Vec<u8>>) -> Result<Records, StoreError> {
+        let store = Arc::clone(&self.store);
+        let work = move || {
+            store
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .history_of(names)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::damaged(format!("a read broke off: {error}"))),
         }
     }
 
@@ -333,6 +365,11 @@ impl<C: Core> Actor<C> {
                     "this state folder is a copy of an older state: the relay has seen a newer one"
                         .into(),
                 );
+            }
+            Event::VaultDue(write) => {
+                let relay = self.core.relay().clone();
+                self.vault
+                    .write((**write).clone(), relay, Arc::clone(&self.tls));
             }
             // What nobody may see any more is not kept as a file either.
             Event::Disappeared { content, .. }

@@ -208,6 +208,7 @@ impl Engine {
             self.supersede(old, id, cx);
         }
         self.learn(id, cx);
+        self.begin_past(id, cx);
         // Others of our family may have to come in too.
         self.reconcile_due = true;
         cx.event(Event::Joined {

@@ -20,12 +20,17 @@
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
 //!   their children, `setup` has their conversations formed, `news` and `parts` tell each what the
 //!   other decided, `copies` send home what supervision wants to see;
+//! - `past` asks other devices of the family for what was said before this one came,
+//!   `past_giving` gives it, `past_media` puts attachments up again that the relay has no more;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
-//!   device can't follow any more, `reform` forms again what nobody can change any more.
+//!   device can't follow any more, `reform` forms again what nobody can change any more;
+//! - `recovery` puts by what a guardian needs who loses every phone, `returning` is the new phone
+//!   that asks to come back, `asked` what the family does about it.
 
 pub mod io;
 pub mod view;
 
+mod asked;
 mod authority;
 mod blobs;
 mod cards;
@@ -59,12 +64,18 @@ mod outgoing;
 mod packages;
 mod pairing;
 mod parts;
+mod past;
+mod past_giving;
+mod past_media;
+mod past_taking;
 mod policing;
 mod receive;
 mod reconcile;
 mod records;
+mod recovery;
 mod reentry;
 mod reform;
+mod returning;
 mod safety;
 mod sends;
 mod session;
@@ -78,7 +89,10 @@ mod summary;
 pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
+pub use past::HistoryProgress;
+pub use past_media::MediaWish;
 pub use policing::PolicyNow;
+pub use recovery::{RecoveryGap, RecoveryStatus, VaultWrite};
 pub use summary::{
     ConversationSummary, GroupUnderWay, MemberSummary, PassUnderWay, ProposalSummary,
 };

@@ -409,6 +409,7 @@ impl Engine {
             self.suspicion_deadline(),
             self.gap_deadline(),
             self.asks.values().map(super::receive::Ask::at).min(),
+            self.past_deadline(),
         ];
         let caught_up = caught_up
             .into_iter()

@@ -63,12 +63,18 @@ impl Session {
             Request::Acknowledge(request) => {
                 self.attached()?
                     .acknowledge(&*self.shared.storage, self.id, &request)?;
+                let news = request.through.saturating_sub(self.acknowledged);
+                self.acknowledged = self.acknowledged.max(request.through);
+                self.shared.tripwire.watch.acknowledged(news);
                 Reply::Nothing
             }
             Request::RendezvousOpen(request) => self.rendezvous_open(&request)?,
             Request::RendezvousJoin(request) => self.rendezvous_join(&request)?,
             Request::RendezvousPut(request) => self.rendezvous_put(&request)?,
             Request::RendezvousLeave(request) => self.rendezvous_leave(&request)?,
+            Request::FetchOperatorLog(request) => {
+                return wait(self.fetch_operator_log(request));
+            }
             Request::Ping(_) => Reply::Now(Response::Pong(wire::Pong {})),
             Request::EraseMailbox(request) => return wait(self.erase_mailbox(request)),
             Request::RegisterStart(request) => self.register_start(&request)?,
@@ -79,7 +85,6 @@ impl Session {
             Request::FetchVault(_) => return wait(self.fetch_vault()),
             Request::PutVault(request) => return wait(self.put_vault(request)),
             Request::DrawTickets(request) => return wait(self.draw_tickets(request)),
-            Request::FetchOperatorLog(_) => return Err(Refusal::UnknownKind),
         };
         Ok(Handling::Done(reply))
     }
@@ -91,6 +96,8 @@ impl Session {
             Request::Acknowledge(_) => return Ok(()),
             Request::Send(send) => 1 + send.deliveries.len() / 8,
             Request::Signal(signal) => 1 + signal.deliveries.len() / 8,
+            // Up to 64 KiB are read for it.
+            Request::FetchOperatorLog(_) => 8,
             _ => 1,
         };
         let weight = u32::try_from(weight)
@@ -123,6 +130,10 @@ impl Session {
         )
         .await?;
         self.mailbox = Some(mailbox);
+        // What came between hello and here was told to whoever was attached by then.
+        if self.shared.operator.size() != self.operator_log {
+            self.inbox.put(Arrival::OperatorNews);
+        }
         self.inbox.wake();
         Ok(Reply::Now(Response::Attached(attached)))
     }
@@ -146,6 +157,26 @@ impl Session {
             present: sealed.is_some(),
             sealed: sealed.unwrap_or_default(),
         })))
+    }
+
+    async fn fetch_operator_log(&self, request: wire::FetchOperatorLog) -> Result<Reply, Refusal> {
+        // Only what was verified, and no more than the checkpoint beside it says.
+        let checkpoint = self.shared.operator.checkpoint();
+        let size = self.shared.operator.size();
+        let entries = match size.checked_sub(request.from) {
+            None | Some(0) => Vec::new(),
+            Some(left) => {
+                let rows = self.shared.storage.operator_log(request.from).await?;
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                rows.into_iter().take(left).map(|row| row.entry).collect()
+            }
+        };
+        Ok(Reply::Now(Response::OperatorLogPart(
+            wire::OperatorLogPart {
+                entries,
+                checkpoint,
+            },
+        )))
     }
 
     async fn create_blob(&self, request: wire::CreateBlob) -> Result<Reply, Refusal> {
@@ -223,6 +254,7 @@ impl Session {
 
     fn rendezvous_open(&mut self, request: &wire::RendezvousOpen) -> Result<Reply, Refusal> {
         self.attached()?;
+        self.shared.operator.lockdown.check()?;
         if request.seconds == 0 || request.seconds > limits::RENDEZVOUS_SECONDS_MAX {
             return Err(Refusal::Malformed(
                 "a rendezvous lasts between 1 and 600 seconds",
@@ -239,6 +271,7 @@ impl Session {
     }
 
     fn rendezvous_join(&mut self, request: &wire::RendezvousJoin) -> Result<Reply, Refusal> {
+        self.shared.operator.lockdown.check()?;
         let id = rendezvous(&request.rendezvous)?;
         self.meet(id, |session| {
             session

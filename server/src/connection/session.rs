@@ -40,6 +40,10 @@ pub(super) struct Session {
     origin: Origin,
     /// What it said about an account.
     account: Option<Box<Talk>>,
+    /// Entries of the operator's log when it said hello.
+    pub(super) operator_log: u64,
+    /// Deliveries that were acknowledged.
+    pub(super) acknowledged: u64,
     /// Frames, while attached.
     pub(super) frames: Limiter,
     /// Frames, before that.
@@ -58,6 +62,8 @@ impl Session {
             side: Side::Undecided,
             origin,
             account: None,
+            operator_log: shared.operator.size(),
+            acknowledged: 0,
             frames: limiter(limits.frames_per_second, limits.frames_burst),
             frames_unattached: limiter(
                 limits.unattached_frames_per_second,
@@ -104,7 +110,7 @@ impl Session {
             features: FEATURES.to_vec(),
             day: self.shared.clock.day().0,
             stretching: self.shared.accounts.announced(),
-            ..wire::Hello::default()
+            operator_checkpoint: self.shared.operator.checkpoint(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{MailboxRow, NewMailbox, Opened, RowWrite, Write, reply};
 use crate::ticket;
+use crate::tripwire::Alarm;
 
 /// An admission code as the tables know it.
 pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
@@ -51,6 +52,7 @@ pub(crate) async fn open(
         keys,
         generation: request.generation,
         closed: false,
+        decoy: false,
         expires: shared.clock.day().plus(limits::MAILBOX_IDLE_DAYS),
     };
     let (done, opened) = reply();
@@ -61,7 +63,13 @@ pub(crate) async fn open(
     }));
     match opened.await? {
         Opened::Open => Ok(()),
-        Opened::OtherKeys => Err(Refusal::Denied),
+        Opened::OtherKeys => {
+            let row = shared.storage.mailbox(id).await?;
+            if row.is_some_and(|row| row.decoy) {
+                shared.tripwire.touched(Alarm::Open);
+            }
+            Err(Refusal::Denied)
+        }
         Opened::Admission => Err(Refusal::Admission),
     }
 }

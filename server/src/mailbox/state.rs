@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::grants::Trusted;
 use super::queue::Queue;
 use super::waiter::Outcome;
+use crate::operator::Bulk;
 use crate::storage::{
     Accepted, Done, MailboxRow, NewEnvelope, RowWrite, Storage, Write, WriteError,
 };
@@ -63,6 +64,8 @@ pub(crate) struct Mailbox {
     pub(crate) authentication: PublicKey,
     /// The key that signs grants.
     pub(crate) grant: PublicKey,
+    /// Nobody's.
+    pub(crate) decoy: bool,
     /// Deliveries into it.
     limiter: Limiter,
     inner: Mutex<Inner>,
@@ -86,6 +89,8 @@ pub(crate) struct Inner {
     bytes_added: u64,
     /// The grant that was checked last: mostly the next one is the same.
     pub(super) trusted: Option<Box<Trusted>>,
+    /// What was handed out in a lockdown.
+    pub(crate) bulk: Bulk,
     /// Its held envelopes will be looked at.
     pub(super) is_looked_at: bool,
     /// Used since `used_at`: the clock is asked by the sweep alone.
@@ -101,6 +106,7 @@ impl Mailbox {
             id,
             authentication: row.keys.authentication,
             grant: row.keys.grant,
+            decoy: row.decoy,
             limiter,
             inner: Mutex::new(Inner {
                 queue,
@@ -114,6 +120,7 @@ impl Mailbox {
                 bytes_used: 0,
                 bytes_added: 0,
                 trusted: None,
+                bulk: Bulk::default(),
                 is_looked_at: false,
                 used: false,
                 used_at: now,
@@ -223,6 +230,7 @@ impl Mailbox {
             id: self.id,
             generation: inner.generation,
             closed: inner.closed,
+            decoy: self.decoy,
             expires: inner.expires,
             done: Box::new(move |result| {
                 if result.is_err() {

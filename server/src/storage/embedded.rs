@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::spool::{self, Job, SEGMENT_SLOTS, Spool, SpoolError, SpoolOptions, Spooled};
 use super::sqlite::{OpenError, SqliteOptions, SqliteStorage};
 use super::{
-    BlobRow, Done, Expired, Found, MailboxRow, Places, Read, RowWrite, Storage, StoredEnvelope,
-    Write, WriteError,
+    BlobRow, Done, Expired, Found, ListedMailbox, MailboxRow, OperatorRow, Places, Read, RowWrite,
+    Storage, StoredEnvelope, Write, WriteError,
 };
 use crate::clock::Clock;
 use crate::keys::AtRest;
@@ -122,6 +122,14 @@ impl Storage for EmbeddedStorage {
 
     fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>> {
         self.rows.blob_by_owner(owner_hash)
+    }
+
+    fn mailboxes(&self) -> Read<'_, Vec<ListedMailbox>> {
+        self.rows.mailboxes()
+    }
+
+    fn operator_log(&self, from: u64) -> Read<'_, Vec<OperatorRow>> {
+        self.rows.operator_log(from)
     }
 
     fn is_blob_file(&self, file: String) -> Read<'_, bool> {

@@ -19,8 +19,9 @@ pub(crate) use embedded::{EmbeddedStorage, GROUP_WRITES_MAX, look};
 pub use spool::Spooled;
 
 pub(crate) use model::{
-    Accepted, BlobCreated, BlobRow, Done, Expired, MailboxRow, NewEnvelope, NewMailbox, Opened,
-    ReadError, RowWrite, SlotOffer, StoredEnvelope, Write, WriteError, reply,
+    Accepted, BlobCreated, BlobRow, Done, Expired, ListedMailbox, MailboxRow, NewEnvelope,
+    NewMailbox, Opened, OperatorRow, ReadError, RowWrite, SlotOffer, StoredEnvelope, Write,
+    WriteError, reply,
 };
 pub use sqlite::OpenError;
 pub(crate) use sqlite::{SqliteOptions, SqliteStorage, lock};
@@ -62,6 +63,12 @@ pub(crate) trait Storage: Send + Sync + 'static {
 
     /// A blob by the hash of its owner secret.
     fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>>;
+
+    /// Every mailbox, in no order.
+    fn mailboxes(&self) -> Read<'_, Vec<ListedMailbox>>;
+
+    /// Rows of the operator's log from place `from` on, 64 KiB of entries at most.
+    fn operator_log(&self, from: u64) -> Read<'_, Vec<OperatorRow>>;
 
     /// Whether the row of a blob file is there (for the sweep of files that a crash left).
     fn is_blob_file(&self, file: String) -> Read<'_, bool>;

@@ -59,8 +59,32 @@ pub(crate) struct MailboxRow {
     pub(crate) generation: u64,
     /// Closed with its close key.
     pub(crate) closed: bool,
+    /// Nobody's: whoever touches it should not know of it.
+    pub(crate) decoy: bool,
     /// The last day it is kept.
     pub(crate) expires: Day,
+}
+
+/// What changes about a mailbox, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListedMailbox {
+    /// Its id.
+    pub(crate) id: MailboxId,
+    /// The highest store generation written.
+    pub(crate) generation: u64,
+    /// Nobody's.
+    pub(crate) decoy: bool,
+    /// The last day it is kept.
+    pub(crate) expires: Day,
+}
+
+/// An entry of the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OperatorRow {
+    /// Its exact bytes.
+    pub(crate) entry: Bytes,
+    /// The checkpoint of the log up to here.
+    pub(crate) checkpoint: Bytes,
 }
 
 /// A mailbox to be created.
@@ -240,6 +264,8 @@ pub(crate) enum RowWrite {
         generation: u64,
         /// Closed with its close key.
         closed: bool,
+        /// Nobody's.
+        decoy: bool,
         /// The last day it is kept.
         expires: Day,
         /// Told when durable.
@@ -333,6 +359,15 @@ pub(crate) enum RowWrite {
         /// Which.
         entry: Entry,
         /// Told when durable: whether it was good.
+        done: Done<bool>,
+    },
+    /// Adds an entry to the operator's log.
+    AddOperatorEntry {
+        /// Its place.
+        index: u64,
+        /// The entry and its checkpoint.
+        row: OperatorRow,
+        /// Told when durable: whether the place was free.
         done: Done<bool>,
     },
     /// Adds an admission code.

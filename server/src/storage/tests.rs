@@ -68,6 +68,7 @@ async fn open_mailbox(
         keys: keys(close),
         generation: 7,
         closed: true,
+        decoy: false,
         expires: Day(140),
     };
     let (done, answer) = reply();

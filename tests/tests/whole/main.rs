@@ -16,6 +16,7 @@ mod bad_input;
 mod day;
 mod device_killed;
 mod foe;
+mod history;
 mod mailbox;
 mod photo_killed;
 mod relay_killed;

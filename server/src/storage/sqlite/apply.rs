@@ -5,7 +5,7 @@ use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 
-use super::encode::{SLOT, open_keys, report_damage, seal_keys, seal_state};
+use super::encode::{Flags, SLOT, open_keys, report_damage, seal_keys, seal_state};
 use super::group::Group;
 use crate::storage::{Accepted, BlobCreated, Entry, NewMailbox, Opened, RowWrite, SlotOffer};
 
@@ -29,10 +29,12 @@ impl Group<'_> {
                 id,
                 generation,
                 closed,
+                decoy,
                 expires,
                 done,
             } => {
-                let outcome = self.put_mailbox(id, generation, closed, expires).await;
+                let flags = Flags { closed, decoy };
+                let outcome = self.put_mailbox(id, generation, flags, expires).await;
                 self.settle(done, outcome)
             }
             RowWrite::PutKeys { id, keys, done } => {
@@ -111,6 +113,10 @@ impl Group<'_> {
                 let outcome = self.admit(entry).await;
                 self.settle(done, outcome)
             }
+            RowWrite::AddOperatorEntry { index, row, done } => {
+                let outcome = self.add_operator_entry(index, &row).await;
+                self.settle(done, outcome)
+            }
             RowWrite::AddAdmission { hash, uses, done } => {
                 let outcome =
                     sqlx::query("INSERT INTO admission_code (hash, uses_left) VALUES (?1, ?2)")
@@ -181,9 +187,13 @@ impl Group<'_> {
         if !self.admit(entry).await? {
             return Ok(Opened::Admission);
         }
+        let flags = Flags {
+            closed: mailbox.row.closed,
+            decoy: mailbox.row.decoy,
+        };
         let (Ok(keys), Ok(state)) = (
             seal_keys(self.keys, &id, &mailbox.row.keys),
-            seal_state(self.keys, &id, mailbox.row.generation, mailbox.row.closed),
+            seal_state(self.keys, &id, mailbox.row.generation, flags),
         ) else {
             return Err(sqlx::Error::WorkerCrashed); // no randomness: nothing can be sealed any more
         };
@@ -218,11 +228,11 @@ impl Group<'_> {
         &mut self,
         id: MailboxId,
         generation: u64,
-        closed: bool,
+        flags: Flags,
         expires: Day,
     ) -> Result<(), sqlx::Error> {
         let id = self.keys.mailbox.permute(id.as_bytes());
-        let Ok(state) = seal_state(self.keys, &id, generation, closed) else {
+        let Ok(state) = seal_state(self.keys, &id, generation, flags) else {
             return Err(sqlx::Error::WorkerCrashed);
         };
         sqlx::query("UPDATE mailbox SET state = ?2, expires_day = ?3 WHERE id = ?1")

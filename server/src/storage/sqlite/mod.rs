@@ -12,6 +12,7 @@ mod expire;
 mod group;
 mod legacy;
 mod open;
+mod operator;
 mod reader;
 
 mod writer;

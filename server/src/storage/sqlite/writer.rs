@@ -45,7 +45,9 @@ pub(super) fn refuse(write: RowWrite, error: WriteError) {
         RowWrite::Account { done, .. } => done(Err(error)),
         RowWrite::Spend { done, .. } => done(Err(error)),
         RowWrite::OpenMailbox { done, .. } => done(Err(error)),
-        RowWrite::PutKeys { done, .. } => done(Err(error)),
+        RowWrite::PutKeys { done, .. } | RowWrite::AddOperatorEntry { done, .. } => {
+            done(Err(error));
+        }
         RowWrite::CreateBlob { done, .. } => done(Err(error)),
         RowWrite::Expire { done, .. } => done(Err(error)),
     }
