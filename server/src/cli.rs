@@ -71,14 +71,11 @@ enum Command {
     /// Print the relay's address with its pin, making its certificate if there is none.
     Pin(Options),
     /// Look at the keys of the key file, copy them, or change them. Never prints a secret.
-    Keys {
-        #[command(subcommand)]
-        command: KeysCommand,
-        #[command(flatten)]
-        options: Options,
-    },
+    #[command(subcommand)]
+    Keys(KeysCommand),
 }
 
+/// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Configuration file (TOML). See deploy/kinline.toml for every key.
@@ -207,8 +204,8 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Lockdown(args) => args.run(&runtime),
         Command::Decoys(args) => args.run(&runtime),
         Command::Pin(options) => with_config(&options, |config| pin(&config)),
-        Command::Keys { command, options } => {
-            with_config(&options, |config| cli_keys::run(&config, &command))
+        Command::Keys(command) => {
+            with_config(command.options(), |config| cli_keys::run(&config, &command))
         }
     }
 }

@@ -338,6 +338,11 @@ impl RunningRelay {
         retention::sweep(&self.shared).await;
     }
 
+    /// What its parts see, for measurements.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Steps of logins so far that cost something: for a test that one that can't succeed costs as
     /// much as one that can.
     #[doc(hidden)]

@@ -39,13 +39,30 @@ const fn side_of(request: &Request) -> Option<Side> {
     }
 }
 
+/// Who may have taken a password comes no further in a lockdown, also where it has logged in
+/// already. Phones go on writing their vaults, and an account can be deleted.
+const fn is_stopped_by_lockdown(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::RegisterStart(_)
+            | Request::RegisterFinish(_)
+            | Request::LoginStart(_)
+            | Request::LoginFinish(_)
+            | Request::FetchVault(_)
+            | Request::DrawTickets(_)
+    )
+}
+
 impl Session {
     /// A connection is for mailboxes or for an account, never for both: what a device never says
     /// on one connection, an honest relay can't link.
     ///
     /// # Errors
-    /// [`Refusal::OutOfOrder`].
+    /// [`Refusal::OutOfOrder`], [`Refusal::LockedDown`].
     pub(super) fn choose_side(&mut self, request: &Request) -> Result<(), Refusal> {
+        if is_stopped_by_lockdown(request) {
+            self.shared.operator.lockdown.check()?;
+        }
         match (self.side, side_of(request)) {
             (_, None) => Ok(()),
             (Side::Undecided, Some(side)) => {

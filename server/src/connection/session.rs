@@ -111,7 +111,6 @@ impl Session {
             day: self.shared.clock.day().0,
             stretching: self.shared.accounts.announced(),
             operator_checkpoint: self.shared.operator.checkpoint(),
-            ..wire::Hello::default()
         }
     }
 }

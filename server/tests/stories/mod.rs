@@ -1,5 +1,7 @@
 //! One file per promise.
 
+mod account;
+mod account_attacks;
 mod attach;
 mod blob;
 mod close_key;
@@ -14,4 +16,5 @@ mod rendezvous;
 mod retention;
 mod terms;
 mod thief;
+mod ticket;
 mod tripwire;
