@@ -54,6 +54,17 @@ pub enum Control {
     Setup(ContactSetup),
     /// Children of several families in one conversation, on its way between guardians.
     Group(GroupOffer),
+    /// A guardian wants a child, or the family, erased everywhere.
+    Erase(Erase),
+}
+
+/// A guardian wants a child, or the family, erased everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erase {
+    /// The child; `None`: the family.
+    pub member: Option<MemberId>,
+    /// Also what the child said, on the family's other devices.
+    pub messages: bool,
 }
 
 /// Children of several families in one conversation, on its way between guardians.
@@ -276,6 +287,7 @@ impl Control {
                 check_children(&offer.children)?;
                 check_key_packages(&offer.key_packages)?;
             }
+            Self::Erase(_) => {}
         }
         // Its parts may be in their bounds and too much together.
         if self.to_wire().encoded_len() > CONTROL_BYTES_MAX {
@@ -347,6 +359,10 @@ impl Control {
                 conversation: refusal.conversation.to_bytes(),
                 sentence: refusal.sentence,
             }),
+            Self::Erase(erase) => WireBody::Erase(wire::Erase {
+                member: erase.member.map(MemberId::to_bytes).unwrap_or_default(),
+                messages: erase.messages,
+            }),
         };
         wire::Control { body: Some(body) }
     }
@@ -408,6 +424,14 @@ impl Control {
             WireBody::Refusal(refusal) => Self::Refusal(Refusal {
                 conversation: ConversationId::try_from(&refusal.conversation)?,
                 sentence: refusal.sentence,
+            }),
+            WireBody::Erase(erase) => Self::Erase(Erase {
+                member: if erase.member.is_empty() {
+                    None
+                } else {
+                    Some(MemberId::try_from(&erase.member)?)
+                },
+                messages: erase.messages,
             }),
         })
     }

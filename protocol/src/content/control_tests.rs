@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    ContactSetup, Control, Copied, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
+    ContactSetup, Control, Copied, Erase, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
     Proposal, Refusal, Report,
 };
 use crate::content::{Body, BodyError};
@@ -162,6 +162,14 @@ fn all() -> Vec<Control> {
         group(PassStage::Offered),
         group(PassStage::Accepted),
         group(PassStage::Refused),
+        Control::Erase(Erase {
+            member: Some(MemberId::new([9; 16])),
+            messages: true,
+        }),
+        Control::Erase(Erase {
+            member: None,
+            messages: false,
+        }),
     ]
 }
 
@@ -268,6 +276,7 @@ fn damage_is_refused() {
         WireBody::Refusal(refusal) => refusal.conversation = Bytes::new(),
         WireBody::Setup(setup) => setup.device = bytes(15),
         WireBody::Group(offer) => offer.group = bytes(15),
+        WireBody::Erase(erase) => erase.member = bytes(15),
         WireBody::Head(_) | WireBody::FriendRequest(_) => {}
     });
     let nothing = Control::from_wire(wire::Control { body: None });

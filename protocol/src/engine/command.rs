@@ -306,4 +306,15 @@ pub enum Command {
         /// Where it lies now, and its encrypted bytes; `None` when it is not here.
         media: Option<(crate::attachment::Pointer, OutgoingBlob)>,
     },
+    /// Erases a child everywhere: its devices, what the relay has of them, its place in the
+    /// family. Guardians only.
+    EraseMember {
+        /// Which child.
+        member: MemberId,
+        /// Also what it said, on the family's other devices.
+        messages: bool,
+    },
+    /// Erases the family everywhere: the children's devices and this guardian's own. Guardians
+    /// only.
+    EraseFamily,
 }

@@ -68,6 +68,9 @@ impl Engine {
             (Control::Setup(setup), ConversationKind::Family) => {
                 return self.set_up(content.sender, setup, cx);
             }
+            (Control::Erase(erase), ConversationKind::Family) => {
+                return self.erasure_told(id, content, erase, cx);
+            }
             (Control::Copy(copy), ConversationKind::Family) => {
                 if !self.copy_arrived(id, copy, cx) {
                     return;

@@ -97,6 +97,8 @@ pub struct Engine {
     pub(super) policing: Policing,
     /// History that is coming in.
     pub(super) pasts: BTreeMap<ConversationId, Past>,
+    /// Erasures that this guardian's device asked for; `None`: of the family.
+    pub(super) erasures: BTreeMap<Option<MemberId>, wire::EraseRecord>,
     /// History and attachments that other devices asked for.
     pub(super) giving: Giving,
     // Volatile from here on: made anew from the records, or gone with the connection.
@@ -252,6 +254,10 @@ impl Engine {
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
             Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
+            Command::EraseMember { member, messages } => {
+                self.erase_member(member, messages, &mut cx)?;
+            }
+            Command::EraseFamily => self.erase_family(&mut cx)?,
             Command::AskMedia { content } => self.ask_media(content, &mut cx)?,
             Command::GiveMedia { wish, media } => self.give_media(wish, media, &mut cx)?,
         }
@@ -270,6 +276,7 @@ impl Engine {
         self.renew_ratchets(cx);
         self.tend_return(cx);
         self.tend_heads(cx);
+        self.tend_erasures(cx);
         self.tell_news(cx);
         self.advance_passes(cx);
         self.advance_groups(cx);
@@ -286,6 +293,7 @@ impl Engine {
         self.flush_confirmations(cx);
         self.flush_sends(cx);
         self.flush_transfers(cx);
+        self.leave_relay(cx);
     }
 
     /// Collects what is to be persisted, advances the generation, and acknowledges what is
