@@ -9,7 +9,8 @@ use super::args::{Cli, DeviceArgs, Verb, Work};
 use super::failure::Failure;
 use super::session::Session;
 use super::{
-    compose, contact_run, deciding, export, family, history, inbox, pairing, relay, status, steal,
+    compose, contact_run, deciding, erase, export, family, history, inbox, pairing, relay, status,
+    steal,
 };
 
 /// Runs the program with the process's arguments.
@@ -155,6 +156,7 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
             inbox::inbox(&session, show).await
         }
         Verb::Fetch { id, out } => inbox::fetch(&session, &id, out).await,
+        Verb::Erase(verb) => erase::run(&session, verb).await,
         Verb::Export { out } => export::export(&session, out).await,
         Verb::History { json, wait } => history::history(&session, json, wait).await,
         Verb::Status { json } => status::status(&session, json).await,

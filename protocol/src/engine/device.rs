@@ -356,6 +356,7 @@ impl Engine {
             && self.transfers.is_idle()
             && self.confirm_at.is_none()
             && self.outbox.all_acknowledged()
+            && !self.is_being_erased()
     }
 
     /// Where to connect.

@@ -1,10 +1,12 @@
 //! A child, or a family, is erased everywhere.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use kinline_protocol::engine::CommandError;
 use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::ids::MemberId;
 
-use super::world::{Name, World};
+use super::world::{Kill, Name, World};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -59,6 +61,51 @@ fn a_child_is_erased_on_its_tablet_at_the_relay_and_where_it_spoke() {
     world.text("mum", family, "life goes on");
     world.settle();
     assert!(world.texts("dad").contains(&"life goes on".into()));
+}
+
+fn erase_and_die(kill: Option<(Name, usize, bool)>) -> [usize; 2] {
+    let names: [Name; 2] = ["mum", "kid"];
+    let mut world = World::new();
+    world.frame_by_frame = true;
+    let family = world.family();
+    world.text("kid", family, "mine");
+    world.settle();
+    let kid = member(&mut world, "kid");
+    let before = names.map(|name| world.devices[name].outputs);
+    world.kill = kill.map(|(name, after, sent)| Kill {
+        name,
+        output: world.devices[name].outputs + after,
+        sent,
+    });
+    let erase = Command::EraseMember {
+        member: kid,
+        messages: true,
+    };
+    world.command("mum", erase);
+    world.settle();
+    world.kill = None;
+    world.settle();
+    assert!(world.device("kid").engine.is_erased());
+    for name in ["mum", "dad"] {
+        assert!(!is_member(&mut world, name, kid), "{name}");
+        assert!(world.texts(name).is_empty(), "{name}");
+    }
+    let after = names.map(|name| world.devices[name].outputs);
+    [after[0] - before[0], after[1] - before[1]]
+}
+
+#[test]
+fn it_is_carried_out_wherever_a_device_dies() {
+    let outputs = erase_and_die(None);
+    for (place, name) in ["mum", "kid"].into_iter().enumerate() {
+        for after in 1..=outputs[place] {
+            for sent in [false, true] {
+                let kill = Some((name, after, sent));
+                let lived = catch_unwind(AssertUnwindSafe(|| erase_and_die(kill)));
+                assert!(lived.is_ok(), "{name} died at {after}, sent: {sent}");
+            }
+        }
+    }
 }
 
 #[test]
