@@ -11,7 +11,7 @@ use kinline_protocol::ids::{ContentId, DeviceId, MemberId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::cast::{ANNA, Cast, FAMILY, MIA, ROOM, conversation, member, photo, say_in};
+use super::cast::{ANNA, Cast, FAMILY, ROOM, conversation, member, photo, say_in};
 use super::report::Report;
 use crate::patience::{PATIENCE, eventually};
 use crate::people::{Person, all_is_confirmed};
@@ -294,14 +294,12 @@ async fn picture(cast: &mut Cast, before: &Before) -> ((), String) {
     let phone = cast.phone();
     // Somebody has to put it up again: the relay deleted it when all had it.
     let fetched = fetch(phone, before.photo);
-    let give = async {
-        loop {
-            for child in [&cast.mia, &cast.leo, &cast.ben] {
-                let _ = device::give_media(&child.device).await;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let give = eventually("that it was fetched", async || {
+        for child in [&cast.mia, &cast.leo, &cast.ben] {
+            let _ = device::give_media(&child.device).await;
         }
-    };
+        None::<()>
+    });
     tokio::select! {
         bytes = fetched => ((), format!("{bytes} bytes")),
         () = give => unreachable!("it gives until it is fetched"),
@@ -346,7 +344,6 @@ async fn out(cast: &mut Cast, before: &Before) -> ((), String) {
         person.settled().await;
         assert!(!person.screen().await.contains(&"aus dem See".to_owned()));
     }
-    let _ = MIA;
     ((), String::new())
 }
 
