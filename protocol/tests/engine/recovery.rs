@@ -8,6 +8,7 @@ use kinline_protocol::ids::{AccountId, ConversationId, MemberId};
 use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire;
 
+use super::vocabulary::wish;
 use super::world::{Name, World};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -520,4 +521,43 @@ fn the_decision_says_how_and_what_was_lost_is_out() {
     for name in ["dad", "kid"] {
         assert_eq!(world.count(name, decided), 1, "{name}");
     }
+}
+
+#[test]
+fn friends_go_on_hearing_of_a_family_whose_only_guardian_is_back() {
+    let mut world = World::new();
+    world.family();
+    world.second_family();
+    world.meet("mum", "kid", "ana", "leo");
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    world.settle();
+    let contact = world.contact("kid");
+    keep(&mut world, "ana", keys(1, true));
+    let vault = written(&mut world, "ana");
+    let link = world.link("ana");
+    world.disconnect("ana");
+    come_back(&mut world, "new", &vault, keys(1, true));
+    world.settle();
+    let back = world.device("new").engine.conversations();
+    assert!(back.iter().any(|it| it.id == link), "{back:?}");
+    // Three weeks, longer than any lease: each family hears the other's guardians.
+    for _ in 0..21 {
+        world.pass(24 * HOUR_MS);
+        world.settle();
+    }
+    world.text("kid", contact, "are you there?");
+    world.text("leo", contact, "I am");
+    world.settle();
+    assert!(world.texts("leo").contains(&"are you there?".to_owned()));
+    assert!(world.texts("kid").contains(&"I am".to_owned()));
+    // The lost phone is out of the link too.
+    let old = world.device("ana").engine.device();
+    let links = world.device("mum").engine.conversations();
+    let link = links.iter().find(|it| it.id == link).unwrap();
+    assert!(
+        link.members
+            .iter()
+            .all(|member| !member.devices.contains(&old)),
+        "{link:?}"
+    );
 }
