@@ -9,6 +9,7 @@ use kinline_protocol::server_name::RelayAddress;
 use super::args_account::AccountArgs;
 use super::args_contacts::ContactVerb;
 use super::args_family::FamilyVerb;
+use super::erase::EraseVerb;
 use crate::demo::DemoArgs;
 use crate::load::{ChildArgs, LoadArgs};
 
@@ -275,6 +276,9 @@ pub enum Verb {
         #[arg(long)]
         wait: bool,
     },
+    /// Erase a child or the family everywhere, for good, with a receipt (guardians only)
+    #[command(subcommand)]
+    Erase(EraseVerb),
     /// Write everything that this device knows into a new folder: a page, JSON and media; needs no network
     Export {
         /// The folder; it must not be there yet
@@ -417,6 +421,8 @@ mod tests {
             "fetch ab --out f",
             "history --json --wait",
             "export --out d",
+            "erase child Mila --messages --confirm Mila --receipt f",
+            "erase family --confirm Elms",
             "status --json",
             "room T --member A --member B",
             "update --to T",
@@ -481,6 +487,8 @@ mod tests {
             "send a b",
             "inbox --offline --follow",
             "export",
+            "erase",
+            "erase child",
             "room T",
             "progress --app a",
             "progress --app a --activity b --out-of 20",

@@ -10,7 +10,7 @@ use super::args_account::AccountArgs;
 use super::failure::Failure;
 use super::session::Session;
 use super::{
-    account, compose, contact_run, deciding, export, family, history, inbox, pairing, relay,
+    account, compose, contact_run, deciding, erase, export, family, history, inbox, pairing, relay,
     status, steal,
 };
 
@@ -169,6 +169,7 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
             inbox::inbox(&session, show).await
         }
         Verb::Fetch { id, out } => inbox::fetch(&session, &id, out).await,
+        Verb::Erase(verb) => erase::run(&session, verb).await,
         Verb::Export { out } => export::export(&session, out).await,
         Verb::History { json, wait } => history::history(&session, json, wait).await,
         Verb::Status { json } => status::status(&session, json).await,

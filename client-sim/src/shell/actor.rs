@@ -58,12 +58,15 @@ pub(super) struct Actor<C: Core> {
     pub(super) refusal: Option<String>,
     /// Notes taken so far.
     pub(super) notes: u64,
+    /// The device is over: nothing of it is kept.
+    pub(super) erased: bool,
 }
 
 /// Why the loop ends.
 enum End {
     Wanted(Option<oneshot::Sender<()>>),
     Store(StoreError),
+    Erased,
 }
 
 impl From<StoreError> for End {
@@ -80,11 +83,20 @@ impl<C: Core> Actor<C> {
         self.publish();
         let end = loop {
             match self.step().await {
+                Ok(()) if self.erased => break End::Erased,
                 Ok(()) => self.publish(),
                 Err(end) => break end,
             }
         };
+        let mut gone = None;
         let (stopped, reply) = match end {
+            End::Erased => {
+                self.transfers.finish().await;
+                self.link.finish().await;
+                gone = Some(self.transfers.folder().to_owned());
+                let why = "it was erased, because a guardian wanted it so";
+                (DeviceError::Stopped(why.into()), None)
+            }
             End::Wanted(reply) => {
                 self.link.finish().await;
                 (DeviceError::Stopped("it was shut down".into()), reply)
@@ -97,13 +109,20 @@ impl<C: Core> Actor<C> {
         };
         let status = self.status.clone();
         // The store closes, and its lock opens, before anybody hears that the device is gone.
+        // Nor before what is to be deleted is.
+        let requests = std::mem::replace(&mut self.requests, mpsc::channel(1).1);
         drop(self);
+        let stopped = match gone.map(|folder| Store::erase(&folder)) {
+            Some(Err(error)) => error.into(),
+            _ => stopped,
+        };
         status.send_modify(|status| {
             *status = Status {
                 stopped: Some(stopped),
                 ..Status::default()
             };
         });
+        drop(requests);
         if let Some(reply) = reply {
             let _ = reply.send(());
         }
@@ -359,6 +378,7 @@ impl<C: Core> Actor<C> {
                 self.refusal = None;
                 self.status.send_modify(|status| status.trouble = None);
             }
+            Event::Erased { .. } => self.erased = true,
             Event::RelayError { sentence, .. } => self.refusal = Some(sentence.clone()),
             Event::StaleStore => {
                 self.refusal = Some(

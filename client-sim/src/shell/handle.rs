@@ -111,6 +111,7 @@ pub fn start<C: Core>(
         backoff: Backoff::default(),
         refusal: None,
         notes: 0,
+        erased: false,
     };
     let task = Arc::new(Task::spawn(actor.run(options.online)));
     Ok(DeviceHandle {

@@ -131,6 +131,29 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets a device for good: its key first, so that nothing of the rest can be read, then
+    /// its records and files. What else lies in the folder stays.
+    ///
+    /// # Errors
+    /// As [`Self::discard`].
+    pub fn erase(folder: &Path) -> Result<(), StoreError> {
+        Self::discard(folder)?;
+        for name in ["media", "blobs"] {
+            let path = folder.join(name);
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::file(&path, error));
+                }
+                _ => folder::sync(folder)?,
+            }
+        }
+        drop(fs::remove_file(folder.join("device.db-shm")));
+        drop(fs::remove_file(folder.join("lock")));
+        // Only when nothing else is in it.
+        drop(fs::remove_dir(folder));
+        Ok(())
+    }
+
     /// Opens the store of a device.
     ///
     /// # Errors

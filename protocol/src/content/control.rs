@@ -65,6 +65,17 @@ pub enum Control {
         /// Its version.
         version: u64,
     },
+    /// A guardian wants a child, or the family, erased everywhere.
+    Erase(Erase),
+}
+
+/// A guardian wants a child, or the family, erased everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erase {
+    /// The child; `None`: the family.
+    pub member: Option<MemberId>,
+    /// Also what the child said, on the family's other devices.
+    pub messages: bool,
 }
 
 /// Children of several families in one conversation, on its way between guardians.
@@ -291,6 +302,7 @@ impl Control {
                 filled("a wish to come back", request, RETURN_BYTES_MAX)?;
             }
             Self::VaultNote { .. } => {}
+            Self::Erase(_) => {}
         }
         // Its parts may be in their bounds and too much together.
         if self.to_wire().encoded_len() > CONTROL_BYTES_MAX {
@@ -367,6 +379,10 @@ impl Control {
                 member: member.to_bytes(),
                 version,
             }),
+            Self::Erase(erase) => WireBody::Erase(wire::Erase {
+                member: erase.member.map(MemberId::to_bytes).unwrap_or_default(),
+                messages: erase.messages,
+            }),
         };
         wire::Control { body: Some(body) }
     }
@@ -434,6 +450,14 @@ impl Control {
                 member: MemberId::try_from(&note.member)?,
                 version: note.version,
             },
+            WireBody::Erase(erase) => Self::Erase(Erase {
+                member: if erase.member.is_empty() {
+                    None
+                } else {
+                    Some(MemberId::try_from(&erase.member)?)
+                },
+                messages: erase.messages,
+            }),
         })
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    ContactSetup, Control, Copied, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
+    ContactSetup, Control, Copied, Erase, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
     Proposal, Refusal, Report,
 };
 use crate::content::{Body, BodyError};
@@ -167,6 +167,14 @@ fn all() -> Vec<Control> {
             member: MemberId::new([6; 16]),
             version: 3,
         },
+        Control::Erase(Erase {
+            member: Some(MemberId::new([9; 16])),
+            messages: true,
+        }),
+        Control::Erase(Erase {
+            member: None,
+            messages: false,
+        }),
     ]
 }
 
@@ -276,6 +284,7 @@ fn damage_is_refused() {
         WireBody::Setup(setup) => setup.device = bytes(15),
         WireBody::Group(offer) => offer.group = bytes(15),
         WireBody::VaultNote(note) => note.member = bytes(15),
+        WireBody::Erase(erase) => erase.member = bytes(15),
         WireBody::Head(_) | WireBody::FriendRequest(_) | WireBody::ReturnRequest(_) => {}
     });
     let nothing = Control::from_wire(wire::Control { body: None });

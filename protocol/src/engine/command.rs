@@ -307,6 +307,17 @@ pub enum Command {
         /// Where it lies now, and its encrypted bytes; `None` when it is not here.
         media: Option<(crate::attachment::Pointer, OutgoingBlob)>,
     },
+    /// Erases a child everywhere: its devices, what the relay has of them, its place in the
+    /// family. Guardians only.
+    EraseMember {
+        /// Which child.
+        member: MemberId,
+        /// Also what it said, on the family's other devices.
+        messages: bool,
+    },
+    /// Erases the family everywhere: the children's devices and this guardian's own. Guardians
+    /// only.
+    EraseFamily,
     /// Keeps what a login has made of password and recovery code, and puts by with it what this
     /// guardian needs to come back (PROTOCOL §15). Without a code the one before goes on.
     KeepAccount {

@@ -74,6 +74,9 @@ impl Engine {
             (Control::VaultNote { member, version }, ConversationKind::Family) => {
                 return self.vault_noted(content.sender, *member, *version, cx);
             }
+            (Control::Erase(erase), ConversationKind::Family) => {
+                return self.erasure_told(id, content, erase, cx);
+            }
             (Control::Copy(copy), ConversationKind::Family) => {
                 if !self.copy_arrived(id, copy, cx) {
                     return;

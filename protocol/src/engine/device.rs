@@ -102,6 +102,8 @@ pub struct Engine {
     pub(super) policing: Policing,
     /// History that is coming in.
     pub(super) pasts: BTreeMap<ConversationId, Past>,
+    /// Erasures that this guardian's device asked for; `None`: of the family.
+    pub(super) erasures: BTreeMap<Option<MemberId>, wire::EraseRecord>,
     /// History and attachments that other devices asked for.
     pub(super) giving: Giving,
     // Volatile from here on: made anew from the records, or gone with the connection.
@@ -278,6 +280,10 @@ impl Engine {
             Command::AnswerReturn { member, accept } => {
                 self.answer_return(member, accept, &mut cx)?;
             }
+            Command::EraseMember { member, messages } => {
+                self.erase_member(member, messages, &mut cx)?;
+            }
+            Command::EraseFamily => self.erase_family(&mut cx)?,
             Command::AskMedia { content } => self.ask_media(content, &mut cx)?,
             Command::GiveMedia { wish, media } => self.give_media(wish, media, &mut cx)?,
         }
@@ -299,6 +305,7 @@ impl Engine {
         self.tend_returning(cx);
         self.tend_asked(cx);
         self.tend_heads(cx);
+        self.tend_erasures(cx);
         self.tell_news(cx);
         self.advance_passes(cx);
         self.advance_groups(cx);
@@ -315,6 +322,7 @@ impl Engine {
         self.flush_confirmations(cx);
         self.flush_sends(cx);
         self.flush_transfers(cx);
+        self.leave_relay(cx);
     }
 
     /// Collects what is to be persisted, advances the generation, and acknowledges what is
@@ -378,6 +386,7 @@ impl Engine {
             && self.transfers.is_idle()
             && self.confirm_at.is_none()
             && self.outbox.all_acknowledged()
+            && !self.is_being_erased()
     }
 
     /// Where to connect.

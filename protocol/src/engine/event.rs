@@ -434,4 +434,18 @@ pub enum Event {
         /// Which content's.
         content: ContentId,
     },
+    /// A guardian wants a child, or the family, erased everywhere. What that guardian may have
+    /// erased is; other guardians say it themselves.
+    EraseAsked {
+        /// Who.
+        by: MemberId,
+        /// The child; `None`: the family.
+        member: Option<MemberId>,
+    },
+    /// This device is over: its shell ends it and deletes everything that it has of it.
+    Erased {
+        /// The last day on which a backup of the relay may hold something; `None`: the relay
+        /// did not tell.
+        backups_end: Option<Day>,
+    },
 }

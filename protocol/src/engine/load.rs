@@ -143,6 +143,7 @@ impl Engine {
             closings: BTreeMap::new(),
             policing: Policing::default(),
             pasts: BTreeMap::new(),
+            erasures: BTreeMap::new(),
             giving: Giving::default(),
             transfers: Transfers::default(),
             pairing: None,
@@ -364,6 +365,12 @@ impl Engine {
             let id = ConversationId::try_from(id).map_err(|_| damaged.clone())?;
             let device = DeviceId::try_from(device).map_err(|_| damaged)?;
             self.giving.asked.insert((id, device), read(value)?);
+        } else if let Some(member) = split(records::ERASE) {
+            let member = match member.as_slice() {
+                [] => None,
+                member => Some(MemberId::try_from(member).map_err(|_| damaged)?),
+            };
+            self.erasures.insert(member, read(value)?);
         } else if let Some(rest) = split(records::MEDIA_WANTED) {
             let (id, rest) = rest.split_at_checked(16).ok_or(damaged.clone())?;
             let (device, content) = rest.split_at_checked(16).ok_or(damaged.clone())?;

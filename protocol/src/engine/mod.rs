@@ -22,6 +22,7 @@
 //!   other decided, `copies` send home what supervision wants to see;
 //! - `past` asks other devices of the family for what was said before this one came,
 //!   `past_giving` gives it, `past_media` puts attachments up again that the relay has no more;
+//! - `erasing` forgets a child or the family everywhere;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
 //!   device can't follow any more, `reform` forms again what nobody can change any more;
 //! - `recovery` puts by what a guardian needs who loses every phone, `returning` is the new phone
@@ -42,6 +43,7 @@ mod control;
 mod copies;
 mod device;
 mod direct;
+mod erasing;
 mod errors;
 mod event;
 mod family;

@@ -60,6 +60,8 @@ pub(super) const PAST: &[u8] = b"past/";
 pub(super) const LATE: &[u8] = b"late/";
 /// A piece of history that a device asked for: by conversation and device.
 pub(super) const GIVING: &[u8] = b"give/";
+/// An erasure that this device asked for: by member; empty: the family.
+pub(super) const ERASE: &[u8] = b"erase/";
 /// An attachment that a device asked for: by conversation, device and content.
 pub(super) const MEDIA_WANTED: &[u8] = b"want/";
 

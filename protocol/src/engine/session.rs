@@ -47,6 +47,7 @@ pub(super) enum Request {
     /// By mailbox.
     Close(Bytes),
     RenewCloseKey,
+    EraseMailbox,
     Other,
 }
 
@@ -191,6 +192,9 @@ impl Engine {
             self.hang_up(cx);
             return;
         }
+        if self.is_erased() {
+            return self.tell_erased(cx);
+        }
         self.session.nonce = hello.nonce.to_vec();
         if self.record.mailbox_open {
             self.attach(cx);
@@ -330,6 +334,9 @@ impl Engine {
             (ServerBody::CloseKeyRenewed(_), Some(Request::RenewCloseKey)) => {
                 self.close_key_renewed(cx);
             }
+            (ServerBody::MailboxErased(erased), Some(Request::EraseMailbox)) => {
+                self.mailbox_erased(erased.backups_end_day, cx);
+            }
             // The opener hears of the joiner unasked.
             (ServerBody::RendezvousReady(ready), _) if self.meets_at(&ready.rendezvous) => {
                 self.meeting_ready(&ready, cx);
@@ -344,6 +351,15 @@ impl Engine {
         let code = error.code();
         let after = u64::from(error.retry_after_ms);
         match (&request, code) {
+            // It is gone already, or this relay does not do that.
+            (Some(Request::EraseMailbox), code) if !is_passing(code) => {
+                return self.mailbox_erased(0, cx);
+            }
+            // Not now: on another connection.
+            (Some(Request::EraseMailbox), _) => self.hang_up(cx),
+            (Some(Request::Attach), ErrorCode::Denied) if self.is_being_erased() => {
+                return self.mailbox_erased(0, cx);
+            }
             (Some(Request::Attach), ErrorCode::StaleGeneration) => {
                 cx.event(Event::StaleStore);
                 self.start_over(cx);
@@ -410,6 +426,7 @@ impl Engine {
             self.gap_deadline(),
             self.asks.values().map(super::receive::Ask::at).min(),
             self.past_deadline(),
+            self.erasing_deadline(),
         ];
         let caught_up = caught_up
             .into_iter()

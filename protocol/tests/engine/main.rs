@@ -13,6 +13,7 @@ mod catch_up;
 mod chaos;
 mod control;
 mod crash;
+mod erasing;
 mod formed_again;
 mod former_leaves;
 mod fuzz;

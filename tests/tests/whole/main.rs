@@ -15,6 +15,7 @@ mod attached;
 mod bad_input;
 mod day;
 mod device_killed;
+mod erase;
 mod foe;
 mod history;
 mod mailbox;
