@@ -161,6 +161,7 @@ pub(super) fn vaults() -> Value {
         day: 20_602,
         code: true,
         alone: false,
+        links: vec![],
     };
     let recovery = RecoveryPart {
         version: 1,

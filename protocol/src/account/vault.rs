@@ -26,6 +26,15 @@ const VERSION: u32 = 1;
 const SEAL_BYTES: usize = 24 + 16;
 /// Devices of a family that a vault names: as many as its conversation can have.
 pub const VAULT_ADDRESSES_MAX: usize = crate::limits::CONVERSATION_LEAVES_MAX;
+/// Links with other families that a vault names; with 16 devices each of some 200 bytes they and
+/// the family stay below [`VAULT_PART_BYTES_MAX`].
+pub const VAULT_LINKS_MAX: usize = 16;
+/// Devices of one other family that a vault names.
+pub const VAULT_LINK_ADDRESSES_MAX: usize = 16;
+const _: () = assert!(
+    (VAULT_ADDRESSES_MAX + VAULT_LINKS_MAX * VAULT_LINK_ADDRESSES_MAX) * 220 + 1_024
+        <= VAULT_PART_BYTES_MAX
+);
 
 /// Why a vault does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -160,7 +169,8 @@ pub fn open_vault(
         && MemberId::try_from(&request.member).is_ok()
         && request.head.len() == 32
         && request.request_seed.len() == 32
-        && request.addresses.len() <= VAULT_ADDRESSES_MAX;
+        && request.addresses.len() <= VAULT_ADDRESSES_MAX
+        && request.links.len() <= VAULT_LINKS_MAX;
     if !sound {
         return Err(VaultError::Damaged);
     }

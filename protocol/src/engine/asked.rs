@@ -13,7 +13,7 @@ use super::io::Event;
 use super::records;
 use super::state::Cx;
 use crate::content::Control;
-use crate::conversation::check_key_package;
+use crate::conversation::{ConversationKind, check_key_package};
 use crate::day::Timestamp;
 use crate::identity::{AddedDevice, Decision, FamilyLog, RecoveryKeys, Return, ReturnWay};
 use crate::ids::{ConversationId, MemberId};
@@ -35,12 +35,16 @@ struct Asking {
 impl Engine {
     // ---- hearing of it
 
-    /// Something came to this device's address that only its family and a vault know.
-    pub(super) fn return_asked(&mut self, id: ConversationId, payload: &[u8], cx: &mut Cx<'_>) {
-        if self.family_conversation() != Some(id) {
-            return self.unreadable("it came to an address that is not for its kind", cx);
+    /// Something came to this device's address that only its members and a vault know.
+    pub(super) fn someone_returns(&mut self, id: ConversationId, payload: &[u8], cx: &mut Cx<'_>) {
+        let kind = self.rooms.get(&id).map(|room| room.kind);
+        if self.family_conversation() == Some(id) {
+            self.hear_return(payload, false, cx);
+        } else if kind == Some(ConversationKind::Link) {
+            self.link_return(id, payload, cx);
+        } else {
+            self.unreadable("it came to an address that is not for its kind", cx);
         }
-        self.hear_return(payload, false, cx);
     }
 
     /// Another device of the family was asked.
@@ -332,7 +336,8 @@ impl Engine {
         }
         let returning = self.returning_at.filter(|_| self.is_returning());
         let vault = self.vault_asked.map(super::recovery::VaultAsked::again_at);
-        [returning, self.asked_at, vault]
+        let links = self.links_at.filter(|_| !self.record.lost_links.is_empty());
+        [returning, self.asked_at, vault, links]
             .into_iter()
             .flatten()
             .min()

@@ -124,6 +124,8 @@ pub struct Engine {
     pub(super) returning_at: Option<Timestamp>,
     /// Guardians who ask to come back with an older vault than was said in the family.
     pub(super) rolled_back: BTreeSet<MemberId>,
+    /// When other families' guardians are asked again to let this device into their links.
+    pub(super) links_at: Option<Timestamp>,
     /// When to look again at who asks to come back.
     pub(super) asked_at: Option<Timestamp>,
     /// Whose contents are missing, and when it is time to ask (again).
@@ -303,6 +305,7 @@ impl Engine {
         self.tend_return(cx);
         self.tend_recovery(cx);
         self.tend_returning(cx);
+        self.tend_links(cx);
         self.tend_asked(cx);
         self.tend_heads(cx);
         self.tend_erasures(cx);

@@ -416,8 +416,11 @@ impl Engine {
             .collect();
         for device in gone {
             // Its mailbox may still have to be closed: that is queued by itself.
-            self.wards.remove(&device);
+            let ward = self.wards.remove(&device);
             cx.erase(records::state(records::WARD, &[device.as_bytes()]));
+            if let Some(ward) = ward {
+                self.contacts_lost(device, &ward, cx);
+            }
         }
     }
 }

@@ -126,6 +126,7 @@ impl Engine {
             vault_asked: None,
             returning_at: None,
             asked_at: None,
+            links_at: None,
             rolled_back: BTreeSet::new(),
             copies: BTreeMap::new(),
             groups: BTreeMap::new(),

@@ -26,7 +26,8 @@
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
 //!   device can't follow any more, `reform` forms again what nobody can change any more;
 //! - `recovery` puts by what a guardian needs who loses every phone, `returning` is the new phone
-//!   that asks to come back, `asked` what the family does about it.
+//!   that asks to come back (`returning_links`: with other families), `asked` what the family does
+//!   about it.
 
 pub mod io;
 pub mod view;
@@ -78,6 +79,7 @@ mod recovery;
 mod reentry;
 mod reform;
 mod returning;
+mod returning_links;
 mod safety;
 mod sends;
 mod session;

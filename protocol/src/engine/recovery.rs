@@ -9,13 +9,15 @@ use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
 use super::records;
-use super::state::Cx;
+use super::state::{Cx, Room};
 use crate::account::{
-    AccountKeys, OpenedVault, RecoveryPart, RequestPart, VaultKeys, seal_vault, vault_digest,
+    AccountKeys, OpenedVault, RecoveryPart, RequestPart, VAULT_LINK_ADDRESSES_MAX, VAULT_LINKS_MAX,
+    VaultKeys, seal_vault, vault_digest,
 };
 use crate::content::Control;
+use crate::conversation::{ConversationKind, Leaf};
 use crate::day::{Day, Timestamp};
-use crate::identity::{Decision, RecoveryKeys, Role};
+use crate::identity::{Decision, FamilyLog, RecoveryKeys, Role};
 use crate::ids::{AccountId, ConversationId, DeviceId, MemberId};
 use crate::primitives::sign::SecretKey;
 use crate::secrets::Secret;
@@ -420,24 +422,18 @@ impl Engine {
             request: Secret::from_slice(&account.request_key)?,
             recovery: Secret::from_slice(&account.recovery_key),
         };
-        let addresses = room
-            .conversation
-            .leaves()
-            .into_iter()
-            .map(|leaf| wire::VaultAddress {
-                device: leaf.device.to_bytes(),
-                address: Some(leaf.address.to_wire()),
-            });
+        let leaves = room.conversation.leaves();
         let request = RequestPart {
             version: 1,
             family: log.family().to_bytes(),
             member: member.to_bytes(),
             head: log.head().to_vec().into(),
             request_seed: account.request_seed.clone(),
-            addresses: addresses.collect(),
+            addresses: leaves.iter().map(known).collect(),
             day: today.0,
             code: keys.recovery.is_some(),
             alone: log.guardians().count() == 1,
+            links: self.vault_links(),
         };
         let recovery = RecoveryPart {
             version: 1,
@@ -447,6 +443,29 @@ impl Engine {
         };
         let id = AccountId::try_from(&account.account).ok()?;
         Some((id, keys, request, recovery))
+    }
+
+    /// Where the guardians of other families are reached who are linked with us.
+    fn vault_links(&self) -> Vec<wire::VaultLink> {
+        let own = self.log.as_ref().map(FamilyLog::family);
+        let links = self
+            .rooms
+            .values()
+            .filter(|room| room.kind == ConversationKind::Link && room.conversation.is_active());
+        let link = |room: &Room| {
+            let others = room.conversation.leaves().into_iter().filter_map(|leaf| {
+                let holder = self.certificate_in(room.id(), leaf.device)?;
+                (Some(holder.family) != own).then_some((holder.family, leaf))
+            });
+            let others: Vec<_> = others.take(VAULT_LINK_ADDRESSES_MAX).collect();
+            let (family, _) = others.first()?;
+            Some(wire::VaultLink {
+                conversation: room.id().to_bytes(),
+                family: family.to_bytes(),
+                addresses: others.iter().map(|(_, leaf)| known(leaf)).collect(),
+            })
+        };
+        links.filter_map(link).take(VAULT_LINKS_MAX).collect()
     }
 
     // ---- what a screen shows
@@ -540,6 +559,14 @@ impl Engine {
         self.session.is_attached()
             && self.session.is_caught_up()
             && room.is_some_and(|room| room.can_talk() && room.stuck().is_none())
+    }
+}
+
+/// Where a leaf is reached.
+fn known(leaf: &Leaf) -> wire::VaultAddress {
+    wire::VaultAddress {
+        device: leaf.device.to_bytes(),
+        address: Some(leaf.address.to_wire()),
     }
 }
 

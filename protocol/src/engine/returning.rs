@@ -59,6 +59,7 @@ impl Engine {
             last_day: 0,
             vault_version: vault.version,
         });
+        self.record.lost_links = request.links.clone();
         self.returning_at = None;
         self.save_device(cx);
         Ok(())
@@ -77,7 +78,8 @@ impl Engine {
         if self.member().is_some() {
             self.record.returning = None;
             self.returning_at = None;
-            return self.save_device(cx);
+            self.save_device(cx);
+            return;
         }
         let attached = self.session.is_attached() && self.session.is_caught_up();
         if !attached || self.returning_at.is_some_and(|at| at > cx.now) {
