@@ -22,7 +22,7 @@ pub(crate) enum SealedError {
 /// AES-256 as a keyed permutation of 16-byte blocks, one key for each use.
 ///
 /// Ids and hashes are uniformly random, so that equal blocks mean equal ids and nothing
-/// else shows. A permutation, not a hash, so that the key can be changed in the background.
+/// else shows. A permutation, not a hash, so that the key can be changed.
 #[derive(Clone)]
 pub(crate) struct Permutation(Aes256);
 
