@@ -51,9 +51,21 @@ async fn anybody_can_read_the_terms_and_check_their_hash() {
     }
 }
 
+#[test]
+fn the_document_about_the_law_names_the_same_days() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPLIANCE.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    for class in kinline_server::terms::classes() {
+        let days = class
+            .days
+            .map_or("none".to_owned(), |days| days.to_string());
+        let row = format!("| {} | {days} ", class.class.replace('_', " "));
+        assert!(text.contains(&row), "{row}");
+    }
+}
+
 /// What is there of each class.
-fn there(here: &Here, closed: &Mailbox) -> BTreeMap<&'static str, bool> {
-    let _ = closed;
+fn there(here: &Here) -> BTreeMap<&'static str, bool> {
     BTreeMap::from([
         ("envelope", here.envelopes() > 0),
         ("commit_slot", here.count("commit_slot") > 0),
@@ -70,7 +82,7 @@ async fn what_is_published_is_what_is_deleted_day_by_day() {
     let mut here = Here::start().await;
     let (terms, _) = published(&here).await;
     let published = days(&terms);
-    let closed = {
+    {
         let mut alice = Device::start(&here.address()).await;
         let bob = Device::start(&here.address()).await;
         let mailbox = Mailbox::random();
@@ -107,8 +119,7 @@ async fn what_is_published_is_what_is_deleted_day_by_day() {
             ticket: String::new(),
         };
         alice.socket.ask(Ask::CreateBlob(create)).await;
-        mailbox
-    };
+    }
     let mut gone: BTreeMap<&str, u32> = BTreeMap::new();
     let last = published.values().max().unwrap() + 2;
     for day in 0..=last {
@@ -117,7 +128,7 @@ async fn what_is_published_is_what_is_deleted_day_by_day() {
         }
         here.relay.as_ref().unwrap().run_retention().await;
         here.stop().await;
-        for (class, there) in there(&here, &closed) {
+        for (class, there) in there(&here) {
             if !there {
                 gone.entry(class).or_insert(day);
             }
