@@ -79,7 +79,7 @@ fn confirmed(what: &str, confirm: Option<&str>) -> Result<(), Failure> {
 async fn backup_days(device: &Device) -> Option<u32> {
     let terms = device.blobs().terms().await.ok()?;
     let terms: Value = serde_json::from_slice(&terms).ok()?;
-    terms["backup_days"].as_u64()?.try_into().ok()
+    terms.get("backup_days")?.as_u64()?.try_into().ok()
 }
 
 async fn child(
