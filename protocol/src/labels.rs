@@ -32,7 +32,15 @@ pub const SIGN_COMMIT: &[u8] = b"kinline v1 sign commit\0";
 pub const SIGN_PAIRING: &[u8] = b"kinline v1 sign pairing\0";
 /// Signature with which a guardian's device and its guardian prove their keys to another family.
 pub const SIGN_MEETING: &[u8] = b"kinline v1 sign meeting\0";
+/// Signature of the operator's offline key over a certificate of a notice key.
+pub const SIGN_OPERATOR_CERTIFICATE: &[u8] = b"kinline v1 sign operator certificate\0";
+/// Signature of an entry of the operator's log.
+pub const SIGN_OPERATOR_ENTRY: &[u8] = b"kinline v1 sign operator entry\0";
+/// Signature of a checkpoint of the operator's log.
+pub const SIGN_OPERATOR_CHECKPOINT: &[u8] = b"kinline v1 sign operator checkpoint\0";
 
+/// Hash of an entry of the operator's log, which is the log's head.
+pub const HASH_OPERATOR_HEAD: &[u8] = b"kinline v1 hash operator head\0";
 /// Hash of a grant's revocation secret.
 pub const HASH_REVOCATION: &[u8] = b"kinline v1 hash revocation\0";
 /// Hash of a blob's read secret.
@@ -63,6 +71,8 @@ pub const HASH_VAULT: &[u8] = b"kinline v1 hash vault\0";
 pub const HASH_LOGIN: &[u8] = b"kinline v1 hash login\0";
 /// Hash that makes a meeting point of a short code's public part.
 pub const HASH_RENDEZVOUS: &[u8] = b"kinline v1 hash rendezvous\0";
+/// Hash that tells a device whether what its vault holds has changed.
+pub const HASH_KEPT: &[u8] = b"kinline v1 hash kept\0";
 
 /// SPAKE2's name for the one who typed a short code.
 pub const PAKE_JOIN: &[u8] = b"kinline v1 pake join\0";
@@ -86,6 +96,8 @@ pub const AEAD_ENVELOPE: &[u8] = b"kinline v1 aead envelope\0";
 pub const AEAD_COMMIT: &[u8] = b"kinline v1 aead commit\0";
 /// Associated data of an ephemeral signal, before the mailbox.
 pub const AEAD_SIGNAL: &[u8] = b"kinline v1 aead signal\0";
+/// Associated data of a vault's parts, before account, version and part.
+pub const AEAD_VAULT: &[u8] = b"kinline v1 aead vault\0";
 
 /// Derives the revocation secrets of a device's grants from its seed.
 pub const KDF_REVOCATION: &[u8] = b"kinline v1 kdf revocation\0";
@@ -103,6 +115,14 @@ pub const KDF_STORE_VALUE: &[u8] = b"kinline v1 kdf store value\0";
 pub const KDF_STORE_KEY: &[u8] = b"kinline v1 kdf store key\0";
 /// Derives the key that wraps a store's key from a passphrase.
 pub const KDF_STORE_WRAP: &[u8] = b"kinline v1 kdf store wrap\0";
+/// Derives from OPAQUE's export key what seals the first part of a vault.
+pub const KDF_VAULT_REQUEST: &[u8] = b"kinline v1 kdf vault request\0";
+/// Derives from OPAQUE's export key and the recovery code what seals the second part.
+pub const KDF_VAULT_RECOVERY: &[u8] = b"kinline v1 kdf vault recovery\0";
+/// Derives from OPAQUE's export key the key that writes a vault.
+pub const KDF_VAULT_WRITE: &[u8] = b"kinline v1 kdf vault write\0";
+/// Derives from a relay's pepper under what an account lies.
+pub const KDF_ACCOUNT: &[u8] = b"kinline v1 kdf account\0";
 /// Derives the relay's at-rest keys.
 pub const KDF_AT_REST: &[u8] = b"kinline v1 kdf at rest\0";
 
@@ -126,6 +146,10 @@ mod tests {
             super::SIGN_COMMIT,
             super::SIGN_PAIRING,
             super::SIGN_MEETING,
+            super::SIGN_OPERATOR_CERTIFICATE,
+            super::SIGN_OPERATOR_ENTRY,
+            super::SIGN_OPERATOR_CHECKPOINT,
+            super::HASH_OPERATOR_HEAD,
             super::HASH_REVOCATION,
             super::HASH_BLOB_READ,
             super::HASH_BLOB_OWNER,
@@ -141,6 +165,11 @@ mod tests {
             super::HASH_VAULT,
             super::HASH_LOGIN,
             super::HASH_RENDEZVOUS,
+            super::HASH_KEPT,
+            super::AEAD_VAULT,
+            super::KDF_VAULT_REQUEST,
+            super::KDF_VAULT_RECOVERY,
+            super::KDF_VAULT_WRITE,
             super::PAKE_JOIN,
             super::PAKE_OPEN,
             super::OPAQUE_CONTEXT,
@@ -156,6 +185,7 @@ mod tests {
             super::KDF_STORE_VALUE,
             super::KDF_STORE_KEY,
             super::KDF_STORE_WRAP,
+            super::KDF_ACCOUNT,
             super::KDF_AT_REST,
         ];
         for (i, a) in all.iter().enumerate() {

@@ -6,7 +6,8 @@
 //! nothing that could decrypt is linked into it.
 //!
 //! Imports point one way: [`limits`], [`ids`], [`secrets`] → [`primitives`] →
-//! [`wire`], [`attach`], [`grant`], [`blob`], [`ticket`], [`account`] → attachment → content → policy → identity →
+//! [`wire`], [`attach`], [`grant`], [`blob`], [`ticket`], [`account`], [`operator`] → attachment →
+//! content → policy → identity →
 //! conversation, envelope, pairing → engine.
 
 pub mod account;
@@ -17,6 +18,7 @@ pub mod grant;
 pub mod ids;
 pub mod labels;
 pub mod limits;
+pub mod operator;
 pub mod padme;
 pub mod primitives;
 pub mod secrets;

@@ -4,6 +4,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use core::fmt;
 use core::str::FromStr;
 
+use crate::primitives::sign::PublicKey;
+
 /// SHA-256 of the SubjectPublicKeyInfo of a relay's own CA certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pin(pub [u8; 32]);
@@ -21,7 +23,8 @@ impl fmt::Debug for Pin {
 }
 
 /// Where a relay is and how its certificate is recognised:
-/// `wss://host:port` (a public CA) or `wss://host:port#pin=<base64url>` (its own CA).
+/// `wss://host:port` (a public CA) or `wss://host:port#pin=<base64url>` (its own CA). The operator's
+/// offline key may follow: `#pin=<base64url>&operator=<base64url>`, or `#operator=<base64url>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayAddress {
     /// Host name, or IP address without brackets.
@@ -30,6 +33,8 @@ pub struct RelayAddress {
     pub port: u16,
     /// Pin of the relay's own CA; `None` trusts the public CAs.
     pub pin: Option<Pin>,
+    /// The operator's offline key, for whoever has not pinned it yet.
+    pub operator: Option<PublicKey>,
 }
 
 /// Why a relay address can't be read.
@@ -47,6 +52,9 @@ pub enum RelayAddressError {
     /// The fragment is not `pin=` and 43 base64url characters.
     #[error("the relay's pin is damaged: it must be pin= and 43 letters, digits, - or _")]
     Pin,
+    /// The operator's key is damaged.
+    #[error("the operator's key is damaged: it must be operator= and 43 letters, digits, - or _")]
+    Operator,
 }
 
 impl RelayAddress {
@@ -76,11 +84,27 @@ pub fn pinned_name(pin: &Pin) -> String {
     format!("pin:{pin}")
 }
 
+/// The text form of an operator's offline key: base64url, 43 characters.
+#[must_use]
+pub fn operator_text(key: &PublicKey) -> String {
+    URL_SAFE_NO_PAD.encode(key.as_bytes())
+}
+
+/// 32 bytes of base64url.
+fn key(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
 impl fmt::Display for RelayAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "wss://{}", self.authority())?;
-        match self.pin {
-            Some(pin) => write!(f, "#pin={pin}"),
+        let mut mark = '#';
+        if let Some(pin) = self.pin {
+            write!(f, "{mark}pin={pin}")?;
+            mark = '&';
+        }
+        match self.operator {
+            Some(key) => write!(f, "{mark}operator={}", operator_text(&key)),
             None => Ok(()),
         }
     }
@@ -119,22 +143,23 @@ impl FromStr for RelayAddress {
                 _ => return Err(RelayAddressError::Port(port.chars().take(12).collect())),
             },
         };
-        let pin = match fragment {
-            None => None,
-            Some(fragment) => {
-                let text = fragment
-                    .strip_prefix("pin=")
-                    .ok_or(RelayAddressError::Pin)?;
-                let bytes = URL_SAFE_NO_PAD
-                    .decode(text)
-                    .map_err(|_| RelayAddressError::Pin)?;
-                Some(Pin(bytes.try_into().map_err(|_| RelayAddressError::Pin)?))
+        let (mut pin, mut operator) = (None, None);
+        for part in fragment.into_iter().flat_map(|all| all.split('&')) {
+            if let Some(text) = part.strip_prefix("operator=") {
+                let key = key(text).map(PublicKey::new);
+                let key = key.filter(|_| operator.is_none());
+                operator = Some(key.ok_or(RelayAddressError::Operator)?);
+            } else {
+                let text = part.strip_prefix("pin=").ok_or(RelayAddressError::Pin)?;
+                let bytes = key(text).filter(|_| pin.is_none());
+                pin = Some(Pin(bytes.ok_or(RelayAddressError::Pin)?));
             }
-        };
+        }
         Ok(Self {
             host: host.to_owned(),
             port,
             pin,
+            operator,
         })
     }
 }
@@ -142,17 +167,21 @@ impl FromStr for RelayAddress {
 #[cfg(test)]
 mod tests {
     use super::{Pin, RelayAddress, RelayAddressError};
+    use crate::primitives::sign::PublicKey;
 
     #[test]
     fn round_trip() {
         for host in ["localhost", "relay.example.org", "::1"] {
             for pin in [None, Some(Pin([9; 32]))] {
-                let address = RelayAddress {
-                    host: host.into(),
-                    port: 8443,
-                    pin,
-                };
-                assert_eq!(address.to_string().parse(), Ok(address));
+                for operator in [None, Some(PublicKey::new([8; 32]))] {
+                    let address = RelayAddress {
+                        host: host.into(),
+                        port: 8443,
+                        pin,
+                        operator,
+                    };
+                    assert_eq!(address.to_string().parse(), Ok(address));
+                }
             }
         }
     }
@@ -177,6 +206,19 @@ mod tests {
         );
         assert_eq!(
             "wss://h:1#nip".parse::<RelayAddress>(),
+            Err(RelayAddressError::Pin)
+        );
+        assert_eq!(
+            "wss://h:1#operator=AAAA".parse::<RelayAddress>(),
+            Err(RelayAddressError::Operator)
+        );
+        let key = "A".repeat(43);
+        assert_eq!(
+            format!("wss://h:1#operator={key}&operator={key}").parse::<RelayAddress>(),
+            Err(RelayAddressError::Operator)
+        );
+        assert_eq!(
+            format!("wss://h:1#pin={key}&pin={key}").parse::<RelayAddress>(),
             Err(RelayAddressError::Pin)
         );
     }

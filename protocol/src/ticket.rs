@@ -19,7 +19,7 @@ use crate::primitives::hash;
 use crate::primitives::voprf::{ELEMENT_BYTES, IssuerKey, OUTPUT_BYTES, VoprfError};
 use crate::secrets::Secret;
 
-#[cfg(feature = "client")]
+#[cfg(feature = "account")]
 pub use draw::Draw;
 
 /// Days for which one issuer key is good.
@@ -157,7 +157,7 @@ pub fn key_from_slice(bytes: &[u8]) -> Option<[u8; ELEMENT_BYTES]> {
     bytes.try_into().ok()
 }
 
-#[cfg(feature = "client")]
+#[cfg(feature = "account")]
 mod draw {
     //! The device's side of a drawing.
 
@@ -229,7 +229,7 @@ mod draw {
     }
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(all(test, feature = "account"))]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

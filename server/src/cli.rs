@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use clap::{Args, Parser, Subcommand};
+use kinline_protocol::server_name::RelayAddress;
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,7 @@ use crate::cli_keys::{self, KeysCommand};
 use crate::clock::Clock;
 use crate::config::{Admission, Config, LogFormat, LogLevel};
 use crate::mailbox::admission_hash;
+use crate::operator::{DecoysArgs, LockdownArgs, NoticeArgs, NoticeKey, OperatorCommand};
 use crate::random;
 use crate::relay::{Relay, StartError, load_tls, open_rows};
 use crate::storage::{RowWrite, reply};
@@ -25,7 +27,7 @@ use crate::storage::{RowWrite, reply};
 /// Refused to start: configuration, key file, data folder, certificate, port.
 const EXIT_REFUSED: u8 = 2;
 /// Failed while running.
-const EXIT_FAILED: u8 = 1;
+pub(crate) const EXIT_FAILED: u8 = 1;
 
 /// The relay of Kinline: keeps 1,024 bytes of noise until the other side has them.
 ///
@@ -49,25 +51,33 @@ enum Command {
     Serve(Options),
     /// Make an admission code and print it, once. Works beside a running relay.
     Admit {
-        /// How many mailboxes the code opens (one for each device).
+        /// How many mailboxes and accounts the code opens (one for each device and each parent).
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
         #[command(flatten)]
         options: Options,
     },
+    /// The operator's keys and log (PROTOCOL §16). Works beside a running relay.
+    Operator(OperatorCommand),
+    /// Put a signed notice before every guardian. Works beside a running relay.
+    Notice(NoticeArgs),
+    /// Lock the relay down by a signed order, or lift that. Works beside a running relay.
+    ///
+    /// Logins, pairing and reading in bulk stop at once, and every device makes its keys, grants and
+    /// addresses anew. Ordinary messages go on, and nothing that was acknowledged is lost.
+    Lockdown(LockdownArgs),
+    /// Make decoy mailboxes until there are so many: whoever touches one raises an alarm.
+    Decoys(DecoysArgs),
     /// Print the relay's address with its pin, making its certificate if there is none.
     Pin(Options),
     /// Look at the keys of the key file, copy them, or change them. Never prints a secret.
-    Keys {
-        #[command(subcommand)]
-        command: KeysCommand,
-        #[command(flatten)]
-        options: Options,
-    },
+    #[command(subcommand)]
+    Keys(KeysCommand),
 }
 
+/// What every command takes.
 #[derive(Debug, Args)]
-struct Options {
+pub(crate) struct Options {
     /// Configuration file (TOML). See deploy/kinline.toml for every key.
     #[arg(long, value_name = "FILE", env = crate::config::ENV_CONFIG)]
     config: Option<PathBuf>,
@@ -98,7 +108,8 @@ struct Flags {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     server_name: Option<String>,
-    /// Who may open mailboxes: "open" for everybody, "codes" for who has an admission code
+    /// Who may open mailboxes and accounts: "open" for everybody, "codes" for who has an admission
+    /// code, "tickets" for who has a code or a ticket that an account drew
     #[arg(long, value_parser = parse_admission)]
     #[serde(skip_serializing_if = "Option::is_none")]
     admission: Option<Admission>,
@@ -146,7 +157,8 @@ fn parse_admission(text: &str) -> Result<Admission, String> {
     match text {
         "open" => Ok(Admission::Open),
         "codes" => Ok(Admission::Codes),
-        _ => Err("must be open or codes".into()),
+        "tickets" => Ok(Admission::Tickets),
+        _ => Err("must be open, codes or tickets".into()),
     }
 }
 
@@ -187,9 +199,13 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Admit { uses, options } => {
             with_config(&options, |config| runtime.block_on(admit(&config, uses)))
         }
+        Command::Operator(command) => command.run(&runtime),
+        Command::Notice(args) => args.run(&runtime),
+        Command::Lockdown(args) => args.run(&runtime),
+        Command::Decoys(args) => args.run(&runtime),
         Command::Pin(options) => with_config(&options, |config| pin(&config)),
-        Command::Keys { command, options } => {
-            with_config(&options, |config| cli_keys::run(&config, &command))
+        Command::Keys(command) => {
+            with_config(command.options(), |config| cli_keys::run(&config, &command))
         }
     }
 }
@@ -205,7 +221,7 @@ fn runtime() -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-fn with_config(options: &Options, run: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+pub(crate) fn with_config(options: &Options, run: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     match Config::load(options.config.as_deref(), &options.flags) {
         Ok(config) => run(config),
         Err(error) => refused(&error),
@@ -298,6 +314,12 @@ fn pin(config: &Config) -> ExitCode {
         config
             .relay_address(config.listen, tls.pin)
             .map_err(StartError::Config)
+    });
+    // Root's alone: whoever may not read it gets the address without.
+    let operator = NoticeKey::read(&config.notice_key()).ok();
+    let address = address.map(|address| RelayAddress {
+        operator: operator.map(|key| key.operator),
+        ..address
     });
     match address {
         Ok(address) => {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::cli::{refused, say};
+use crate::cli::{Options, refused, say};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::{KeyFile, Rotated, export, rotate};
@@ -16,19 +16,34 @@ use crate::storage::{SqliteStorage, lock};
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Say which versions of which keys there are, and whether they were exported.
-    Show,
+    Show(#[command(flatten)] Options),
     /// Copy the key file to FILE, which must not be there yet, mode 0600. Keep it away from
     /// backups of the data folder: together they are everything.
     Export {
         /// Where to, outside the data folder
         file: PathBuf,
+        #[command(flatten)]
+        options: Options,
     },
     /// Add a newer version of a key. The relay must not be running; it uses the new one from its
     /// next start on.
     Rotate {
         /// Which key
         which: Which,
+        #[command(flatten)]
+        options: Options,
     },
+}
+
+impl KeysCommand {
+    /// Where the key file is looked for.
+    pub(crate) const fn options(&self) -> &Options {
+        match self {
+            Self::Show(options) | Self::Export { options, .. } | Self::Rotate { options, .. } => {
+                options
+            }
+        }
+    }
 }
 
 /// A key that can be changed.
@@ -64,8 +79,8 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
     let exists = SqliteStorage::exists(&config.data);
     let mut keys = KeyFile::open_or_create(&path, &config.data, exists)?;
     match command {
-        KeysCommand::Show => Ok(show(&keys)),
-        KeysCommand::Export { file } => {
+        KeysCommand::Show(_) => Ok(show(&keys)),
+        KeysCommand::Export { file, .. } => {
             export(&mut keys, &path, &config.data, file)?;
             Ok(vec![format!(
                 "copied to {}: keep it away from backups of {}",
@@ -73,7 +88,7 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
                 config.data.display()
             )])
         }
-        KeysCommand::Rotate { which } => {
+        KeysCommand::Rotate { which, .. } => {
             let which = match which {
                 Which::AtRest => Rotated::AtRest,
                 Which::Accounts => Rotated::Accounts,

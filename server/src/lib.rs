@@ -11,6 +11,7 @@
 //! Everything here works on ciphertext: the part of the protocol that can decrypt is not
 //! linked in.
 
+mod account;
 mod admin;
 mod blob;
 pub mod cli;
@@ -26,6 +27,7 @@ mod listener;
 mod mailbox;
 #[doc(hidden)]
 pub mod measure;
+mod operator;
 mod random;
 mod relay;
 mod rendezvous;
@@ -33,11 +35,15 @@ mod retention;
 mod storage;
 mod sync;
 pub mod terms;
+mod ticket;
 mod tls;
+mod tripwire;
 
 pub use clock::Clock;
 pub use config::Config;
 pub use keys::KeyFileError;
+pub use operator::OperatorKeyError;
 pub use relay::{Relay, RunningRelay, StartError};
 pub use storage::OpenError;
 pub use tls::TlsError;
+pub use tripwire::{TripwireConfig, WebhookError};

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Accounts;
 use crate::admin;
 use crate::blob::BlobFiles;
 use crate::clock::Clock;
@@ -22,11 +23,14 @@ use crate::config::{Admission, Config, ConfigError, RunLimits};
 use crate::keys::{AtRest, KeyFile, KeyFileError};
 use crate::listener::{self, Visitors};
 use crate::mailbox::{self, Grants, Mailboxes};
+use crate::operator::{self, Operator};
 use crate::rendezvous::Rendezvous;
 use crate::storage::{
-    EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage,
+    EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage, Write,
 };
+use crate::ticket::Issuer;
 use crate::tls::{self, Tls, TlsError};
+use crate::tripwire::{self, Tripwire};
 use crate::{retention, terms};
 
 /// How long connections may take to end when the relay stops.
@@ -56,6 +60,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The database takes nothing.
+    #[error("the database takes nothing: the disk, or the room given to it, is full")]
+    NoRoom,
     /// The blob folder can't be used.
     #[error("the folder of blobs can't be used: {0}")]
     Blobs(#[source] io::Error),
@@ -84,11 +91,15 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) grants: Grants,
     pub(crate) rendezvous: Rendezvous,
+    pub(crate) operator: Operator,
+    pub(crate) tripwire: Tripwire,
     pub(crate) blobs: BlobFiles,
     /// Envelopes in memory: one permit each.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) limits: RunLimits,
-    pub(crate) needs_admission: bool,
+    pub(crate) admission: Admission,
+    pub(crate) accounts: Accounts,
+    pub(crate) issuer: Issuer,
     /// What devices sign.
     pub(crate) server_name: String,
     /// How long this relay keeps what.
@@ -106,6 +117,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// A day on which the operator's backups hold nothing any more of what goes today.
+    pub(crate) fn backups_end_day(&self) -> u32 {
+        self.clock.day().plus(self.accounts.backup_days).0
+    }
+
     /// Whether a request now would be served.
     pub(crate) async fn is_ready(&self) -> bool {
         !self.stopping.is_cancelled()
@@ -151,9 +167,22 @@ impl Relay {
         config: Config,
         clock: Clock,
     ) -> Result<RunningRelay, StartError> {
-        let limits = config.limits.check()?;
+        let limits = config.limits.check(config.admission)?;
+        let stretching = config.accounts.stretching()?;
         config.check_places()?;
-        let storage: Arc<dyn Storage> = Arc::new(open_storage(&config, &clock).await?);
+        let webhook = config.tripwire.webhook().map_err(ConfigError::from)?;
+        let (storage, key_file) = open_storage(&config, &clock).await?;
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let accounts = Accounts::new(
+            key_file.accounts,
+            stretching,
+            config.accounts.tickets_per_epoch,
+            config.terms.backup_days,
+        );
+        if accounts.prepare(&*storage).await.is_err() {
+            storage.close().await;
+            return Err(StartError::NoRoom);
+        }
         let tls = load_tls(&config)?;
         let listener = listen(config.listen).await?;
         let admin_listener = match config.admin_listen {
@@ -176,7 +205,7 @@ impl Relay {
             .zip(config.admin_listen)
             .map(|(listener, at)| local(listener, at))
             .transpose()?;
-        let relay_address = config.relay_address(address, tls.pin)?;
+        let mut relay_address = config.relay_address(address, tls.pin)?;
         let hold_time = limits.mailbox.hold;
         let (holds, looks) = mailbox::Holds::new(hold_time, limits.held_max);
         if admin_listener.is_some() {
@@ -193,9 +222,13 @@ impl Relay {
             mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, holds),
             grants: Grants::new(Arc::clone(&storage)),
             rendezvous: Rendezvous::default(),
+            operator: Operator::default(),
+            tripwire: Tripwire::start(&config.tripwire, webhook, clock.clone()),
             blobs: BlobFiles::open(&config.data).map_err(StartError::Blobs)?,
             room: Arc::new(Semaphore::new(limits.envelopes_in_memory)),
-            needs_admission: config.admission == Admission::Codes,
+            admission: config.admission,
+            accounts,
+            issuer: Issuer::new(key_file.tickets),
             turns: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
             meters: Meters::new(),
             connections: AtomicU64::new(1),
@@ -206,6 +239,10 @@ impl Relay {
             limits,
         });
         tokio::spawn(mailbox::hold(looks, hold_time, Arc::clone(&shared.storage)));
+        // Before the first hello: it tells where the log stands.
+        operator::look(&shared).await;
+        relay_address.operator = shared.operator.offline();
+        tokio::spawn(operator::run(Arc::clone(&shared)));
         tokio::spawn(retention::run(Arc::clone(&shared)));
         if let Some(listener) = admin_listener {
             tokio::spawn(admin::serve(listener, Arc::clone(&shared)));
@@ -233,10 +270,11 @@ impl Relay {
 pub(crate) async fn open_storage(
     config: &Config,
     clock: &Clock,
-) -> Result<EmbeddedStorage, StartError> {
+) -> Result<(EmbeddedStorage, KeyFile), StartError> {
     let (options, key_file) = storage_options(config, true)?;
     let keys = AtRest::new(key_file.at_rest());
-    Ok(EmbeddedStorage::open(options, keys, clock.clone()).await?)
+    let storage = EmbeddedStorage::open(options, keys, clock.clone()).await?;
+    Ok((storage, key_file))
 }
 
 /// Opens the database alone, beside a relay that may be running.
@@ -296,7 +334,36 @@ impl RunningRelay {
 
     /// Removes now what has expired by the relay's clock; runs by itself once a day.
     pub async fn run_retention(&self) {
+        tripwire::tend(&self.shared, true).await;
         retention::sweep(&self.shared).await;
+    }
+
+    /// What its parts see, for measurements.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Steps of logins so far that cost something: for a test that one that can't succeed costs as
+    /// much as one that can.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn account_work(&self) -> u64 {
+        self.shared.accounts.work()
+    }
+
+    /// Brings the number of decoys up to `count`, by the relay's own clock. How many there are then.
+    pub async fn make_decoys(&self, count: usize) -> usize {
+        let storage = &self.shared.storage;
+        let Ok(all) = storage.mailboxes().await else {
+            return 0;
+        };
+        let submit = |write| storage.submit(Write::Row(write));
+        tripwire::make(&all, self.shared.clock.day(), count, submit).await
+    }
+
+    /// Looks at the operator's log now; runs by itself once a second.
+    pub async fn look_at_operator_log(&self) {
+        operator::look(&self.shared).await;
     }
 
     /// Resolves when the database or the disk failed: then nothing is acknowledged any more

@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::relay::Shared;
 use crate::storage::{Write, reply};
+use crate::tripwire;
 
 /// How often the day is looked at and idle mailboxes are forgotten.
 const TICK: Duration = Duration::from_secs(30);
@@ -24,9 +25,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         let today = shared.clock.day();
         if done != Some(today) {
+            tripwire::tend(&shared, false).await;
             sweep(&shared).await;
             done = Some(today);
         }
+        tripwire::tick(&shared);
         shared.mailboxes.sweep();
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use kinline_protocol::server_name::RelayAddress;
 
+use super::args_account::AccountArgs;
 use super::args_contacts::ContactVerb;
 use super::args_family::FamilyVerb;
 use super::erase::EraseVerb;
@@ -34,6 +35,8 @@ pub enum Work {
     Demo(DemoArgs),
     /// Be one device: its state lives in a folder, each call does one thing
     Device(DeviceArgs),
+    /// Make a guardian's account, and come back with it when every phone is lost
+    Account(AccountArgs),
     /// Search everything a relay has on disk for secrets, as a thief would
     Steal(StealArgs),
     /// Measure the relay: rates, latencies, memory, beside the barest programs that do the same

@@ -5,7 +5,9 @@
 //! surroundings is wrong (arguments, files, passphrase, relay, certificate). 1 and 2 come with
 //! one sentence on stderr.
 
+mod account;
 mod args;
+mod args_account;
 mod args_contacts;
 mod args_family;
 mod compose;

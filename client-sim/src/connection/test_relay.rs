@@ -193,6 +193,7 @@ impl TestRelay {
                 host: "127.0.0.1".into(),
                 port,
                 pin: Some(pinned.pin()),
+                operator: None,
             },
             blobs,
             sockets,

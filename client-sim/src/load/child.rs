@@ -64,6 +64,7 @@ impl Child {
                 host: String::new(),
                 port: 0,
                 pin: None,
+                operator: None,
             },
         };
         let began = Instant::now();

@@ -15,6 +15,7 @@ use super::events::EventLog;
 use super::link::{Link, LinkEvent};
 use super::notes;
 use super::transfers::Transfers;
+use super::vault::VaultWriter;
 use super::{Clock, Core, DeviceError, LinkStatus, LinkTrouble, Refused, Status};
 use crate::connection::{Backoff, ConnectError};
 use crate::store::{Records, Store, StoreError, remove_blob, remove_media};
@@ -51,6 +52,7 @@ pub(super) struct Actor<C: Core> {
     pub(super) link: Link,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) transfers: Transfers,
+    pub(super) vault: VaultWriter,
     pub(super) backoff: Backoff,
     /// What the relay refused on this connection: says more than that it ended.
     pub(super) refusal: Option<String>,
@@ -139,6 +141,11 @@ impl<C: Core> Actor<C> {
                 Some(input) => Ok(self.transferred(input).await?),
                 None => Ok(()),
             },
+            written = self.vault.next() => {
+                // What became of it is taken as it is: nobody waits for an answer.
+                drop(self.command(written).await?);
+                Ok(())
+            }
             () = sleep(nap) => {
                 if self.core.deadline().is_some_and(|at| at <= self.clock.now()) {
                     self.input(Input::Tick).await?;
@@ -161,7 +168,8 @@ impl<C: Core> Actor<C> {
         let settled = link == LinkStatus::Up
             && self.core.is_settled()
             && self.link.is_flushed()
-            && self.transfers.is_idle();
+            && self.transfers.is_idle()
+            && self.vault.is_idle();
         self.status.send_if_modified(|status| {
             let changed = status.link != link || status.settled != settled;
             status.link = link;
@@ -377,6 +385,11 @@ impl<C: Core> Actor<C> {
                     "this state folder is a copy of an older state: the relay has seen a newer one"
                         .into(),
                 );
+            }
+            Event::VaultDue(write) => {
+                let relay = self.core.relay().clone();
+                self.vault
+                    .write((**write).clone(), relay, Arc::clone(&self.tls));
             }
             // What nobody may see any more is not kept as a file either.
             Event::Disappeared { content, .. }

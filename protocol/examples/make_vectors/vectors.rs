@@ -27,6 +27,8 @@ mod codes;
 mod context;
 #[path = "family.rs"]
 mod family;
+#[path = "recovery.rs"]
+mod recovery;
 
 fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
@@ -47,6 +49,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("meet_code", codes::meet_codes()),
         ("short_code", codes::short_codes()),
         ("short_handshake", codes::short_handshake()),
+        ("vault", recovery::vaults()),
     ]
 }
 
@@ -158,7 +161,7 @@ fn envelopes() -> Value {
                 "message": hex::encode([0x44; 16]),
             }),
         ),
-        forged("an unknown kind", "kind", [5, 0, 0], 0, 6),
+        forged("an unknown kind", "kind", [6, 0, 0], 0, 6),
         forged("kind zero", "kind", [0, 0, 0], 0, 7),
         forged(
             "a length past the end",

@@ -15,6 +15,7 @@ use super::past_giving::Giving;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
+use super::recovery::VaultAsked;
 use super::session::Session;
 use super::state::{Cx, Room};
 use crate::conversation::{Crypto, DeviceSigner};
@@ -79,6 +80,10 @@ pub struct Engine {
     pub(super) closings: BTreeMap<bytes::Bytes, wire::ClosingRecord>,
     /// Other guardians' proposals that wait for this one's yes, by salt.
     pub(super) proposals: BTreeMap<[u8; 16], wire::ProposalRecord>,
+    /// Guardians' wishes to come back that this device has heard of.
+    pub(super) returns: BTreeMap<MemberId, wire::ReturnAskedRecord>,
+    /// The newest versions of guardians' vaults that were said in the family.
+    pub(super) vaults: BTreeMap<MemberId, u64>,
     /// Contact passes on their way.
     pub(super) passes: BTreeMap<PassId, wire::PassRecord>,
     /// What was last told about a family, and where.
@@ -113,6 +118,16 @@ pub struct Engine {
     /// saying each time that the digits were wrong.
     pub(super) short_tries: Option<(RendezvousId, u8)>,
     pub(super) confirm_at: Option<Timestamp>,
+    /// The shell was asked to write the vault, and when.
+    pub(super) vault_asked: Option<VaultAsked>,
+    /// When the family's devices are asked again to let this one come back.
+    pub(super) returning_at: Option<Timestamp>,
+    /// Guardians who ask to come back with an older vault than was said in the family.
+    pub(super) rolled_back: BTreeSet<MemberId>,
+    /// When other families' guardians are asked again to let this device into their links.
+    pub(super) links_at: Option<Timestamp>,
+    /// When to look again at who asks to come back.
+    pub(super) asked_at: Option<Timestamp>,
     /// Whose contents are missing, and when it is time to ask (again).
     pub(super) asks: BTreeMap<(ConversationId, DeviceId), Ask>,
     pub(super) counters: Counters,
@@ -254,6 +269,19 @@ impl Engine {
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
             Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
+            Command::KeepAccount { keys, vault, fresh } => {
+                self.keep_account(&keys, vault.as_deref(), fresh, &mut cx)?;
+            }
+            Command::KeepTickets { tickets } => self.keep_tickets(tickets, &mut cx),
+            Command::ForgetAccount => self.forget_account(&mut cx),
+            Command::VaultWritten { version, outcome } => {
+                self.vault_written(version, outcome, &mut cx);
+            }
+            Command::ComeBack { vault, keys } => self.start_return(&vault, &keys, &mut cx)?,
+            Command::ReturnShown { member } => self.return_shown(member, &mut cx)?,
+            Command::AnswerReturn { member, accept } => {
+                self.answer_return(member, accept, &mut cx)?;
+            }
             Command::EraseMember { member, messages } => {
                 self.erase_member(member, messages, &mut cx)?;
             }
@@ -275,6 +303,10 @@ impl Engine {
         self.check_slots(cx);
         self.renew_ratchets(cx);
         self.tend_return(cx);
+        self.tend_recovery(cx);
+        self.tend_returning(cx);
+        self.tend_links(cx);
+        self.tend_asked(cx);
         self.tend_heads(cx);
         self.tend_erasures(cx);
         self.tell_news(cx);
@@ -330,6 +362,7 @@ impl Engine {
             meeting,
             self.session_deadline(),
             self.wake_deadline(),
+            self.recovery_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

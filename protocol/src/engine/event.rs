@@ -2,6 +2,7 @@
 
 use super::command::Silence;
 use super::errors::PairingError;
+use super::recovery::VaultWrite;
 use crate::conversation::Person;
 use crate::day::Day;
 use crate::identity::{ContactPass, Decision};
@@ -377,6 +378,32 @@ pub enum Event {
         sender: MemberId,
         /// Why, for the child.
         sentence: String,
+    },
+    /// The vault is to be written at the relay, on a connection of its own; then say
+    /// [`super::io::Command::VaultWritten`].
+    VaultDue(Box<VaultWrite>),
+    /// The account of this phone is not good any more: its password was changed elsewhere, it was
+    /// deleted, or another phone of this guardian made another. Log in again.
+    AccountOutdated,
+    /// On a guardian's phone: a guardian who says that every device is lost asks to come back by
+    /// the password. Show it, say [`super::io::Command::ReturnShown`], and let the person answer.
+    ReturnAsked {
+        /// Who.
+        member: MemberId,
+        /// What the new device calls itself.
+        device_name: String,
+        /// It is this phone's own guardian: somebody else knows the password.
+        own: bool,
+    },
+    /// The relay handed out an older vault than was written: nothing in it can do harm, but the
+    /// relay, or whoever restored it, is not as it should be.
+    VaultRolledBack {
+        /// Whose.
+        member: MemberId,
+        /// The version that it handed out.
+        given: u64,
+        /// The newest that was said in the family.
+        newest: u64,
     },
     /// What was said before this device came has come in from another one of the family, all
     /// at once: look at the history again.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-pub use super::command::{Command, MemberRole, OutgoingBlob, PassWish, Silence};
+pub use super::command::{Command, MemberRole, OutgoingBlob, PassWish, Silence, VaultOutcome};
 pub use super::event::Event;
 use crate::day::Timestamp;
 use crate::secrets::Secret;

@@ -121,6 +121,13 @@ impl Engine {
             session: Session::default(),
             inbox: Inbox::default(),
             proposals: BTreeMap::new(),
+            returns: BTreeMap::new(),
+            vaults: BTreeMap::new(),
+            vault_asked: None,
+            returning_at: None,
+            asked_at: None,
+            links_at: None,
+            rolled_back: BTreeSet::new(),
             copies: BTreeMap::new(),
             groups: BTreeMap::new(),
             passes: BTreeMap::new(),
@@ -257,6 +264,12 @@ impl Engine {
         } else if let Some(content) = split(records::COPY) {
             let content = ContentId::try_from(content.as_slice()).map_err(|_| damaged)?;
             self.copies.insert(content, read(value)?);
+        } else if let Some(member) = split(records::RETURN) {
+            let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged)?;
+            self.returns.insert(member, read(value)?);
+        } else if let Some(member) = split(records::VAULT) {
+            let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged.clone())?;
+            self.vaults.insert(member, be64(value).ok_or(damaged)?);
         } else if let Some(salt) = split(records::PROPOSAL) {
             let salt = salt.as_slice().try_into().map_err(|_| damaged)?;
             self.proposals.insert(salt, read(value)?);

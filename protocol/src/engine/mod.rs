@@ -24,11 +24,15 @@
 //!   `past_giving` gives it, `past_media` puts attachments up again that the relay has no more;
 //! - `erasing` forgets a child or the family everywhere;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
-//!   device can't follow any more, `reform` forms again what nobody can change any more.
+//!   device can't follow any more, `reform` forms again what nobody can change any more;
+//! - `recovery` puts by what a guardian needs who loses every phone, `returning` is the new phone
+//!   that asks to come back (`returning_links`: with other families), `asked` what the family does
+//!   about it.
 
 pub mod io;
 pub mod view;
 
+mod asked;
 mod authority;
 mod blobs;
 mod cards;
@@ -71,8 +75,11 @@ mod policing;
 mod receive;
 mod reconcile;
 mod records;
+mod recovery;
 mod reentry;
 mod reform;
+mod returning;
+mod returning_links;
 mod safety;
 mod sends;
 mod session;
@@ -89,6 +96,7 @@ pub use load::Setup;
 pub use past::HistoryProgress;
 pub use past_media::MediaWish;
 pub use policing::PolicyNow;
+pub use recovery::{RecoveryGap, RecoveryStatus, VaultWrite};
 pub use summary::{
     ConversationSummary, GroupUnderWay, MemberSummary, PassUnderWay, ProposalSummary,
 };

@@ -11,7 +11,7 @@ use super::device::Engine;
 use super::records;
 use super::state::{Cx, Room};
 use crate::day::Timestamp;
-use crate::identity::Role;
+use crate::identity::{ReturnWay, Role};
 use crate::ids::{ContentId, ConversationId, DeviceId};
 use crate::wire;
 
@@ -66,8 +66,8 @@ impl Engine {
     /// Whether a device may be given history at all. One that came back with a password alone
     /// may not.
     pub(super) fn may_have_history(&self, device: DeviceId) -> bool {
-        let _ = device;
-        true
+        let log = self.log.as_ref();
+        log.is_none_or(|log| log.came_back(&device) != Some(ReturnWay::Waited))
     }
 
     /// How much of the history has come in, for each conversation that this device came to

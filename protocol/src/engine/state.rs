@@ -97,6 +97,8 @@ pub(super) struct Room {
     pub(super) blocked: BTreeSet<MemberId>,
     /// Formed again under another id.
     pub(super) superseded: bool,
+    /// Members of our family whose last device here was lost: they come in again with the next.
+    pub(super) absent: BTreeSet<MemberId>,
     /// The families' logs differ from what was last persisted.
     pub(super) parties_dirty: bool,
     /// Volatile: on this connection its slot was seen empty, or as far as it can be read.
@@ -141,6 +143,7 @@ impl Room {
             silence: None,
             strange: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            absent: BTreeSet::new(),
             superseded: false,
             dirty: true,
             parties_dirty: true,
@@ -268,6 +271,7 @@ impl Room {
                 .collect(),
             superseded: self.superseded,
             leaf_from: self.leaf_from,
+            absent: self.absent.iter().map(|member| member.to_bytes()).collect(),
             audiences: self.audiences.clone(),
         };
         changes.records.insert(
@@ -333,6 +337,11 @@ impl Room {
                 .filter_map(|member| MemberId::try_from(member).ok())
                 .collect(),
             superseded: record.superseded,
+            absent: record
+                .absent
+                .iter()
+                .filter_map(|member| MemberId::try_from(member).ok())
+                .collect(),
             dirty: false,
             parties_dirty: false,
             synced: false,

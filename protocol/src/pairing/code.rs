@@ -167,6 +167,7 @@ mod tests {
                 host: "relay.example.org".into(),
                 port: 8_443,
                 pin: Some(Pin([7; 32])),
+                operator: None,
             },
             rendezvous: RendezvousId::new([1; 16]),
             secret: Secret::new([2; 16]),

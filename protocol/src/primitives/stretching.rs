@@ -123,7 +123,7 @@ impl Stretching {
     ///
     /// # Errors
     /// [`StretchingError`] when the salt is too short; nothing else can fail.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "account")]
     pub fn stretch(
         &self,
         secret: &[u8],
@@ -170,7 +170,7 @@ mod tests {
         assert!(Stretching::cheap_for_tests(8, 1, 1).is_ok());
     }
 
-    #[cfg(feature = "client")]
+    #[cfg(feature = "account")]
     #[test]
     fn every_cost_and_the_salt_make_another_output() {
         let stretch = |memory, passes, lanes, salt: &[u8]| {

@@ -10,7 +10,7 @@ use zeroize::Zeroize;
 use crate::primitives::bridge::Bridge;
 use crate::secrets::Secret;
 
-#[cfg(feature = "client")]
+#[cfg(feature = "account")]
 pub use device::{Blinded, finish, start};
 
 /// Bytes of a blinded or an evaluated element.
@@ -119,7 +119,7 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], VoprfError> {
     bytes.try_into().map_err(|_| VoprfError::Malformed)
 }
 
-#[cfg(feature = "client")]
+#[cfg(feature = "account")]
 mod device {
     //! The half that blinds.
 
@@ -196,7 +196,7 @@ mod device {
     }
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(all(test, feature = "account"))]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

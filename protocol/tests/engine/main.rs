@@ -27,6 +27,7 @@ mod phones;
 mod phones_crash;
 mod policing;
 mod races;
+mod recovery;
 mod relay;
 mod relay_faults;
 mod setting_up;

@@ -14,6 +14,7 @@ use futures_util::stream;
 use super::files::blocking;
 use super::http::{Refused, SIZE, readable, report_damage};
 use super::sums::{self, CHUNK_BYTES};
+use crate::operator::BULK_BLOB_BYTES_MAX;
 use crate::relay::Shared;
 
 /// Bytes read at a time: each time costs a way to another thread and back. A download has one
@@ -28,12 +29,16 @@ pub(super) async fn download(
     if row.offset < row.size {
         return Err(Refused::NotFound);
     }
+    if row.size > BULK_BLOB_BYTES_MAX && shared.operator.lockdown.check().is_err() {
+        return Err(Refused::LockedDown);
+    }
     let range = headers
         .get(header::RANGE)
         .map(|value| parse_range(value, row.size))
         .transpose()?
         .flatten();
     let (first, length) = range.unwrap_or((0, row.size));
+    shared.tripwire.watch.blob_bytes(length);
     let chunk = first / CHUNK_BYTES as u64;
     let file = shared
         .blobs

@@ -42,6 +42,7 @@ pub(super) enum Refused {
     TooLarge,
     Range { size: u64 },
     NoRoom,
+    LockedDown,
     Internal,
 }
 
@@ -79,6 +80,12 @@ impl IntoResponse for Refused {
             Self::NoRoom => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "the relay has no room left\n",
+            )
+                .into_response(),
+            Self::LockedDown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [(header::RETRY_AFTER, 600)],
+                "the operator has locked this relay down: only small blobs are handed out\n",
             )
                 .into_response(),
             Self::Internal => {

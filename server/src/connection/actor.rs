@@ -333,6 +333,9 @@ impl Actor {
                 body,
                 closed: false,
             }),
+            Arrival::OperatorNews => Response::OperatorNews(wire::OperatorNews {
+                checkpoint: self.session.shared.operator.checkpoint(),
+            }),
             Arrival::Ended(id) => {
                 self.session.rendezvous.retain(|other| *other != id);
                 Response::RendezvousGot(wire::RendezvousGot {
@@ -364,14 +367,15 @@ impl Actor {
             let Some(mailbox) = &self.session.mailbox else {
                 return Ok(());
             };
-            let storage = &*self.session.shared.storage;
-            let page = match mailbox.next(storage, self.session.id, PAGE).await {
+            let shared = &self.session.shared;
+            let page = match mailbox.next_page(shared, self.session.id, PAGE).await {
                 Ok(page) => page,
                 Err(error) => return self.finish(&error.into()).await,
             };
             if page.is_empty() {
                 return Ok(());
             }
+            shared.tripwire.watch.delivered(page.len() as u64);
             let delivered = &self.session.shared.meters.delivered;
             delivered.increment(page.len() as u64);
             let mut page = page.into_iter();

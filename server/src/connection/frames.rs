@@ -1,6 +1,7 @@
 //! What each frame asks for, and what it is answered with.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use kinline_protocol::day::Day;
@@ -48,6 +49,7 @@ impl Session {
         request: Request,
     ) -> Result<Handling<'_>, Refusal> {
         self.slow_down(&request)?;
+        self.choose_side(&request)?;
         let reply = match request {
             Request::OpenMailbox(request) => return wait(self.open_mailbox(request)),
             Request::Attach(request) => return wait(self.attach(request)),
@@ -61,23 +63,28 @@ impl Session {
             Request::Acknowledge(request) => {
                 self.attached()?
                     .acknowledge(&*self.shared.storage, self.id, &request)?;
+                let news = request.through.saturating_sub(self.acknowledged);
+                self.acknowledged = self.acknowledged.max(request.through);
+                self.shared.tripwire.watch.acknowledged(news);
                 Reply::Nothing
             }
             Request::RendezvousOpen(request) => self.rendezvous_open(&request)?,
             Request::RendezvousJoin(request) => self.rendezvous_join(&request)?,
             Request::RendezvousPut(request) => self.rendezvous_put(&request)?,
             Request::RendezvousLeave(request) => self.rendezvous_leave(&request)?,
+            Request::FetchOperatorLog(request) => {
+                return wait(self.fetch_operator_log(request));
+            }
             Request::Ping(_) => Reply::Now(Response::Pong(wire::Pong {})),
-            Request::RegisterStart(_)
-            | Request::RegisterFinish(_)
-            | Request::LoginStart(_)
-            | Request::LoginFinish(_)
-            | Request::DeleteAccount(_)
-            | Request::FetchVault(_)
-            | Request::PutVault(_)
-            | Request::DrawTickets(_)
-            | Request::FetchOperatorLog(_)
-            | Request::EraseMailbox(_) => return Err(Refusal::UnknownKind),
+            Request::EraseMailbox(request) => return wait(self.erase_mailbox(request)),
+            Request::RegisterStart(request) => self.register_start(&request)?,
+            Request::RegisterFinish(request) => return wait(self.register_finish(request)),
+            Request::LoginStart(request) => return wait(self.login_start(request)),
+            Request::LoginFinish(request) => return wait(self.login_finish(request)),
+            Request::DeleteAccount(_) => return wait(self.delete_account()),
+            Request::FetchVault(_) => return wait(self.fetch_vault()),
+            Request::PutVault(request) => return wait(self.put_vault(request)),
+            Request::DrawTickets(request) => return wait(self.draw_tickets(request)),
         };
         Ok(Handling::Done(reply))
     }
@@ -89,6 +96,8 @@ impl Session {
             Request::Acknowledge(_) => return Ok(()),
             Request::Send(send) => 1 + send.deliveries.len() / 8,
             Request::Signal(signal) => 1 + signal.deliveries.len() / 8,
+            // Up to 64 KiB are read for it.
+            Request::FetchOperatorLog(_) => 8,
             _ => 1,
         };
         let weight = u32::try_from(weight)
@@ -121,6 +130,10 @@ impl Session {
         )
         .await?;
         self.mailbox = Some(mailbox);
+        // What came between hello and here was told to whoever was attached by then.
+        if self.shared.operator.size() != self.operator_log {
+            self.inbox.put(Arrival::OperatorNews);
+        }
         self.inbox.wake();
         Ok(Reply::Now(Response::Attached(attached)))
     }
@@ -146,6 +159,26 @@ impl Session {
         })))
     }
 
+    async fn fetch_operator_log(&self, request: wire::FetchOperatorLog) -> Result<Reply, Refusal> {
+        // Only what was verified, and no more than the checkpoint beside it says.
+        let checkpoint = self.shared.operator.checkpoint();
+        let size = self.shared.operator.size();
+        let entries = match size.checked_sub(request.from) {
+            None | Some(0) => Vec::new(),
+            Some(left) => {
+                let rows = self.shared.storage.operator_log(request.from).await?;
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                rows.into_iter().take(left).map(|row| row.entry).collect()
+            }
+        };
+        Ok(Reply::Now(Response::OperatorLogPart(
+            wire::OperatorLogPart {
+                entries,
+                checkpoint,
+            },
+        )))
+    }
+
     async fn create_blob(&self, request: wire::CreateBlob) -> Result<Reply, Refusal> {
         let created = blob::create(&self.shared, self.attached()?, &request).await?;
         Ok(Reply::Now(Response::BlobCreated(created)))
@@ -163,6 +196,16 @@ impl Session {
         Ok(Reply::Now(Response::CloseKeyRenewed(
             wire::CloseKeyRenewed {},
         )))
+    }
+
+    async fn erase_mailbox(&mut self, request: wire::EraseMailbox) -> Result<Reply, Refusal> {
+        let mailbox = Arc::clone(self.attached()?);
+        mailbox::erase(&self.shared, &self.challenge(), &mailbox, self.id, &request).await?;
+        self.mailbox = None;
+        let backups_end_day = self.shared.backups_end_day();
+        Ok(Reply::Now(Response::MailboxErased(wire::MailboxErased {
+            backups_end_day,
+        })))
     }
 
     async fn signal(&self, request: wire::Signal) -> Result<Reply, Refusal> {
@@ -211,6 +254,7 @@ impl Session {
 
     fn rendezvous_open(&mut self, request: &wire::RendezvousOpen) -> Result<Reply, Refusal> {
         self.attached()?;
+        self.shared.operator.lockdown.check()?;
         if request.seconds == 0 || request.seconds > limits::RENDEZVOUS_SECONDS_MAX {
             return Err(Refusal::Malformed(
                 "a rendezvous lasts between 1 and 600 seconds",
@@ -227,6 +271,7 @@ impl Session {
     }
 
     fn rendezvous_join(&mut self, request: &wire::RendezvousJoin) -> Result<Reply, Refusal> {
+        self.shared.operator.lockdown.check()?;
         let id = rendezvous(&request.rendezvous)?;
         self.meet(id, |session| {
             session
@@ -274,7 +319,7 @@ impl Session {
     }
 }
 
-fn wait<'a>(
+pub(super) fn wait<'a>(
     reply: impl Future<Output = Result<Reply, Refusal>> + Send + 'a,
 ) -> Result<Handling<'a>, Refusal> {
     Ok(Handling::Wait(Box::pin(reply)))

@@ -12,5 +12,5 @@ mod place;
 
 pub(crate) use at_rest::{AtRest, SealedError};
 pub(crate) use commands::{Rotated, export, rotate};
-pub(crate) use key_file::KeyFile;
+pub(crate) use key_file::{AccountsKey, KeyFile, TicketsKey};
 pub use place::KeyFileError;

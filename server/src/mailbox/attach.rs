@@ -15,6 +15,7 @@ use crate::errors::Refusal;
 use crate::listener::turn;
 use crate::relay::Shared;
 use crate::storage::{ReadError, Storage};
+use crate::tripwire::Alarm;
 
 /// Verified against when there is no such mailbox, so that the answer takes as long: the
 /// base point of Ed25519, a valid key whose secret nobody needs.
@@ -43,6 +44,9 @@ pub(crate) async fn attach(
         return Err(Refusal::Malformed("the window is at least 1"));
     }
     let row = shared.storage.mailbox(id).await?;
+    if row.as_ref().is_some_and(|row| row.decoy) {
+        shared.tripwire.touched(Alarm::Attach);
+    }
     let key = row.as_ref().map_or(NOBODY, |row| row.keys.authentication);
     let turn = turn(&shared.turns).await;
     let proof = verify_attach(
@@ -105,6 +109,31 @@ impl Mailbox {
         }
         self.note_generation(&mut inner, storage, request.generation);
         Ok(())
+    }
+
+    /// As [`Self::next`], and in a lockdown no more than one mailbox is handed on one day: what is
+    /// beyond waits.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(crate) async fn next_page(
+        &self,
+        shared: &Shared,
+        connection: u64,
+        page: u32,
+    ) -> Result<Vec<Delivered>, ReadError> {
+        let Some(order) = shared.operator.lockdown.order() else {
+            return self.next(&*shared.storage, connection, page).await;
+        };
+        let granted = self.lock().bulk.take(order, shared.clock.day(), page);
+        if granted == 0 {
+            return Ok(Vec::new());
+        }
+        let delivered = self.next(&*shared.storage, connection, granted).await;
+        let count = delivered.as_ref().map_or(0, Vec::len);
+        let unused = granted.saturating_sub(u32::try_from(count).unwrap_or(granted));
+        self.lock().bulk.give_back(unused);
+        delivered
     }
 
     /// The next envelopes for this connection, at most `page`: from the disk first, then from

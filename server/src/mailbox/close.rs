@@ -9,6 +9,7 @@ use super::attach::NOBODY;
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::reply;
+use crate::tripwire::Alarm;
 
 /// Nothing goes in or out from now on; the mailbox is deleted when
 /// `limits::MAILBOX_CLOSED_DAYS` have passed, unless this is undone before.
@@ -23,6 +24,9 @@ pub(crate) async fn close(
     let id = MailboxId::try_from(&request.mailbox)
         .map_err(|_| Refusal::Malformed("a mailbox id has 16 bytes"))?;
     let row = shared.storage.mailbox(id).await?;
+    if row.as_ref().is_some_and(|row| row.decoy) {
+        shared.tripwire.touched(Alarm::Close);
+    }
     let key = row.as_ref().map_or(NOBODY, |row| row.keys.close);
     let proof = verify_close(&key, challenge, &id, request.undo, &request.signature);
     if row.is_none() || proof.is_err() {

@@ -28,6 +28,8 @@ pub(crate) enum Arrival {
     Met(RendezvousId, Bytes),
     /// The rendezvous ended.
     Ended(RendezvousId),
+    /// The operator's log has grown.
+    OperatorNews,
 }
 
 #[derive(Default)]
@@ -64,7 +66,7 @@ impl Inbox {
         let room = match &arrival {
             Arrival::Signal(_) => state.signals < SIGNALS_MAX,
             Arrival::Met(..) => state.messages < limits::RENDEZVOUS_MESSAGES_MAX,
-            Arrival::Joined(_) | Arrival::Ended(_) => {
+            Arrival::Joined(_) | Arrival::Ended(_) | Arrival::OperatorNews => {
                 state.arrivals.len() < NOTICES_MAX + SIGNALS_MAX
             }
         };
@@ -72,7 +74,7 @@ impl Inbox {
             match &arrival {
                 Arrival::Signal(_) => state.signals += 1,
                 Arrival::Met(..) => state.messages += 1,
-                Arrival::Joined(_) | Arrival::Ended(_) => {}
+                Arrival::Joined(_) | Arrival::Ended(_) | Arrival::OperatorNews => {}
             }
             state.arrivals.push_back(arrival);
         }

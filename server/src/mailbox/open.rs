@@ -11,6 +11,8 @@ use kinline_protocol::wire::OpenMailbox;
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{MailboxRow, NewMailbox, Opened, RowWrite, Write, reply};
+use crate::ticket;
+use crate::tripwire::Alarm;
 
 /// An admission code as the tables know it.
 pub(crate) fn admission_hash(code: &str) -> [u8; 32] {
@@ -45,24 +47,29 @@ pub(crate) async fn open(
         &request.signature,
     )
     .map_err(|_| Refusal::Denied)?;
-    let admission = shared
-        .needs_admission
-        .then(|| admission_hash(&request.admission_code));
+    let entry = ticket::entry(shared, &request.admission_code);
     let row = MailboxRow {
         keys,
         generation: request.generation,
         closed: false,
+        decoy: false,
         expires: shared.clock.day().plus(limits::MAILBOX_IDLE_DAYS),
     };
     let (done, opened) = reply();
     shared.storage.submit(Write::Row(RowWrite::OpenMailbox {
         mailbox: NewMailbox { id, row },
-        admission,
+        entry,
         done,
     }));
     match opened.await? {
         Opened::Open => Ok(()),
-        Opened::OtherKeys => Err(Refusal::Denied),
+        Opened::OtherKeys => {
+            let row = shared.storage.mailbox(id).await?;
+            if row.is_some_and(|row| row.decoy) {
+                shared.tripwire.touched(Alarm::Open);
+            }
+            Err(Refusal::Denied)
+        }
         Opened::Admission => Err(Refusal::Admission),
     }
 }

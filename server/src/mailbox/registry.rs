@@ -10,9 +10,9 @@ use std::time::Duration;
 use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
 
-use super::Queue;
 use super::hold::Holds;
 use super::state::{Mailbox, limiter};
+use super::{Arrival, Queue};
 use crate::storage::{Expired, ReadError, Storage};
 use crate::sync::lock;
 
@@ -134,6 +134,15 @@ impl Mailboxes {
             let mut inner = mailbox.lock();
             if inner.queue.is_attached() {
                 mailbox.keep(&mut inner, &*self.storage, today);
+            }
+        }
+    }
+
+    /// Puts something before every connection that is attached.
+    pub(crate) fn tell_attached(&self, arrival: &Arrival) {
+        for mailbox in self.all() {
+            if let Some(inbox) = mailbox.lock().queue.inbox() {
+                inbox.put(arrival.clone());
             }
         }
     }

@@ -17,6 +17,7 @@ use super::waiter::{Outcome, Waiter, WholeSend};
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{Accepted, SlotOffer, Write, WriteError};
+use crate::tripwire::Alarm;
 
 /// When to try again after a full mailbox: its device has to come and fetch first.
 const FULL_RETRY_MS: u32 = 60_000;
@@ -230,6 +231,9 @@ pub(crate) async fn permit(
     let Some(mailbox) = shared.mailboxes.load(id).await? else {
         return Ok(Err((RecipientStatus::Gone, 0)));
     };
+    if mailbox.decoy {
+        shared.tripwire.touched(Alarm::Send);
+    }
     let today = shared.clock.day();
     {
         let inner = mailbox.lock();

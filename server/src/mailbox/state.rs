@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::grants::Trusted;
 use super::queue::Queue;
 use super::waiter::Outcome;
+use crate::operator::Bulk;
 use crate::storage::{
     Accepted, Done, MailboxRow, NewEnvelope, RowWrite, Storage, Write, WriteError,
 };
@@ -63,6 +64,8 @@ pub(crate) struct Mailbox {
     pub(crate) authentication: PublicKey,
     /// The key that signs grants.
     pub(crate) grant: PublicKey,
+    /// Nobody's.
+    pub(crate) decoy: bool,
     /// Deliveries into it.
     limiter: Limiter,
     inner: Mutex<Inner>,
@@ -82,8 +85,12 @@ pub(crate) struct Inner {
     expires: Day,
     bytes_day: Day,
     bytes_used: u64,
+    /// What tickets added to what there is that day.
+    bytes_added: u64,
     /// The grant that was checked last: mostly the next one is the same.
     pub(super) trusted: Option<Box<Trusted>>,
+    /// What was handed out in a lockdown.
+    pub(crate) bulk: Bulk,
     /// Its held envelopes will be looked at.
     pub(super) is_looked_at: bool,
     /// Used since `used_at`: the clock is asked by the sweep alone.
@@ -99,6 +106,7 @@ impl Mailbox {
             id,
             authentication: row.keys.authentication,
             grant: row.keys.grant,
+            decoy: row.decoy,
             limiter,
             inner: Mutex::new(Inner {
                 queue,
@@ -110,7 +118,9 @@ impl Mailbox {
                 expires: row.expires,
                 bytes_day: Day(0),
                 bytes_used: 0,
+                bytes_added: 0,
                 trusted: None,
+                bulk: Bulk::default(),
                 is_looked_at: false,
                 used: false,
                 used_at: now,
@@ -220,6 +230,7 @@ impl Mailbox {
             id: self.id,
             generation: inner.generation,
             closed: inner.closed,
+            decoy: self.decoy,
             expires: inner.expires,
             done: Box::new(move |result| {
                 if result.is_err() {
@@ -301,17 +312,28 @@ impl Inner {
 
     /// Takes `bytes` from what the mailbox may upload today; `false` when that is used up.
     pub(crate) fn use_bytes(&mut self, today: Day, bytes: u64, max: u64) -> bool {
-        if self.bytes_day != today {
-            self.bytes_day = today;
-            self.bytes_used = 0;
-        }
+        self.begin_day(today);
         match self.bytes_used.checked_add(bytes) {
-            Some(used) if used <= max => {
+            Some(used) if used <= max.saturating_add(self.bytes_added) => {
                 self.bytes_used = used;
                 true
             }
             _ => false,
         }
+    }
+
+    fn begin_day(&mut self, today: Day) {
+        if self.bytes_day != today {
+            self.bytes_day = today;
+            self.bytes_used = 0;
+            self.bytes_added = 0;
+        }
+    }
+
+    /// Adds to what the mailbox may upload today.
+    pub(crate) fn add_bytes(&mut self, today: Day, bytes: u64) {
+        self.begin_day(today);
+        self.bytes_added = self.bytes_added.saturating_add(bytes);
     }
 
     /// Gives back what [`Inner::use_bytes`] took for nothing.

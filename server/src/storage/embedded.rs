@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::spool::{self, Job, SEGMENT_SLOTS, Spool, SpoolError, SpoolOptions, Spooled};
 use super::sqlite::{OpenError, SqliteOptions, SqliteStorage};
 use super::{
-    BlobRow, Done, Expired, MailboxRow, Read, RowWrite, Storage, StoredEnvelope, Write, WriteError,
+    BlobRow, Done, Expired, Found, ListedMailbox, MailboxRow, OperatorRow, Places, Read, RowWrite,
+    Storage, StoredEnvelope, Write, WriteError,
 };
 use crate::clock::Clock;
 use crate::keys::AtRest;
@@ -123,8 +124,20 @@ impl Storage for EmbeddedStorage {
         self.rows.blob_by_owner(owner_hash)
     }
 
+    fn mailboxes(&self) -> Read<'_, Vec<ListedMailbox>> {
+        self.rows.mailboxes()
+    }
+
+    fn operator_log(&self, from: u64) -> Read<'_, Vec<OperatorRow>> {
+        self.rows.operator_log(from)
+    }
+
     fn is_blob_file(&self, file: String) -> Read<'_, bool> {
         self.rows.is_blob_file(file)
+    }
+
+    fn account(&self, places: Places, with_vault: bool) -> Read<'_, Found> {
+        self.rows.account(places, with_vault)
     }
 
     fn submit(&self, write: Write) {
@@ -163,6 +176,21 @@ impl Storage for EmbeddedStorage {
                 through,
                 done,
             }),
+            Write::Erase { mailbox, done } => {
+                let spool = Arc::clone(&self.spool);
+                let erase = move |row: Result<(), WriteError>| match row {
+                    Err(error) => done(Err(error)),
+                    Ok(()) => spool.submit(Job::DeleteThrough {
+                        mailbox,
+                        through: u64::MAX,
+                        done,
+                    }),
+                };
+                self.rows.submit(RowWrite::EraseMailbox {
+                    mailbox,
+                    done: Box::new(erase),
+                });
+            }
             Write::Expire { today, part, done } => {
                 let spool = Arc::clone(&self.spool);
                 let expire = move |rows| match rows {

@@ -6,6 +6,7 @@
 //! known to have failed), never before. Nothing is acknowledged to a device from anywhere
 //! else.
 
+mod account;
 mod embedded;
 mod model;
 mod spool;
@@ -13,12 +14,14 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use account::{AccountRow, Change, Decide, Entry, Found, Places, Said, VaultParts};
 pub(crate) use embedded::{EmbeddedStorage, GROUP_WRITES_MAX, look};
 pub use spool::Spooled;
 
 pub(crate) use model::{
-    Accepted, BlobCreated, BlobRow, Done, Expired, MailboxRow, NewEnvelope, NewMailbox, Opened,
-    ReadError, RowWrite, SlotOffer, StoredEnvelope, Write, WriteError, reply,
+    Accepted, BlobCreated, BlobRow, Done, Expired, ListedMailbox, MailboxRow, NewEnvelope,
+    NewMailbox, Opened, OperatorRow, ReadError, RowWrite, SlotOffer, StoredEnvelope, Write,
+    WriteError, reply,
 };
 pub use sqlite::OpenError;
 pub(crate) use sqlite::{SqliteOptions, SqliteStorage, lock};
@@ -61,8 +64,17 @@ pub(crate) trait Storage: Send + Sync + 'static {
     /// A blob by the hash of its owner secret.
     fn blob_by_owner(&self, owner_hash: [u8; 32]) -> Read<'_, Option<BlobRow>>;
 
+    /// Every mailbox, in no order.
+    fn mailboxes(&self) -> Read<'_, Vec<ListedMailbox>>;
+
+    /// Rows of the operator's log from place `from` on, 64 KiB of entries at most.
+    fn operator_log(&self, from: u64) -> Read<'_, Vec<OperatorRow>>;
+
     /// Whether the row of a blob file is there (for the sweep of files that a crash left).
     fn is_blob_file(&self, file: String) -> Read<'_, bool>;
+
+    /// What lies at an account's places; with its vault where that is wanted.
+    fn account(&self, places: Places, with_vault: bool) -> Read<'_, Found>;
 
     /// Queues a write behind all earlier ones. Never blocks: whoever submits bounds the bytes.
     fn submit(&self, write: Write);

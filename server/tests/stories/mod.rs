@@ -1,5 +1,7 @@
 //! One file per promise.
 
+mod account;
+mod account_attacks;
 mod attach;
 mod blob;
 mod close_key;
@@ -9,7 +11,10 @@ mod delivery;
 mod flood;
 mod frames;
 mod operator;
+mod operator_log;
 mod rendezvous;
 mod retention;
 mod terms;
 mod thief;
+mod ticket;
+mod tripwire;

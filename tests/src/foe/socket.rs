@@ -100,6 +100,7 @@ impl EnemyRelay {
             host: "127.0.0.1".into(),
             port: listener.local_addr().unwrap().port(),
             pin: certificate_pin(&ca_certificate),
+            operator: None,
         };
         let mut liar = Liar::new(seed, manners);
         liar.be_honest(true);

@@ -42,6 +42,7 @@ pub(super) async fn listen() -> Result<(TcpListener, TlsAcceptor), Trouble> {
         host: "127.0.0.1".into(),
         port: listener.local_addr()?.port(),
         pin: certificate_pin(&ca),
+        operator: None,
     };
     let mut out = std::io::stdout().lock();
     writeln!(out, "listening {address}")?;

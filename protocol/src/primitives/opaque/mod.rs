@@ -2,7 +2,7 @@
 //! never sees the password, keeps nothing against which a guess can be tested without its setup,
 //! and gives the device a key that the relay has not.
 //!
-//! [`relay`] holds one half, [`device`] (feature `client`) the other.
+//! [`relay`] holds one half, [`device`] (feature `account`) the other.
 //!
 //! ```text
 //! suite       OPRF(ristretto255, SHA-512), 3DH(ristretto255, SHA-512), HKDF- and HMAC-SHA-512
@@ -21,9 +21,9 @@ use crate::ids::AccountId;
 
 pub mod relay;
 
-#[cfg(feature = "client")]
+#[cfg(feature = "account")]
 pub mod device;
-#[cfg(all(test, feature = "client"))]
+#[cfg(all(test, feature = "account"))]
 mod tests;
 
 /// Bytes of a registration's first message.

@@ -71,6 +71,12 @@ impl Setup {
         Secret::new(array)
     }
 
+    /// A record that looks like any other, of nobody: no password opens it.
+    #[must_use]
+    pub const fn record_of_nobody(&self) -> Record {
+        Record(self.placeholder)
+    }
+
     /// Answers a registration's first message.
     ///
     /// # Errors

@@ -5,9 +5,9 @@ use kinline_protocol::day::Day;
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::limits;
 
-use super::encode::{SLOT, open_keys, report_damage, seal_keys, seal_state};
+use super::encode::{Flags, SLOT, open_keys, report_damage, seal_keys, seal_state};
 use super::group::Group;
-use crate::storage::{Accepted, BlobCreated, NewMailbox, Opened, RowWrite, SlotOffer};
+use crate::storage::{Accepted, BlobCreated, Entry, NewMailbox, Opened, RowWrite, SlotOffer};
 
 impl Group<'_> {
     /// Carries out one write.
@@ -19,20 +19,22 @@ impl Group<'_> {
             }
             RowWrite::OpenMailbox {
                 mailbox,
-                admission,
+                entry,
                 done,
             } => {
-                let outcome = self.open_mailbox(&mailbox, admission).await;
+                let outcome = self.open_mailbox(&mailbox, entry).await;
                 self.settle(done, outcome)
             }
             RowWrite::PutMailbox {
                 id,
                 generation,
                 closed,
+                decoy,
                 expires,
                 done,
             } => {
-                let outcome = self.put_mailbox(id, generation, closed, expires).await;
+                let flags = Flags { closed, decoy };
+                let outcome = self.put_mailbox(id, generation, flags, expires).await;
                 self.settle(done, outcome)
             }
             RowWrite::PutKeys { id, keys, done } => {
@@ -90,6 +92,31 @@ impl Group<'_> {
                 let outcome = self.expire(today).await;
                 self.settle(done, outcome)
             }
+            RowWrite::EraseMailbox { mailbox, done } => {
+                let outcome = self.erase_mailbox(mailbox).await;
+                self.settle(done, outcome)
+            }
+            RowWrite::Account {
+                places,
+                entry,
+                decide,
+                done,
+            } => {
+                let outcome = self.change_account(&places, entry, decide).await;
+                self.settle(done, outcome)
+            }
+            RowWrite::MakeNobody { id, row, done } => {
+                let outcome = self.make_nobody(&id, &row).await;
+                self.settle(done, outcome)
+            }
+            RowWrite::Spend { entry, done } => {
+                let outcome = self.admit(entry).await;
+                self.settle(done, outcome)
+            }
+            RowWrite::AddOperatorEntry { index, row, done } => {
+                let outcome = self.add_operator_entry(index, &row).await;
+                self.settle(done, outcome)
+            }
             RowWrite::AddAdmission { hash, uses, done } => {
                 let outcome =
                     sqlx::query("INSERT INTO admission_code (hash, uses_left) VALUES (?1, ?2)")
@@ -140,7 +167,7 @@ impl Group<'_> {
     async fn open_mailbox(
         &mut self,
         mailbox: &NewMailbox,
-        admission: Option<[u8; 32]>,
+        entry: Entry,
     ) -> Result<Opened, sqlx::Error> {
         let id = self.keys.mailbox.permute(mailbox.id.as_bytes());
         let existing: Option<Vec<u8>> =
@@ -157,14 +184,16 @@ impl Group<'_> {
                 Opened::OtherKeys
             });
         }
-        if let Some(hash) = admission
-            && !self.use_admission(&hash).await?
-        {
+        if !self.admit(entry).await? {
             return Ok(Opened::Admission);
         }
+        let flags = Flags {
+            closed: mailbox.row.closed,
+            decoy: mailbox.row.decoy,
+        };
         let (Ok(keys), Ok(state)) = (
             seal_keys(self.keys, &id, &mailbox.row.keys),
-            seal_state(self.keys, &id, mailbox.row.generation, mailbox.row.closed),
+            seal_state(self.keys, &id, mailbox.row.generation, flags),
         ) else {
             return Err(sqlx::Error::WorkerCrashed); // no randomness: nothing can be sealed any more
         };
@@ -178,7 +207,7 @@ impl Group<'_> {
         Ok(Opened::Open)
     }
 
-    async fn use_admission(&mut self, hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
+    pub(super) async fn use_admission(&mut self, hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
         let stored = self.keys.admission.permute_hash(hash).to_vec();
         let last = sqlx::query("DELETE FROM admission_code WHERE hash = ?1 AND uses_left = 1")
             .bind(stored.clone())
@@ -199,11 +228,11 @@ impl Group<'_> {
         &mut self,
         id: MailboxId,
         generation: u64,
-        closed: bool,
+        flags: Flags,
         expires: Day,
     ) -> Result<(), sqlx::Error> {
         let id = self.keys.mailbox.permute(id.as_bytes());
-        let Ok(state) = seal_state(self.keys, &id, generation, closed) else {
+        let Ok(state) = seal_state(self.keys, &id, generation, flags) else {
             return Err(sqlx::Error::WorkerCrashed);
         };
         sqlx::query("UPDATE mailbox SET state = ?2, expires_day = ?3 WHERE id = ?1")

@@ -51,29 +51,44 @@ pub(super) fn open_keys(
     }
 }
 
-/// The sealed column of generation and closing: generation 8 big-endian ‖ closed 1.
+/// What is so of a mailbox, or is not: bits of one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flags {
+    /// Bit 0.
+    pub(super) closed: bool,
+    /// Bit 1.
+    pub(super) decoy: bool,
+}
+
+/// The sealed column of generation and flags: generation 8 big-endian ‖ flags 1.
 pub(super) fn seal_state(
     keys: &AtRest,
     id: &[u8; 16],
     generation: u64,
-    closed: bool,
+    flags: Flags,
 ) -> Result<Vec<u8>, SealedError> {
     let mut value = generation.to_be_bytes().to_vec();
-    value.push(u8::from(closed));
+    value.push(u8::from(flags.closed) | u8::from(flags.decoy) << 1);
     keys.seal(STATE, id, &value)
 }
 
-/// Generation and closing behind their column.
+/// Generation and flags behind their column.
 pub(super) fn open_state(
     keys: &AtRest,
     id: &[u8; 16],
     sealed: &[u8],
-) -> Result<(u64, bool), ReadError> {
+) -> Result<(u64, Flags), ReadError> {
     let value = keys
         .open(STATE, id, sealed)
         .map_err(|_| ReadError::Damaged(STATE))?;
     match value.split_first_chunk::<8>() {
-        Some((generation, [closed])) => Ok((u64::from_be_bytes(*generation), *closed != 0)),
+        Some((generation, [bits])) => {
+            let flags = Flags {
+                closed: bits & 1 != 0,
+                decoy: bits & 2 != 0,
+            };
+            Ok((u64::from_be_bytes(*generation), flags))
+        }
         _ => Err(ReadError::Damaged(STATE)),
     }
 }

@@ -5,12 +5,14 @@
 //! overwrites what is deleted, and the write-ahead log is folded in and cut to nothing
 //! whenever the relay has been idle for a moment, and when it ends.
 
+mod account;
 mod apply;
 mod encode;
 mod expire;
 mod group;
 mod legacy;
 mod open;
+mod operator;
 mod reader;
 
 mod writer;

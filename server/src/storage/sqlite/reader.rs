@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use super::encode::{SLOT, open_keys, open_state, report_damage};
 use super::open::SqliteStorage;
 use super::writer::Job;
-use crate::storage::{BlobRow, MailboxRow, Read, ReadError, RowWrite};
+use crate::storage::{BlobRow, ListedMailbox, MailboxRow, Read, ReadError, RowWrite};
 
 fn day(row: &SqliteRow, column: &'static str) -> Result<Day, ReadError> {
     let day: i64 = row.try_get(column).map_err(ReadError::Database)?;
@@ -47,13 +47,40 @@ impl SqliteStorage {
             let Some(row) = row else { return Ok(None) };
             let keys = row.try_get("keys").map_err(ReadError::Database)?;
             let state = row.try_get("state").map_err(ReadError::Database)?;
-            let (generation, closed) = open_state(&self.keys, &stored, state)?;
+            let (generation, flags) = open_state(&self.keys, &stored, state)?;
             Ok(Some(MailboxRow {
                 keys: open_keys(&self.keys, &stored, keys)?,
                 generation,
-                closed,
+                closed: flags.closed,
+                decoy: flags.decoy,
                 expires: day(&row, "expires_day")?,
             }))
+        })
+    }
+
+    pub(crate) fn mailboxes(&self) -> Read<'_, Vec<ListedMailbox>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT id, state, expires_day FROM mailbox")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(ReadError::Database)?;
+            let mut listed = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let stored: &[u8] = row.try_get("id").map_err(ReadError::Database)?;
+                let stored = stored.try_into().map_err(|_| ReadError::Damaged("id"))?;
+                let state = row.try_get("state").map_err(ReadError::Database)?;
+                // One that is damaged keeps no other from being looked at.
+                let Ok((generation, flags)) = open_state(&self.keys, &stored, state) else {
+                    continue;
+                };
+                listed.push(ListedMailbox {
+                    id: MailboxId::new(self.keys.mailbox.restore(&stored)),
+                    generation,
+                    decoy: flags.decoy,
+                    expires: day(row, "expires_day")?,
+                });
+            }
+            Ok(listed)
         })
     }
 

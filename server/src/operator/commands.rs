@@ -1,0 +1,326 @@
+//! The operator's commands: `operator …`, `notice`, `lockdown`, `decoys`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Args, Subcommand};
+use kinline_protocol::operator::{Language, Severity, Statement};
+use kinline_protocol::primitives::hash::sha256;
+use kinline_protocol::server_name::operator_text;
+use tokio::runtime::Runtime;
+
+use super::keys::{NoticeKey, OfflineKey};
+use super::publish::publish;
+use crate::cli::{EXIT_FAILED, Options, refused, say, with_config};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::relay::open_rows;
+use crate::storage::EmbeddedStorage;
+use crate::tripwire;
+
+/// Days for which a notice key is certified, when nothing else is said: a year and a month.
+const CERTIFIED_DAYS: u32 = 396;
+
+/// `operator …`.
+#[derive(Debug, Args)]
+pub(crate) struct OperatorCommand {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make the offline key and print its public half, which devices pin. Move the file away.
+    Init {
+        /// Where to put it: a stick that you take out, not this machine.
+        #[arg(long, value_name = "FILE")]
+        offline_key: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Make a new notice key and certify it with the offline key; the one before is over.
+    Certify {
+        /// The offline key, brought back for a moment.
+        #[arg(long, value_name = "FILE")]
+        offline_key: PathBuf,
+        #[command(flatten)]
+        notice: NoticeOption,
+        /// Days for which it is good.
+        #[arg(long, default_value_t = CERTIFIED_DAYS, value_parser = clap::value_parser!(u32).range(1..=1_500))]
+        days: u32,
+        /// Number of the certificate, above all before it [default: counts on by itself]
+        #[arg(long)]
+        serial: Option<u32>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Publish the key under which tickets of an epoch are issued.
+    Issuer {
+        /// The epoch.
+        #[arg(long)]
+        epoch: u32,
+        /// The public key, 64 hexadecimal digits.
+        #[arg(long, value_parser = parse_key)]
+        key: IssuerKey,
+        #[command(flatten)]
+        notice: NoticeOption,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Publish the hash of the terms of the service.
+    Terms {
+        /// Their JSON.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        notice: NoticeOption,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+/// Where the notice key is.
+#[derive(Debug, Args)]
+struct NoticeOption {
+    /// The notice key, outside the data folder [default: kinline-notice.key beside it]
+    #[arg(long, value_name = "FILE")]
+    notice_key: Option<PathBuf>,
+}
+
+impl NoticeOption {
+    fn path(&self, config: &Config) -> PathBuf {
+        self.notice_key
+            .clone()
+            .unwrap_or_else(|| config.notice_key())
+    }
+}
+
+/// `notice`.
+#[derive(Debug, Args)]
+pub(crate) struct NoticeArgs {
+    /// What guardians read: 1 to 4,000 characters.
+    #[arg(long)]
+    text: String,
+    /// How much it matters: info, warning, alarm
+    #[arg(long, default_value = "info", value_parser = parse_severity)]
+    severity: Severity,
+    /// The language of the text
+    #[arg(long, default_value = "en", value_parser = parse_language)]
+    language: Language,
+    #[command(flatten)]
+    notice: NoticeOption,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// `lockdown`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["reason", "lift"])))]
+pub(crate) struct LockdownArgs {
+    /// Why, as guardians read it: 1 to 4,000 characters.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Devices keep their keys, grants and addresses.
+    #[arg(long, conflicts_with = "lift")]
+    no_renew: bool,
+    /// The lockdown is over.
+    #[arg(long)]
+    lift: bool,
+    #[command(flatten)]
+    notice: NoticeOption,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// `decoys`.
+#[derive(Debug, Args)]
+pub(crate) struct DecoysArgs {
+    /// How many there should be.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    count: u32,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A key of 32 bytes.
+#[derive(Debug, Clone, Copy)]
+struct IssuerKey([u8; 32]);
+
+fn parse_key(text: &str) -> Result<IssuerKey, String> {
+    let bytes = hex::decode(text).ok().and_then(|key| key.try_into().ok());
+    bytes
+        .map(IssuerKey)
+        .ok_or_else(|| "must be 64 hexadecimal digits".into())
+}
+
+fn parse_severity(text: &str) -> Result<Severity, String> {
+    [Severity::Info, Severity::Warning, Severity::Alarm]
+        .into_iter()
+        .find(|severity| severity.as_str() == text)
+        .ok_or_else(|| "must be info, warning or alarm".into())
+}
+
+fn parse_language(text: &str) -> Result<Language, String> {
+    Language::new(text).map_err(|error| error.to_string())
+}
+
+impl OperatorCommand {
+    /// Runs it.
+    pub(crate) fn run(self, runtime: &Runtime) -> ExitCode {
+        match self.verb {
+            Verb::Init {
+                offline_key,
+                options,
+            } => with_config(&options, |config| {
+                match OfflineKey::create(&offline_key, &config.data) {
+                    Ok(key) => {
+                        say(&format!("operator {}", operator_text(&key.public())));
+                        ExitCode::SUCCESS
+                    }
+                    Err(error) => refused(&error),
+                }
+            }),
+            Verb::Certify {
+                offline_key,
+                notice,
+                days,
+                serial,
+                options,
+            } => with_config(&options, |config| {
+                let today = Clock::system().day();
+                let path = notice.path(&config);
+                let certified = OfflineKey::read(&offline_key)
+                    .and_then(|key| key.certify(&path, &config.data, today, days, serial));
+                let key = match certified {
+                    Ok(key) => key,
+                    Err(error) => return refused(&error),
+                };
+                say(&format!(
+                    "certified {} until {}",
+                    path.display(),
+                    key.certificate.last
+                ));
+                // On another machine than the relay's there is no log: its next entry brings it.
+                if EmbeddedStorage::exists(&config.data) {
+                    runtime.block_on(add(&config, &key, Vec::new()))
+                } else {
+                    ExitCode::SUCCESS
+                }
+            }),
+            Verb::Issuer {
+                epoch,
+                key,
+                notice,
+                options,
+            } => {
+                let statement = Statement::IssuerKey { epoch, key: key.0 };
+                say_signed(runtime, &options, &notice, statement)
+            }
+            Verb::Terms {
+                file,
+                notice,
+                options,
+            } => match std::fs::read(&file) {
+                Ok(terms) => {
+                    let hash = sha256(&terms);
+                    say_signed(runtime, &options, &notice, Statement::Terms { hash })
+                }
+                Err(error) => refused(&error),
+            },
+        }
+    }
+}
+
+impl NoticeArgs {
+    /// Runs it.
+    pub(crate) fn run(self, runtime: &Runtime) -> ExitCode {
+        let statement = Statement::Notice {
+            severity: self.severity,
+            language: self.language,
+            text: self.text,
+        };
+        say_signed(runtime, &self.options, &self.notice, statement)
+    }
+}
+
+impl LockdownArgs {
+    /// Runs it.
+    pub(crate) fn run(self, runtime: &Runtime) -> ExitCode {
+        let statement = match self.reason {
+            Some(reason) => Statement::Lockdown {
+                reason,
+                renew: !self.no_renew,
+            },
+            None => Statement::Lift,
+        };
+        say_signed(runtime, &self.options, &self.notice, statement)
+    }
+}
+
+impl DecoysArgs {
+    /// Runs it.
+    pub(crate) fn run(self, runtime: &Runtime) -> ExitCode {
+        with_config(&self.options, |config| {
+            runtime.block_on(async {
+                let clock = Clock::system();
+                let storage = match open_rows(&config, &clock).await {
+                    Ok(storage) => storage,
+                    Err(error) => return refused(&error),
+                };
+                let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+                let made = match storage.mailboxes().await {
+                    Ok(all) => {
+                        let submit = |write| storage.submit(write);
+                        Ok(tripwire::make(&all, clock.day(), count, submit).await)
+                    }
+                    Err(error) => Err(error),
+                };
+                storage.close_all().await;
+                match made {
+                    Ok(now) => {
+                        say(&format!("decoys {now}"));
+                        ExitCode::SUCCESS
+                    }
+                    Err(error) => failed(&error),
+                }
+            })
+        })
+    }
+}
+
+/// Signs one statement and adds it to the log.
+fn say_signed(
+    runtime: &Runtime,
+    options: &Options,
+    notice: &NoticeOption,
+    statement: Statement,
+) -> ExitCode {
+    with_config(options, |config| {
+        match NoticeKey::read(&notice.path(&config)) {
+            Ok(key) => runtime.block_on(add(&config, &key, vec![statement])),
+            Err(error) => refused(&error),
+        }
+    })
+}
+
+async fn add(config: &Config, key: &NoticeKey, statements: Vec<Statement>) -> ExitCode {
+    let clock = Clock::system();
+    let storage = match open_rows(config, &clock).await {
+        Ok(storage) => storage,
+        Err(error) => return refused(&error),
+    };
+    let published = publish(&storage, clock.day(), key, statements).await;
+    storage.close_all().await;
+    match published {
+        Ok(position) => {
+            say(&format!("entries {}", position.size));
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    let _ = refused(error);
+    ExitCode::from(EXIT_FAILED)
+}

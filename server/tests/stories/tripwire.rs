@@ -1,0 +1,248 @@
+//! Decoys: each way of touching one is an alarm, nothing in the tables tells them apart, and they
+//! live as others do.
+
+use std::collections::BTreeSet;
+
+use kinline_protocol::ids::MailboxId;
+use kinline_protocol::wire::client_frame::Body as Ask;
+use kinline_protocol::wire::{ErrorCode, RecipientStatus};
+use kinline_server::TripwireConfig;
+use kinline_server::measure::decoys;
+use rusqlite::Connection;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::harness::{Device, Here, Mailbox, Socket, TODAY, run};
+
+fn make(here: &Here, count: &str) {
+    let output = run(&["decoys", "--count", count], here.folder.path(), &[]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert_eq!(output.stdout, format!("decoys {count}\n").as_bytes());
+}
+
+/// Which they are, as somebody knows who has the key file.
+async fn ids(here: &Here) -> Vec<MailboxId> {
+    decoys(&here.config.data, &here.config.key_file())
+        .await
+        .unwrap()
+}
+
+/// The next alarm that is posted.
+async fn posted(listener: &TcpListener) -> String {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"}\n") {
+        assert!(stream.read_buf(&mut heard).await.unwrap() > 0);
+    }
+    stream
+        .write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    let text = String::from_utf8(heard).unwrap();
+    assert!(text.starts_with("POST /alarm HTTP/1.1\r\n"), "{text}");
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    body.trim().to_owned()
+}
+
+fn alarm(kind: &str) -> String {
+    format!("{{\"alarm\":\"{kind}\",\"day\":\"2024-10-04\"}}")
+}
+
+#[tokio::test]
+async fn each_way_of_touching_a_decoy_is_an_alarm_and_answers_as_another_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let webhook = format!("http://{}/alarm", listener.local_addr().unwrap());
+    let here = Here::start_with(|config| {
+        config.tripwire = TripwireConfig {
+            webhook: Some(webhook),
+            ..TripwireConfig::default()
+        };
+    })
+    .await;
+    make(&here, "3");
+    let all = ids(&here).await;
+    assert_eq!(all.len(), 3);
+    let mut thief = here.connect().await;
+    let decoy = Mailbox {
+        id: all[0],
+        ..Mailbox::random()
+    };
+    let nobody = Mailbox::random();
+
+    for mailbox in [&nobody, &decoy] {
+        let attach = thief.attach_request(mailbox, 1, 64);
+        assert_eq!(thief.refused(Ask::Attach(attach)).await, ErrorCode::Denied);
+        let close = thief.close_request(mailbox, false);
+        assert_eq!(
+            thief.refused(Ask::CloseMailbox(close)).await,
+            ErrorCode::Denied
+        );
+    }
+    assert_eq!(posted(&listener).await, alarm("decoy_attach"));
+    assert_eq!(posted(&listener).await, alarm("decoy_close"));
+    assert_eq!(
+        thief.send(vec![decoy.delivery("hello")]).await,
+        [RecipientStatus::Revoked]
+    );
+    assert_eq!(posted(&listener).await, alarm("decoy_send"));
+    let open = thief.open_request(&decoy, 1);
+    assert_eq!(
+        thief.refused(Ask::OpenMailbox(open)).await,
+        ErrorCode::Denied
+    );
+    assert_eq!(posted(&listener).await, alarm("decoy_open"));
+
+    // What is no decoy raises none: the next alarm is the one that is meant.
+    let device = Device::start(&here.address()).await;
+    let mut other = Socket::connect(&here.address()).await;
+    other.send(vec![device.mailbox.delivery("hello")]).await;
+    let attach = other.attach_request(&decoy, 1, 64);
+    other.refused(Ask::Attach(attach)).await;
+    assert_eq!(posted(&listener).await, alarm("decoy_attach"));
+}
+
+#[tokio::test]
+async fn an_alarm_that_nobody_takes_is_told_again_and_holds_up_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let webhook = format!("http://{}/alarm", listener.local_addr().unwrap());
+    let here = Here::start_with(|config| config.tripwire.webhook = Some(webhook)).await;
+    make(&here, "1");
+    let decoy = Mailbox {
+        id: ids(&here).await[0],
+        ..Mailbox::random()
+    };
+    let mut thief = here.connect().await;
+    let attach = thief.attach_request(&decoy, 1, 64);
+    thief.refused(Ask::Attach(attach)).await;
+    let (stream, _) = listener.accept().await.unwrap();
+    // It is not answered; everybody else is served meanwhile.
+    let mut device = Device::start(&here.address()).await;
+    assert!(device.socket.is_quiet().await);
+    drop(stream);
+    assert_eq!(posted(&listener).await, alarm("decoy_attach"));
+}
+
+#[tokio::test]
+async fn a_webhook_elsewhere_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [("KINLINE_RELAY_TRIPWIRE__WEBHOOK", "http://192.0.2.1:80/")];
+    let output = run(&["serve"], folder.path(), &environment);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
+}
+
+#[tokio::test]
+async fn decoys_live_as_others_do_and_are_replaced_when_they_end() {
+    let mut here = Here::start().await;
+    for _ in 0..40 {
+        Device::start(&here.address()).await;
+    }
+    here.relay.as_ref().unwrap().make_decoys(60).await;
+    let first: BTreeSet<_> = ids(&here).await.into_iter().collect();
+    for _ in 0..30 {
+        here.clock.advance(1);
+        here.relay.as_ref().unwrap().run_retention().await;
+    }
+    assert_eq!(ids(&here).await.len(), 60);
+    // The relay was off for longer than a mailbox is kept: the real ones are gone, the decoys are new.
+    here.clock.advance(100);
+    here.relay.as_ref().unwrap().run_retention().await;
+    let last: BTreeSet<_> = ids(&here).await.into_iter().collect();
+    assert_eq!(last.len(), 60);
+    assert!(last.is_disjoint(&first));
+    here.stop().await;
+    assert_eq!(here.count("mailbox"), 60);
+}
+
+/// What a thief sees of a mailbox: every column, as numbers.
+fn features(connection: &Connection) -> Vec<(Vec<u8>, Vec<f64>)> {
+    let mut statement = connection
+        .prepare("SELECT id, keys, state, expires_day FROM mailbox")
+        .unwrap();
+    let rows = statement.query_map([], |row| {
+        let blobs: [Vec<u8>; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+        let expires: u32 = row.get(3)?;
+        let mut features = vec![f64::from(expires)];
+        for blob in &blobs {
+            let ones: u32 = blob.iter().map(|byte| byte.count_ones()).sum();
+            features.extend([
+                blob.len() as f64,
+                f64::from(ones),
+                f64::from(blob[0]),
+                f64::from(blob[blob.len() - 1]),
+            ]);
+        }
+        Ok((blobs[0].clone(), features))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// The best that any one column tells decoys from others, by how often a decoy's value is above
+/// another's: 0.5 is chance.
+fn told_apart(real: &[Vec<f64>], decoys: &[Vec<f64>]) -> f64 {
+    let area = |column: usize| {
+        let mut above = 0.0;
+        for decoy in decoys {
+            for other in real {
+                above += match decoy[column].total_cmp(&other[column]) {
+                    std::cmp::Ordering::Greater => 1.0,
+                    std::cmp::Ordering::Equal => 0.5,
+                    std::cmp::Ordering::Less => 0.0,
+                };
+            }
+        }
+        let area: f64 = above / (real.len() * decoys.len()) as f64;
+        area.max(1.0 - area)
+    };
+    (0..real[0].len()).map(area).fold(0.5, f64::max)
+}
+
+#[tokio::test]
+async fn no_column_of_a_dump_tells_decoys_apart_and_a_planted_tell_is_caught() {
+    let mut here = Here::start_with(|config| {
+        config.limits.unattached_frames_burst = 100_000;
+        config.limits.unattached_frames_per_second = 100_000;
+    })
+    .await;
+    // Real ones of many ages: opened on one of thirty days, and not attached since.
+    for _ in 0..30 {
+        let mut socket = here.connect().await;
+        for _ in 0..10 {
+            socket.open(&Mailbox::random()).await;
+        }
+        here.clock.advance(1);
+    }
+    // `make` goes by the system's day; these are made by the relay's own.
+    let relay = here.relay.as_ref().unwrap();
+    relay.make_decoys(300).await;
+    let hidden: BTreeSet<_> = ids(&here).await.into_iter().collect();
+    here.stop().await;
+    let keys = kinline_server::measure::permuted(&here.config.key_file(), hidden.iter().copied());
+    let keys: BTreeSet<Vec<u8>> = keys.unwrap().into_iter().collect();
+    let database = here.database();
+    let split = |rows: Vec<(Vec<u8>, Vec<f64>)>| {
+        let (decoys, real): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|(id, _)| keys.contains(id));
+        let columns = |rows: Vec<(Vec<u8>, Vec<f64>)>| -> Vec<Vec<f64>> {
+            rows.into_iter().map(|(_, columns)| columns).collect()
+        };
+        (columns(real), columns(decoys))
+    };
+    let (real, decoys) = split(features(&database));
+    assert_eq!((real.len(), decoys.len()), (300, 300));
+    // Thirteen columns of noise over 300 and 300: the best is below 0.58 but once in thousands.
+    let ours = told_apart(&real, &decoys);
+    println!("told apart: {ours:.3}");
+    assert!(ours < 0.6, "{ours}");
+    // A relay that forgets to keep them alive.
+    database
+        .execute(
+            "UPDATE mailbox SET expires_day = ?1 WHERE expires_day > 0 AND id IN (SELECT id FROM mailbox)",
+            [TODAY + 30 + 90],
+        )
+        .unwrap();
+    let (_, planted) = split(features(&database));
+    let planted = told_apart(&real, &planted);
+    assert!(planted > 0.8, "{planted}");
+}
