@@ -182,8 +182,9 @@ impl Engine {
     }
 
     fn ask_past(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        let ready =
-            self.rooms.get(&id).is_some_and(Room::can_talk) && self.may_have_history(self.device());
+        let ready = self.rooms.get(&id).is_some_and(Room::can_talk)
+            && self.may_have_history(self.device())
+            && !self.past_rests(id, cx.now);
         let givers = self.past_givers(id);
         let today = self.today(cx.now).0;
         let Some(past) = self.pasts.get_mut(&id) else {
