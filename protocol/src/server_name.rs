@@ -53,9 +53,7 @@ pub enum RelayAddressError {
     #[error("the relay's pin is damaged: it must be pin= and 43 letters, digits, - or _")]
     Pin,
     /// The operator's key is damaged.
-    #[error(
-        "the operator's key is damaged: it must be operator= and 43 letters, digits, - or _"
-    )]
+    #[error("the operator's key is damaged: it must be operator= and 43 letters, digits, - or _")]
     Operator,
 }
 
@@ -67,6 +65,12 @@ impl RelayAddress {
             Some(pin) => pinned_name(&pin),
             None => self.host.clone(),
         }
+    }
+
+    /// Whether both name the same relay, whatever they say of its operator.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.host, self.port, self.pin) == (&other.host, other.port, other.pin)
     }
 
     /// `host:port`, with brackets around an IPv6 address.

@@ -27,6 +27,8 @@ mod codes;
 mod context;
 #[path = "family.rs"]
 mod family;
+#[path = "operator.rs"]
+mod operator;
 
 fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
@@ -47,6 +49,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("meet_code", codes::meet_codes()),
         ("short_code", codes::short_codes()),
         ("short_handshake", codes::short_handshake()),
+        ("operator_log", operator::logs()),
     ]
 }
 

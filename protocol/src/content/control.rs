@@ -12,6 +12,7 @@ use super::body::bounded;
 use crate::conversation::Person;
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
+use crate::operator::CHECKPOINT_BYTES;
 use crate::wire::{self, control::Body as WireBody};
 
 /// Bytes of one control content: with id, number and signature it is below
@@ -54,6 +55,8 @@ pub enum Control {
     Setup(ContactSetup),
     /// Children of several families in one conversation, on its way between guardians.
     Group(GroupOffer),
+    /// How far this device was shown the operator's log: the bytes of a checkpoint.
+    OperatorSeen(Bytes),
 }
 
 /// Children of several families in one conversation, on its way between guardians.
@@ -231,6 +234,11 @@ impl Control {
     pub(super) fn check(&self) -> Result<(), BodyError> {
         match self {
             Self::Head(head) => filled("a head", head, SMALL_BYTES_MAX)?,
+            Self::OperatorSeen(checkpoint) => {
+                if checkpoint.len() != CHECKPOINT_BYTES {
+                    return Err(BodyError::Control("a checkpoint"));
+                }
+            }
             Self::News(news) => {
                 if news.entries.is_empty() {
                     return Err(BodyError::Control("a family log"));
@@ -291,6 +299,7 @@ impl Control {
     pub(super) fn to_wire(&self) -> wire::Control {
         let body = match self.clone() {
             Self::Head(head) => WireBody::Head(head),
+            Self::OperatorSeen(checkpoint) => WireBody::OperatorSeen(checkpoint),
             Self::News(news) => WireBody::News(wire::LogNews {
                 family: news.family.to_bytes(),
                 from: news.from,
@@ -355,6 +364,7 @@ impl Control {
     pub(super) fn from_wire(control: wire::Control) -> Result<Self, BodyError> {
         Ok(match control.body.ok_or(BodyError::Unknown)? {
             WireBody::Head(head) => Self::Head(head),
+            WireBody::OperatorSeen(checkpoint) => Self::OperatorSeen(checkpoint),
             WireBody::News(news) => Self::News(LogNews {
                 family: FamilyId::try_from(&news.family)?,
                 from: news.from,

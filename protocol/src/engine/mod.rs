@@ -20,6 +20,8 @@
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
 //!   their children, `setup` has their conversations formed, `news` and `parts` tell each what the
 //!   other decided, `copies` send home what supervision wants to see;
+//! - `operator` reads the log of the relay's operator, compares it with what the family was shown,
+//!   and does what it orders;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
 //!   device can't follow any more, `reform` forms again what nobody can change any more.
 
@@ -54,6 +56,7 @@ mod news;
 mod noticing;
 mod offering;
 mod operations;
+mod operator;
 mod outbox;
 mod outgoing;
 mod packages;
@@ -78,6 +81,7 @@ mod summary;
 pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
+pub use operator::OperatorStatus;
 pub use policing::PolicyNow;
 pub use summary::{
     ConversationSummary, GroupUnderWay, MemberSummary, PassUnderWay, ProposalSummary,

@@ -21,6 +21,7 @@ mod grants;
 mod healing;
 mod life;
 mod members;
+mod operator;
 mod phones;
 mod phones_crash;
 mod policing;
