@@ -128,6 +128,7 @@ pub(super) fn logs() -> Value {
             entry.sign(&notice()).unwrap()
         },
     );
+    renewed.write(Statement::Lift, &next);
     let renewed_checkpoint = Checkpoint::sign(&renewed.log, DAY, &next).unwrap();
     let vectors = vec![
         all,

@@ -341,6 +341,8 @@ async fn a_lockdown_stops_pairing_and_reading_in_bulk_and_loses_nothing() {
     let back = alice.mailbox.delivery("hello");
     assert_eq!(bob.socket.send(vec![back]).await, [RecipientStatus::Ok]);
     assert_eq!(alice.socket.delivered().await, (1, "hello".into()));
+    alice.socket.acknowledge(1).await;
+    assert!(alice.socket.is_quiet().await);
 
     // It holds over a restart (what each mailbox had of it does not), and ends when it is lifted: the rest comes without anybody asking.
     here.stop().await;

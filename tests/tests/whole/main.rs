@@ -17,6 +17,7 @@ mod day;
 mod device_killed;
 mod foe;
 mod mailbox;
+mod operator;
 mod photo_killed;
 mod relay_killed;
 mod shell;
