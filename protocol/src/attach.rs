@@ -1,7 +1,7 @@
-//! What a device signs to open, attach to, or close a mailbox, or to replace its close key
+//! What a device signs to open, attach to, close or erase a mailbox, or to replace its close key
 //! (PROTOCOL §4).
 //!
-//! All four are bound to the connection's nonce and to the relay's name as the device
+//! All of them are bound to the connection's nonce and to the relay's name as the device
 //! dialled it, so that a relay can't pass a signature on to another one.
 
 use crate::ids::MailboxId;
@@ -21,7 +21,7 @@ pub struct Challenge<'a> {
 }
 
 impl Challenge<'_> {
-    fn start(&self) -> Vec<u8> {
+    pub(crate) fn start(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
         push(&mut bytes, self.server_name.as_bytes());
         push(&mut bytes, self.nonce);
@@ -29,7 +29,7 @@ impl Challenge<'_> {
     }
 }
 
-fn push(bytes: &mut Vec<u8>, part: &[u8]) {
+pub(crate) fn push(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
     bytes.extend_from_slice(part);
 }
@@ -88,6 +88,12 @@ fn renew_close_key_bytes(
     let mut bytes = challenge.start();
     push(&mut bytes, mailbox.as_bytes());
     push(&mut bytes, close.as_bytes());
+    bytes
+}
+
+fn erase_mailbox_bytes(challenge: &Challenge<'_>, mailbox: &MailboxId) -> Vec<u8> {
+    let mut bytes = challenge.start();
+    push(&mut bytes, mailbox.as_bytes());
     bytes
 }
 
@@ -222,11 +228,37 @@ pub fn verify_renew_close_key(
     )
 }
 
+/// Signs `EraseMailbox` with the mailbox's authentication key.
+#[must_use]
+pub fn sign_erase(key: &SecretKey, challenge: &Challenge<'_>, mailbox: &MailboxId) -> [u8; 64] {
+    key.sign(
+        labels::SIGN_ERASE_MAILBOX,
+        &erase_mailbox_bytes(challenge, mailbox),
+    )
+}
+
+/// Checks `EraseMailbox`.
+///
+/// # Errors
+/// [`SignatureError`] when it was not signed by `key` for this connection.
+pub fn verify_erase(
+    key: &PublicKey,
+    challenge: &Challenge<'_>,
+    mailbox: &MailboxId,
+    signature: &[u8],
+) -> Result<(), SignatureError> {
+    key.verify(
+        labels::SIGN_ERASE_MAILBOX,
+        &erase_mailbox_bytes(challenge, mailbox),
+        signature,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
-        Challenge, MailboxKeys, sign_attach, sign_close, sign_open, sign_renew_close_key,
-        verify_attach, verify_close, verify_renew_close_key,
+        Challenge, MailboxKeys, sign_attach, sign_close, sign_erase, sign_open,
+        sign_renew_close_key, verify_attach, verify_close, verify_erase, verify_renew_close_key,
     };
     use crate::ids::MailboxId;
     use crate::primitives::sign::SecretKey;
@@ -291,6 +323,32 @@ mod tests {
         let signature = sign_close(&key, &here, &mailbox, false);
         assert!(verify_close(&key.public(), &here, &mailbox, false, &signature).is_ok());
         assert!(verify_close(&key.public(), &here, &mailbox, true, &signature).is_err());
+    }
+
+    #[test]
+    fn erasing_is_for_one_relay_one_nonce_one_mailbox() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let here = Challenge {
+            server_name: "x",
+            nonce: &[2; 32],
+        };
+        let elsewhere = Challenge {
+            server_name: "y",
+            ..here
+        };
+        let later = Challenge {
+            nonce: &[9; 32],
+            ..here
+        };
+        let mailbox = MailboxId::new([3; 16]);
+        let signature = sign_erase(&key, &here, &mailbox);
+        let verify = |challenge, mailbox| {
+            verify_erase(&key.public(), challenge, mailbox, &signature).is_ok()
+        };
+        assert!(verify(&here, &mailbox));
+        assert!(!verify(&elsewhere, &mailbox));
+        assert!(!verify(&later, &mailbox));
+        assert!(!verify(&here, &MailboxId::new([4; 16])));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Kind {
     Welcome = 3,
     /// One to one, outside the ratchet.
     Direct = 4,
+    /// A guardian who has lost every device asks to come back (PROTOCOL §7.10).
+    Return = 5,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             2 => Some(Self::Look),
             3 => Some(Self::Welcome),
             4 => Some(Self::Direct),
+            5 => Some(Self::Return),
             _ => None,
         }
     }
@@ -269,7 +272,13 @@ mod tests {
 
     #[test]
     fn every_kind_and_length_is_1024_bytes_and_comes_back() {
-        for kind in [Kind::Application, Kind::Look, Kind::Welcome, Kind::Direct] {
+        for kind in [
+            Kind::Application,
+            Kind::Look,
+            Kind::Welcome,
+            Kind::Direct,
+            Kind::Return,
+        ] {
             for len in [0, 1, 500, ENVELOPE_PAYLOAD_BYTES_MAX] {
                 let payload = Payload::Inline(vec![7; len]);
                 let envelope = sealed(kind, &payload);
@@ -334,7 +343,7 @@ mod tests {
         };
         assert!(forge([1, 0, 0], 0).is_ok());
         assert_eq!(forge([0, 0, 0], 0), Err(OpenError::Kind { code: 0 }));
-        assert_eq!(forge([5, 0, 0], 0), Err(OpenError::Kind { code: 5 }));
+        assert_eq!(forge([6, 0, 0], 0), Err(OpenError::Kind { code: 6 }));
         assert_eq!(forge([0xff, 0, 0], 0), Err(OpenError::Kind { code: 0x7f }));
         assert_eq!(
             forge([1, 0x03, 0xd6], 0),
@@ -377,7 +386,7 @@ mod tests {
         #[test]
         fn any_payload_comes_back(
             kind in prop_oneof![
-                Just(Kind::Application), Just(Kind::Look), Just(Kind::Welcome), Just(Kind::Direct)
+                Just(Kind::Application), Just(Kind::Look), Just(Kind::Welcome), Just(Kind::Direct), Just(Kind::Return)
             ],
             bytes in prop::collection::vec(any::<u8>(), 0..=ENVELOPE_PAYLOAD_BYTES_MAX),
         ) {

@@ -119,3 +119,7 @@ id!(
     /// One content: decides duplicates.
     ContentId, "content id", 16
 );
+id!(
+    /// An account as the relay knows it: a login name, stretched on the device.
+    AccountId, "account id", 32
+);

@@ -10,6 +10,10 @@ pub const SIGN_OPEN_MAILBOX: &[u8] = b"kinline v1 sign open mailbox\0";
 pub const SIGN_CLOSE_MAILBOX: &[u8] = b"kinline v1 sign close mailbox\0";
 /// Signature that replaces a mailbox's close key.
 pub const SIGN_RENEW_CLOSE_KEY: &[u8] = b"kinline v1 sign renew close key\0";
+/// Signature that erases a mailbox with everything in it.
+pub const SIGN_ERASE_MAILBOX: &[u8] = b"kinline v1 sign erase mailbox\0";
+/// Signature that writes an account's vault without the password.
+pub const SIGN_PUT_VAULT: &[u8] = b"kinline v1 sign put vault\0";
 /// Signature of a grant.
 pub const SIGN_GRANT: &[u8] = b"kinline v1 sign grant\0";
 /// Signature of a family log statement.
@@ -59,13 +63,25 @@ pub const HASH_TOLD: &[u8] = b"kinline v1 hash told\0";
 pub const HASH_HANDOVER: &[u8] = b"kinline v1 hash handover\0";
 /// Hash of an admission code.
 pub const HASH_ADMISSION: &[u8] = b"kinline v1 hash admission\0";
+/// Hash under which a spent ticket is kept.
+pub const HASH_TICKET: &[u8] = b"kinline v1 hash ticket\0";
+/// Hash of a vault as its writer signs it.
+pub const HASH_VAULT: &[u8] = b"kinline v1 hash vault\0";
+/// Hash of the relay's name that salts the account id.
+pub const HASH_LOGIN: &[u8] = b"kinline v1 hash login\0";
 /// Hash that makes a meeting point of a short code's public part.
 pub const HASH_RENDEZVOUS: &[u8] = b"kinline v1 hash rendezvous\0";
+/// Hash that tells a device whether what its vault holds has changed.
+pub const HASH_KEPT: &[u8] = b"kinline v1 hash kept\0";
 
 /// SPAKE2's name for the one who typed a short code.
 pub const PAKE_JOIN: &[u8] = b"kinline v1 pake join\0";
 /// SPAKE2's name for the one who shows it.
 pub const PAKE_OPEN: &[u8] = b"kinline v1 pake open\0";
+/// OPAQUE's context.
+pub const OPAQUE_CONTEXT: &[u8] = b"kinline v1 opaque\0";
+/// Input of the function that makes a ticket, before its epoch and nonce.
+pub const VOPRF_TICKET: &[u8] = b"kinline v1 voprf ticket\0";
 
 /// MLS exporter label of the commit slot's token.
 pub const EXPORT_SLOT_TOKEN: &str = "kinline commit slot";
@@ -80,6 +96,8 @@ pub const AEAD_ENVELOPE: &[u8] = b"kinline v1 aead envelope\0";
 pub const AEAD_COMMIT: &[u8] = b"kinline v1 aead commit\0";
 /// Associated data of an ephemeral signal, before the mailbox.
 pub const AEAD_SIGNAL: &[u8] = b"kinline v1 aead signal\0";
+/// Associated data of a vault's parts, before account, version and part.
+pub const AEAD_VAULT: &[u8] = b"kinline v1 aead vault\0";
 
 /// Derives the revocation secrets of a device's grants from its seed.
 pub const KDF_REVOCATION: &[u8] = b"kinline v1 kdf revocation\0";
@@ -97,6 +115,14 @@ pub const KDF_STORE_VALUE: &[u8] = b"kinline v1 kdf store value\0";
 pub const KDF_STORE_KEY: &[u8] = b"kinline v1 kdf store key\0";
 /// Derives the key that wraps a store's key from a passphrase.
 pub const KDF_STORE_WRAP: &[u8] = b"kinline v1 kdf store wrap\0";
+/// Derives from OPAQUE's export key what seals the first part of a vault.
+pub const KDF_VAULT_REQUEST: &[u8] = b"kinline v1 kdf vault request\0";
+/// Derives from OPAQUE's export key and the recovery code what seals the second part.
+pub const KDF_VAULT_RECOVERY: &[u8] = b"kinline v1 kdf vault recovery\0";
+/// Derives from OPAQUE's export key the key that writes a vault.
+pub const KDF_VAULT_WRITE: &[u8] = b"kinline v1 kdf vault write\0";
+/// Derives from a relay's pepper under what an account lies.
+pub const KDF_ACCOUNT: &[u8] = b"kinline v1 kdf account\0";
 /// Derives the relay's at-rest keys.
 pub const KDF_AT_REST: &[u8] = b"kinline v1 kdf at rest\0";
 
@@ -109,6 +135,8 @@ mod tests {
             super::SIGN_OPEN_MAILBOX,
             super::SIGN_CLOSE_MAILBOX,
             super::SIGN_RENEW_CLOSE_KEY,
+            super::SIGN_ERASE_MAILBOX,
+            super::SIGN_PUT_VAULT,
             super::SIGN_GRANT,
             super::SIGN_STATEMENT,
             super::SIGN_CONSENT,
@@ -133,9 +161,19 @@ mod tests {
             super::HASH_TOLD,
             super::HASH_HANDOVER,
             super::HASH_ADMISSION,
+            super::HASH_TICKET,
+            super::HASH_VAULT,
+            super::HASH_LOGIN,
             super::HASH_RENDEZVOUS,
+            super::HASH_KEPT,
+            super::AEAD_VAULT,
+            super::KDF_VAULT_REQUEST,
+            super::KDF_VAULT_RECOVERY,
+            super::KDF_VAULT_WRITE,
             super::PAKE_JOIN,
             super::PAKE_OPEN,
+            super::OPAQUE_CONTEXT,
+            super::VOPRF_TICKET,
             super::AEAD_ENVELOPE,
             super::AEAD_COMMIT,
             super::AEAD_SIGNAL,
@@ -147,6 +185,7 @@ mod tests {
             super::KDF_STORE_VALUE,
             super::KDF_STORE_KEY,
             super::KDF_STORE_WRAP,
+            super::KDF_ACCOUNT,
             super::KDF_AT_REST,
         ];
         for (i, a) in all.iter().enumerate() {

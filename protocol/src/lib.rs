@@ -6,9 +6,11 @@
 //! nothing that could decrypt is linked into it.
 //!
 //! Imports point one way: [`limits`], [`ids`], [`secrets`] → [`primitives`] →
-//! [`wire`], [`attach`], [`grant`], [`blob`], [`operator`] → attachment → content → policy → identity →
+//! [`wire`], [`attach`], [`grant`], [`blob`], [`ticket`], [`account`], [`operator`] → attachment →
+//! content → policy → identity →
 //! conversation, envelope, pairing → engine.
 
+pub mod account;
 pub mod attach;
 pub mod blob;
 pub mod day;
@@ -21,6 +23,7 @@ pub mod padme;
 pub mod primitives;
 pub mod secrets;
 pub mod server_name;
+pub mod ticket;
 pub mod wire;
 
 #[cfg(feature = "client")]

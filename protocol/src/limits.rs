@@ -48,6 +48,13 @@ pub const BLOB_BYTES_MAX: u64 = 128 * 1_024 * 1_024;
 /// Blob bytes a mailbox may upload in a day.
 pub const MAILBOX_BLOB_BYTES_PER_DAY_MAX: u64 = 1_024 * 1_024 * 1_024;
 
+/// Bytes of messages in one piece of history, but for the last one that goes in.
+pub const HISTORY_PIECE_BYTES: usize = 256 * 1_024;
+/// Messages in one piece of history.
+pub const HISTORY_PIECE_MESSAGES_MAX: usize = 400;
+
+/// Bytes of blobs that a ticket adds to what its mailbox may upload on that day: 512 MiB, a family's holiday.
+pub const TICKET_BLOB_BYTES: u64 = 512 * 1_024 * 1_024;
 /// Days an undelivered envelope is kept.
 pub const ENVELOPE_RETENTION_DAYS: u32 = 30;
 /// Days a commit slot is kept.
@@ -125,6 +132,15 @@ pub const MESSAGES_PER_UPDATE: u64 = 1_000;
 /// Generations a member may leave unconfirmed before the sender self-updates.
 pub const UNCONFIRMED_GENERATIONS_MAX: u64 = 500;
 
+/// Days after a wish to come back was shown to another guardian before it holds by the password
+/// alone: the day after, and on that guardian's device [`RETURN_WAIT_MS`] by its own clock.
+pub const RETURN_WAIT_DAYS: u32 = 1;
+
+/// For so long a guardian's device that has shown a wish to come back waits for a veto: 24 hours.
+pub const RETURN_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Days after a veto in which no further wish of that guardian is taken.
+pub const RETURN_VETO_DAYS: u32 = 3;
 /// Characters of a notice, or of a lockdown's reason.
 pub const OPERATOR_TEXT_CHARACTERS_MAX: usize = 4_000;
 /// One entry of the operator's log: 4,000 characters of at most 4 bytes, and what stands around them

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::cli_keys::{self, KeysCommand};
 use crate::clock::Clock;
 use crate::config::{Admission, Config, LogFormat, LogLevel};
 use crate::mailbox::admission_hash;
@@ -50,7 +51,7 @@ enum Command {
     Serve(Options),
     /// Make an admission code and print it, once. Works beside a running relay.
     Admit {
-        /// How many mailboxes the code opens (one for each device).
+        /// How many mailboxes and accounts the code opens (one for each device and each parent).
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
         #[command(flatten)]
@@ -69,8 +70,12 @@ enum Command {
     Decoys(DecoysArgs),
     /// Print the relay's address with its pin, making its certificate if there is none.
     Pin(Options),
+    /// Look at the keys of the key file, copy them, or change them. Never prints a secret.
+    #[command(subcommand)]
+    Keys(KeysCommand),
 }
 
+/// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Configuration file (TOML). See deploy/kinline.toml for every key.
@@ -103,7 +108,8 @@ struct Flags {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     server_name: Option<String>,
-    /// Who may open mailboxes: "open" for everybody, "codes" for who has an admission code
+    /// Who may open mailboxes and accounts: "open" for everybody, "codes" for who has an admission
+    /// code, "tickets" for who has a code or a ticket that an account drew
     #[arg(long, value_parser = parse_admission)]
     #[serde(skip_serializing_if = "Option::is_none")]
     admission: Option<Admission>,
@@ -151,7 +157,8 @@ fn parse_admission(text: &str) -> Result<Admission, String> {
     match text {
         "open" => Ok(Admission::Open),
         "codes" => Ok(Admission::Codes),
-        _ => Err("must be open or codes".into()),
+        "tickets" => Ok(Admission::Tickets),
+        _ => Err("must be open, codes or tickets".into()),
     }
 }
 
@@ -197,6 +204,9 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Lockdown(args) => args.run(&runtime),
         Command::Decoys(args) => args.run(&runtime),
         Command::Pin(options) => with_config(&options, |config| pin(&config)),
+        Command::Keys(command) => {
+            with_config(command.options(), |config| cli_keys::run(&config, &command))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use kinline_protocol::limits;
+use kinline_protocol::primitives::stretching::Stretching;
 use kinline_protocol::server_name::{Pin, RelayAddress};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,11 @@ pub enum ConfigError {
         "admin_listen must be a loopback address such as 127.0.0.1:9900, not {0}: metrics are served without TLS"
     )]
     AdminNotLoopback(SocketAddr),
+    /// Costs that no device could pay, or not one to four of them.
+    #[error(
+        "accounts.stretching must hold one to four costs, each at most 1 GiB, 16 passes and 16 lanes"
+    )]
+    Stretching,
     /// The webhook is none that the relay calls.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -67,6 +73,8 @@ pub enum Admission {
     Open,
     /// Who has an admission code that is not used up.
     Codes,
+    /// Who has a code, or a ticket that an account drew.
+    Tickets,
 }
 
 /// How the log looks.
@@ -131,6 +139,10 @@ pub struct Config {
     /// How much the relay logs of its own doings. The libraries beneath it, which would log
     /// headers and frames, never log more than warnings.
     pub log_level: LogLevel,
+    /// Accounts.
+    pub accounts: AccountsConfig,
+    /// What is published about retention.
+    pub terms: TermsConfig,
     /// The operator's notice key; `kinline-notice.key` beside the data folder when not given. Only
     /// the operator's commands read it: the relay needs neither it nor permission to.
     pub notice_key: Option<PathBuf>,
@@ -138,6 +150,82 @@ pub struct Config {
     pub tripwire: TripwireConfig,
     /// Limits and quotas.
     pub limits: Limits,
+}
+
+/// How accounts are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountsConfig {
+    /// Costs of stretching a password, the one for new accounts first, at most four: announced
+    /// to everybody. One that is taken out locks out the accounts that still have it.
+    pub stretching: Vec<Costs>,
+    /// Tickets that an account may draw in an epoch of 30 days.
+    pub tickets_per_epoch: u32,
+}
+
+/// Costs of Argon2id. Devices accept 64 MiB and three passes at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Costs {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+impl Default for AccountsConfig {
+    fn default() -> Self {
+        let costs = Stretching::DEFAULT;
+        Self {
+            stretching: vec![Costs {
+                memory_kib: costs.memory_kib(),
+                passes: costs.passes(),
+                lanes: costs.lanes(),
+            }],
+            tickets_per_epoch: 96,
+        }
+    }
+}
+
+/// Costs announced at most: a device tries them one after the other.
+const STRETCHING_MAX: usize = 4;
+
+impl AccountsConfig {
+    /// The costs, checked.
+    pub(crate) fn stretching(&self) -> Result<Vec<Stretching>, ConfigError> {
+        if !(1..=STRETCHING_MAX).contains(&self.stretching.len()) {
+            return Err(ConfigError::Stretching);
+        }
+        self.stretching
+            .iter()
+            .map(|costs| {
+                // Devices refuse what is too cheap for a password, but tests have devices too.
+                Stretching::cheap_for_tests(costs.memory_kib, costs.passes, costs.lanes)
+                    .map_err(|_| ConfigError::Stretching)
+            })
+            .collect()
+    }
+}
+
+/// What the operator says in the published terms; everything else in them is not configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TermsConfig {
+    /// Days that a backup of the data is kept at most; 0 for none.
+    pub backup_days: u32,
+    /// Whom to write to about data.
+    pub contact: String,
+}
+
+impl Default for TermsConfig {
+    fn default() -> Self {
+        Self {
+            backup_days: limits::ENVELOPE_RETENTION_DAYS,
+            contact: String::new(),
+        }
+    }
 }
 
 /// Where the certificates come from.
@@ -184,6 +272,8 @@ pub struct Limits {
     pub blob_bytes: u64,
     /// Bytes of blobs and commits that a mailbox may upload in a day.
     pub blob_bytes_per_day: u64,
+    /// The same where admission is by tickets, for a mailbox that spends none.
+    pub free_blob_bytes: u64,
     /// Envelopes in memory, in bytes; beyond it the relay says that it has no room.
     pub envelopes_in_memory_bytes: u64,
     /// How long an envelope for an attached device waits for its acknowledgement before it is written.
@@ -217,6 +307,8 @@ impl Default for Config {
             admin_listen: None,
             log: LogFormat::Human,
             log_level: LogLevel::Info,
+            accounts: AccountsConfig::default(),
+            terms: TermsConfig::default(),
             notice_key: None,
             tripwire: TripwireConfig::default(),
             limits: Limits::default(),
@@ -239,6 +331,7 @@ impl Default for Limits {
             mailboxes_loaded: 50_000,
             blob_bytes: limits::BLOB_BYTES_MAX,
             blob_bytes_per_day: limits::MAILBOX_BLOB_BYTES_PER_DAY_MAX,
+            free_blob_bytes: 64 * 1_024 * 1_024,
             envelopes_in_memory_bytes: 64 * 1_024 * 1_024,
             hold_ms: 250,
             hold_bytes: 16 * 1_024 * 1_024,
@@ -272,7 +365,7 @@ pub(crate) struct RunLimits {
 }
 
 impl Limits {
-    pub(crate) fn check(&self) -> Result<RunLimits, ConfigError> {
+    pub(crate) fn check(&self, admission: Admission) -> Result<RunLimits, ConfigError> {
         let rate = |value, name| NonZeroU32::new(value).ok_or(ConfigError::Zero(name));
         let seconds = |value, name| match value {
             0 => Err(ConfigError::Zero(name)),
@@ -302,7 +395,10 @@ impl Limits {
             },
             mailbox_envelopes: self.mailbox_envelopes,
             blob_bytes: self.blob_bytes.min(limits::BLOB_BYTES_MAX),
-            blob_bytes_per_day: self.blob_bytes_per_day,
+            blob_bytes_per_day: match admission {
+                Admission::Tickets => self.blob_bytes_per_day.min(self.free_blob_bytes),
+                Admission::Open | Admission::Codes => self.blob_bytes_per_day,
+            },
             // A semaphore counts at most 2^61; nobody has that many envelopes.
             envelopes_in_memory: envelopes(self.envelopes_in_memory_bytes).clamp(1, 1 << 40),
             held_max: envelopes(self.hold_bytes).clamp(1, 1 << 40),

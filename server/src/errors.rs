@@ -30,15 +30,18 @@ pub(crate) enum Refusal {
     #[error("this needs a connection that is attached to a mailbox")]
     NotAttached,
     /// Unknown mailbox or bad proof.
-    #[error("no such mailbox, or the proof is not good")]
+    #[error("no such mailbox or account, or the proof is not good")]
     Denied,
     /// A store older than one seen.
     #[error(
         "this device's store is older than one that was here before: it was restored from a copy"
     )]
     StaleGeneration,
-    /// An admission code is needed.
-    #[error("this relay opens mailboxes only with an admission code that is not used up")]
+    /// A vault older than the one that is there.
+    #[error("this vault is not newer than the one that is here")]
+    StaleVault,
+    /// An admission code or a ticket is needed.
+    #[error("this relay asks for an admission code, or a ticket, that is good and not used up")]
     Admission,
     /// Too fast.
     #[error("too fast")]
@@ -46,8 +49,10 @@ pub(crate) enum Refusal {
         /// When to try again.
         retry_after_ms: u32,
     },
-    /// The mailbox's bytes of the day are used up.
-    #[error("this mailbox has used up its bytes of today")]
+    /// A mailbox's bytes of the day, or an account's tickets of the epoch, are used up.
+    #[error(
+        "what there is for now is used up: a mailbox's bytes of today, or an account's tickets of this epoch"
+    )]
     Quota,
     /// Disk or memory full.
     #[error("the relay has no room left; nothing was stored")]
@@ -83,7 +88,7 @@ impl Refusal {
             Self::OutOfOrder(_) => ErrorCode::OutOfOrder,
             Self::NotAttached => ErrorCode::NotAttached,
             Self::Denied => ErrorCode::Denied,
-            Self::StaleGeneration => ErrorCode::StaleGeneration,
+            Self::StaleGeneration | Self::StaleVault => ErrorCode::StaleGeneration,
             Self::Admission => ErrorCode::Admission,
             Self::SlowDown { .. } => ErrorCode::SlowDown,
             Self::Quota => ErrorCode::Quota,
@@ -120,6 +125,7 @@ impl Refusal {
             Self::NotAttached => "not_attached",
             Self::Denied => "denied",
             Self::StaleGeneration => "stale_generation",
+            Self::StaleVault => "stale_vault",
             Self::Admission => "admission",
             Self::SlowDown { .. } => "slow_down",
             Self::Quota => "quota",

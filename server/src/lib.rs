@@ -11,9 +11,11 @@
 //! Everything here works on ciphertext: the part of the protocol that can decrypt is not
 //! linked in.
 
+mod account;
 mod admin;
 mod blob;
 pub mod cli;
+mod cli_keys;
 mod clock;
 pub mod config;
 mod connection;
@@ -32,6 +34,8 @@ mod rendezvous;
 mod retention;
 mod storage;
 mod sync;
+pub mod terms;
+mod ticket;
 mod tls;
 mod tripwire;
 

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,14 +12,17 @@ use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::ids::{MailboxId, MessageId};
 use kinline_protocol::limits::{ENVELOPE_BYTES, MAILBOX_IDLE_DAYS};
 use kinline_protocol::secrets::Secret;
+use kinline_protocol::wire;
 
+use crate::account::{self, Talk};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::{AtRest, KeyFile, KeyFileError};
-use crate::relay::{StartError, open_rows, open_storage};
+use crate::listener::Origin;
+use crate::relay::{RunningRelay, Shared, StartError, open_rows, open_storage};
 use crate::storage::{
-    EmbeddedStorage, MailboxRow, NewEnvelope, NewMailbox, OpenError, RowWrite, SqliteOptions,
-    Storage, Write, look, reply,
+    EmbeddedStorage, Entry, MailboxRow, NewEnvelope, NewMailbox, OpenError, RowWrite,
+    SqliteOptions, Storage, Write, look, reply,
 };
 
 pub use crate::storage::Spooled;
@@ -89,7 +94,7 @@ impl GroupCommit {
 /// What the system says, or that the key file can't be read.
 pub fn spooled(data: &Path, key_file: &Path) -> io::Result<Spooled> {
     let key_file = KeyFile::open_or_create(key_file, data, true).map_err(io::Error::other)?;
-    let keys = AtRest::new(&key_file.at_rest);
+    let keys = AtRest::new(key_file.at_rest());
     let mut tries = 0;
     loop {
         match look(data, &keys) {
@@ -121,7 +126,7 @@ impl Seeding {
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let clock = Clock::system();
         Ok(Self {
-            storage: open_storage(config, &clock).await?,
+            storage: open_storage(config, &clock).await?.0,
             clock,
         })
     }
@@ -148,7 +153,7 @@ impl Seeding {
             };
             self.storage.submit(Write::Row(RowWrite::OpenMailbox {
                 mailbox: NewMailbox { id: *id, row },
-                admission: None,
+                entry: Entry::Open,
                 done,
             }));
             opened.push(open);
@@ -192,6 +197,61 @@ fn message_of(mailbox: MailboxId, order: u64) -> MessageId {
     MessageId::new(id.to_be_bytes())
 }
 
+/// A relay's answers about accounts, without sockets: each asked from a network of its own, so
+/// that no budget of a network comes in between.
+pub struct Logins {
+    shared: Arc<Shared>,
+    networks: AtomicU64,
+}
+
+impl std::fmt::Debug for Logins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Logins")
+    }
+}
+
+impl Logins {
+    /// Of a running relay.
+    #[must_use]
+    pub fn of(relay: &RunningRelay) -> Self {
+        Self {
+            shared: relay.shared(),
+            networks: AtomicU64::new(1),
+        }
+    }
+
+    fn talk(&self) -> Talk {
+        let network = self.networks.fetch_add(1, Ordering::Relaxed);
+        Talk::new(Origin {
+            network,
+            region: network,
+        })
+    }
+
+    /// The answer to a registration, and whether its record, which `record` makes of it, was kept.
+    pub async fn register(
+        &self,
+        start: wire::RegisterStart,
+        record: impl FnOnce(&[u8]) -> wire::RegisterFinish,
+    ) -> bool {
+        let mut talk = self.talk();
+        let Ok(answer) = account::register_start(&self.shared, &mut talk, &start) else {
+            return false;
+        };
+        let finish = record(&answer.message);
+        account::register_finish(&self.shared, &mut talk, finish)
+            .await
+            .is_ok()
+    }
+
+    /// The answer to the first message of a login.
+    pub async fn login(&self, start: &wire::LoginStart) -> Option<Vec<u8>> {
+        let mut talk = self.talk();
+        let answer = account::login_start(&self.shared, &mut talk, start).await;
+        answer.ok().map(|answer| answer.message.to_vec())
+    }
+}
+
 /// The decoys in a data folder, beside a relay that may be running: for whoever has the key file.
 ///
 /// # Errors
@@ -221,7 +281,7 @@ pub fn permuted(
     ids: impl Iterator<Item = MailboxId>,
 ) -> Result<Vec<Vec<u8>>, KeyFileError> {
     let nowhere = Path::new("/nowhere");
-    let keys = AtRest::new(&KeyFile::open_or_create(key_file, nowhere, true)?.at_rest);
+    let keys = AtRest::new(KeyFile::open_or_create(key_file, nowhere, true)?.at_rest());
     Ok(ids
         .map(|id| keys.mailbox.permute(id.as_bytes()).to_vec())
         .collect())

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Accounts;
 use crate::admin;
 use crate::blob::BlobFiles;
 use crate::clock::Clock;
@@ -24,12 +25,13 @@ use crate::listener::{self, Visitors};
 use crate::mailbox::{self, Grants, Mailboxes};
 use crate::operator::{self, Operator};
 use crate::rendezvous::Rendezvous;
-use crate::retention;
 use crate::storage::{
     EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage, Write,
 };
+use crate::ticket::Issuer;
 use crate::tls::{self, Tls, TlsError};
 use crate::tripwire::{self, Tripwire};
+use crate::{retention, terms};
 
 /// How long connections may take to end when the relay stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,6 +60,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The database takes nothing.
+    #[error("the database takes nothing: the disk, or the room given to it, is full")]
+    NoRoom,
     /// The blob folder can't be used.
     #[error("the folder of blobs can't be used: {0}")]
     Blobs(#[source] io::Error),
@@ -92,9 +97,13 @@ pub(crate) struct Shared {
     /// Envelopes in memory: one permit each.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) limits: RunLimits,
-    pub(crate) needs_admission: bool,
+    pub(crate) admission: Admission,
+    pub(crate) accounts: Accounts,
+    pub(crate) issuer: Issuer,
     /// What devices sign.
     pub(crate) server_name: String,
+    /// How long this relay keeps what.
+    pub(crate) terms: bytes::Bytes,
     /// Turns of handshakes: as many at a time as there are cores.
     pub(crate) turns: Semaphore,
     /// What is counted at every message.
@@ -108,6 +117,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// A day on which the operator's backups hold nothing any more of what goes today.
+    pub(crate) fn backups_end_day(&self) -> u32 {
+        self.clock.day().plus(self.accounts.backup_days).0
+    }
+
     /// Whether a request now would be served.
     pub(crate) async fn is_ready(&self) -> bool {
         !self.stopping.is_cancelled()
@@ -153,10 +167,22 @@ impl Relay {
         config: Config,
         clock: Clock,
     ) -> Result<RunningRelay, StartError> {
-        let limits = config.limits.check()?;
+        let limits = config.limits.check(config.admission)?;
+        let stretching = config.accounts.stretching()?;
         config.check_places()?;
         let webhook = config.tripwire.webhook().map_err(ConfigError::from)?;
-        let storage: Arc<dyn Storage> = Arc::new(open_storage(&config, &clock).await?);
+        let (storage, key_file) = open_storage(&config, &clock).await?;
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let accounts = Accounts::new(
+            key_file.accounts,
+            stretching,
+            config.accounts.tickets_per_epoch,
+            config.terms.backup_days,
+        );
+        if accounts.prepare(&*storage).await.is_err() {
+            storage.close().await;
+            return Err(StartError::NoRoom);
+        }
         let tls = load_tls(&config)?;
         let listener = listen(config.listen).await?;
         let admin_listener = match config.admin_listen {
@@ -185,7 +211,14 @@ impl Relay {
         if admin_listener.is_some() {
             let _ = admin::recorder();
         }
+        let server_name = config
+            .server_name
+            .clone()
+            .or_else(|| tls.pin.as_ref().map(pinned_name))
+            .unwrap_or_else(|| relay_address.host.clone());
         let shared = Arc::new(Shared {
+            terms: terms::document(&config, &server_name),
+            server_name,
             mailboxes: Mailboxes::new(Arc::clone(&storage), limits.mailbox, holds),
             grants: Grants::new(Arc::clone(&storage)),
             rendezvous: Rendezvous::default(),
@@ -193,12 +226,9 @@ impl Relay {
             tripwire: Tripwire::start(&config.tripwire, webhook, clock.clone()),
             blobs: BlobFiles::open(&config.data).map_err(StartError::Blobs)?,
             room: Arc::new(Semaphore::new(limits.envelopes_in_memory)),
-            needs_admission: config.admission == Admission::Codes,
-            server_name: config
-                .server_name
-                .clone()
-                .or_else(|| tls.pin.as_ref().map(pinned_name))
-                .unwrap_or_else(|| relay_address.host.clone()),
+            admission: config.admission,
+            accounts,
+            issuer: Issuer::new(key_file.tickets),
             turns: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
             meters: Meters::new(),
             connections: AtomicU64::new(1),
@@ -240,21 +270,24 @@ impl Relay {
 pub(crate) async fn open_storage(
     config: &Config,
     clock: &Clock,
-) -> Result<EmbeddedStorage, StartError> {
-    let (options, keys) = storage_options(config, true)?;
-    Ok(EmbeddedStorage::open(options, keys, clock.clone()).await?)
+) -> Result<(EmbeddedStorage, KeyFile), StartError> {
+    let (options, key_file) = storage_options(config, true)?;
+    let keys = AtRest::new(key_file.at_rest());
+    let storage = EmbeddedStorage::open(options, keys, clock.clone()).await?;
+    Ok((storage, key_file))
 }
 
 /// Opens the database alone, beside a relay that may be running.
 pub(crate) async fn open_rows(config: &Config, clock: &Clock) -> Result<SqliteStorage, StartError> {
-    let (options, keys) = storage_options(config, false)?;
+    let (options, key_file) = storage_options(config, false)?;
+    let keys = AtRest::new(key_file.at_rest());
     Ok(SqliteStorage::open(options, keys, clock.clone()).await?)
 }
 
 fn storage_options(
     config: &Config,
     exclusive: bool,
-) -> Result<(SqliteOptions, AtRest), StartError> {
+) -> Result<(SqliteOptions, KeyFile), StartError> {
     let exists = EmbeddedStorage::exists(&config.data);
     let key_file = KeyFile::open_or_create(&config.key_file(), &config.data, exists)?;
     let options = SqliteOptions {
@@ -264,7 +297,7 @@ fn storage_options(
         group_max: GROUP_WRITES_MAX,
         exclusive,
     };
-    Ok((options, AtRest::new(&key_file.at_rest)))
+    Ok((options, key_file))
 }
 
 pub(crate) fn load_tls(config: &Config) -> Result<Tls, StartError> {
@@ -303,6 +336,19 @@ impl RunningRelay {
     pub async fn run_retention(&self) {
         tripwire::tend(&self.shared, true).await;
         retention::sweep(&self.shared).await;
+    }
+
+    /// What its parts see, for measurements.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Steps of logins so far that cost something: for a test that one that can't succeed costs as
+    /// much as one that can.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn account_work(&self) -> u64 {
+        self.shared.accounts.work()
     }
 
     /// Brings the number of decoys up to `count`, by the relay's own clock. How many there are then.

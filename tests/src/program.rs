@@ -1,6 +1,7 @@
 //! The programs under test, and the environment they run in.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// `kinline-server`, under another name.
 pub const RELAY: &str = "whole-relay";
@@ -21,6 +22,33 @@ pub fn path(name: &str) -> PathBuf {
     let program = built.join(name);
     assert!(program.exists(), "{} was not built", program.display());
     program
+}
+
+/// The first argument with which a program of this package is the relay itself
+/// ([`be_own_relay`]).
+pub const AS_RELAY: &str = "relay";
+
+static OWN_RELAY: OnceLock<()> = OnceLock::new();
+
+/// From now on the relay is this very program, called with [`AS_RELAY`] first: `cargo run --bin`
+/// builds no other.
+pub fn be_own_relay() {
+    let _ = OWN_RELAY.set(());
+}
+
+/// The relay's program, and what its arguments begin with.
+///
+/// # Panics
+/// As [`path`].
+#[must_use]
+pub fn relay() -> (PathBuf, &'static [&'static str]) {
+    match OWN_RELAY.get() {
+        Some(()) => (
+            std::env::current_exe().expect("this program has a path"),
+            &[AS_RELAY],
+        ),
+        None => (path(RELAY), &[]),
+    }
 }
 
 /// What every process inherits: only what it takes to run a shell. A developer's `KINLINE_…`

@@ -78,7 +78,9 @@ impl Relay {
             .append(true)
             .open(self.folder.join("relay.log"))
             .unwrap();
-        let mut child = Command::new(program::path(program::RELAY))
+        let (program, first) = program::relay();
+        let mut child = Command::new(program)
+            .args(first)
             .args(["serve", "--listen", &self.listen, "--data"])
             .arg(self.data())
             .arg("--key-file")

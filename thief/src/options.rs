@@ -152,7 +152,10 @@ impl Default for Options {
             controls: true,
             verbose: false,
             addresses_allowed: Vec::new(),
-            key_file_magics: vec![b"kinline key file 1\n".to_vec()],
+            key_file_magics: vec![
+                b"kinline key file 1\n".to_vec(),
+                b"kinline key file 2\n".to_vec(),
+            ],
             live_checks: Vec::new(),
             live_checks_max: 2_000,
             file_bytes_max: 4 << 30,

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use kinline_protocol::server_name::RelayAddress;
 
+use super::args_account::AccountArgs;
 use super::args_contacts::ContactVerb;
 use super::args_family::FamilyVerb;
+use super::erase::EraseVerb;
 use crate::demo::DemoArgs;
 use crate::load::{ChildArgs, LoadArgs};
 
@@ -33,6 +35,8 @@ pub enum Work {
     Demo(DemoArgs),
     /// Be one device: its state lives in a folder, each call does one thing
     Device(DeviceArgs),
+    /// Make a guardian's account, and come back with it when every phone is lost
+    Account(AccountArgs),
     /// Search everything a relay has on disk for secrets, as a thief would
     Steal(StealArgs),
     /// Measure the relay: rates, latencies, memory, beside the barest programs that do the same
@@ -263,6 +267,24 @@ pub enum Verb {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         out: Option<PathBuf>,
     },
+    /// Say how much of what was said before this device came has come in from the family's others
+    History {
+        /// One JSON object for each conversation
+        #[arg(long)]
+        json: bool,
+        /// Wait until another device has given all it has
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Erase a child or the family everywhere, for good, with a receipt (guardians only)
+    #[command(subcommand)]
+    Erase(EraseVerb),
+    /// Write everything that this device knows into a new folder: a page, JSON and media; needs no network
+    Export {
+        /// The folder; it must not be there yet
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: PathBuf,
+    },
     /// Say how this device is doing
     Status {
         /// One JSON object
@@ -397,6 +419,10 @@ mod tests {
             "inbox --follow --json --mark-read --of T",
             "inbox --offline",
             "fetch ab --out f",
+            "history --json --wait",
+            "export --out d",
+            "erase child Mila --messages --confirm Mila --receipt f",
+            "erase family --confirm Elms",
             "status --json",
             "room T --member A --member B",
             "update --to T",
@@ -460,6 +486,9 @@ mod tests {
             "send",
             "send a b",
             "inbox --offline --follow",
+            "export",
+            "erase",
+            "erase child",
             "room T",
             "progress --app a",
             "progress --app a --activity b --out-of 20",

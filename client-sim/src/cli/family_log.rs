@@ -34,6 +34,11 @@ pub(super) async fn show(session: &Session, as_json: bool) -> Result<(), Failure
     Ok(())
 }
 
+/// All of it for a program; `None` for a device without a family.
+pub(super) fn json_of(engine: &Engine, now: Timestamp) -> Option<Value> {
+    Some(facts(engine, now)?.json)
+}
+
 fn role(member: &Member) -> &'static str {
     match member.role {
         Role::Guardian => "guardian",

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::{Command, Event};
-use kinline_protocol::engine::view::MessageView;
 use kinline_protocol::ids::{ContentId, ConversationId, MemberId};
 
 use super::failure::Failure;
 use super::session::Session;
 use super::{deciding, find, message, policies, status};
-use crate::device::{Book, Device, fetch_attachment, unseen};
+use crate::device::{Book, Device, fetch_message, give_media, unseen};
 
 /// What `inbox` was told.
 pub(super) struct Show {
@@ -29,7 +27,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    async fn of(device: &Device) -> Result<Self, Failure> {
+    pub(super) async fn of(device: &Device) -> Result<Self, Failure> {
         let book = device.with(Book::of).await?;
         let members = book.people.keys();
         let members = members.map(|member| (*member, book.name(member))).collect();
@@ -151,6 +149,7 @@ pub(super) async fn inbox(session: &Session, show: Show) -> Result<(), Failure> 
             while let Some(event) = events.try_next() {
                 tell(&event);
             }
+            give_media(&device).await?;
             let new = printer.print(&device).await?;
             if show.mark_read {
                 mark_read(&device, new).await?;
@@ -201,6 +200,9 @@ fn tell(event: &Event) {
         Event::RecipientRefused { sentence, .. } | Event::RelayError { sentence, .. } => {
             eprintln!("{sentence}");
         }
+        Event::History { done, total, .. } => {
+            eprintln!("{done} of {total} messages from before have come in");
+        }
         _ => {}
     }
 }
@@ -220,21 +222,21 @@ pub(super) async fn fetch(
             find::message(&device, id).await?
         }
     };
-    let (pointer, extension) = attachment(&view)?;
-    let path = fetch_attachment(&device, view.content, &pointer, extension, out).await?;
-    println!("{}", path.display());
-    session.finish(device).await
-}
-
-fn attachment(
-    view: &MessageView,
-) -> Result<(kinline_protocol::attachment::Pointer, &'static str), Failure> {
-    match &view.body {
-        Some(Body::Photo(photo)) => Ok((photo.blob.clone(), "jpg")),
-        Some(Body::Voice(voice)) => Ok((voice.blob.clone(), "ogg")),
-        Some(_) => Err(Failure::new("this message has neither photo nor recording")),
-        None => Err(Failure::new(
+    if view.body.is_none() {
+        device.shutdown().await;
+        return Err(Failure::new(
             "this message was taken back or has disappeared",
-        )),
+        ));
+    }
+    let path = fetch_message(&device, &view, out, session.patience()).await;
+    match path {
+        Ok(path) => {
+            println!("{}", path.display());
+            session.finish(device).await
+        }
+        Err(error) => {
+            device.shutdown().await;
+            Err(error.into())
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::inbox::Names;
 /// Digits of an id that are shown to people.
 const SHORT_DIGITS: usize = 8;
 
-fn name(names: &Names, member: &MemberId) -> String {
+pub(super) fn name(names: &Names, member: &MemberId) -> String {
     names
         .members
         .get(member)
@@ -25,7 +25,7 @@ fn short(id: &[u8]) -> String {
 }
 
 /// What the body says in words.
-fn words(view: &MessageView) -> String {
+pub(super) fn words(view: &MessageView) -> String {
     match &view.body {
         None => "(gone)".to_owned(),
         Some(Body::Text { text }) => view.edited.clone().unwrap_or_else(|| text.clone()),
@@ -103,6 +103,9 @@ pub(super) fn line(view: &MessageView, names: &Names) -> String {
     for (member, emoji) in &view.reactions {
         marks.push(format!("{emoji} {}", name(names, member)));
     }
+    if view.told_by.is_some() {
+        marks.push("as another device told it".to_owned());
+    }
     if view.disappears_at.is_some() && view.body.is_some() {
         marks.push("disappears".to_owned());
     }
@@ -153,6 +156,10 @@ pub(super) fn json(view: &MessageView, names: &Names) -> Value {
         view.reply_to.map(|id| hex::encode(id.as_bytes())).into(),
     );
     put("edited", view.edited.is_some().into());
+    put(
+        "told_by",
+        view.told_by.map(|id| hex::encode(id.as_bytes())).into(),
+    );
     put("disappears_at_ms", view.disappears_at.map(|at| at.0).into());
     let reactions: Vec<Value> = view
         .reactions
@@ -268,6 +275,8 @@ mod tests {
             reactions: BTreeMap::new(),
             receipts: BTreeMap::new(),
             disappears_at: None,
+            told_by: None,
+            media: None,
         }
     }
 

@@ -5,18 +5,24 @@
 //! surroundings is wrong (arguments, files, passphrase, relay, certificate). 1 and 2 come with
 //! one sentence on stderr.
 
+mod account;
 mod args;
+mod args_account;
 mod args_contacts;
 mod args_family;
 mod compose;
 mod contact_run;
 mod correcting;
 mod deciding;
+mod erase;
+mod export;
+mod export_page;
 mod failure;
 mod family;
 mod family_log;
 mod find;
 mod groups;
+mod history;
 mod inbox;
 mod meeting;
 mod message;
@@ -35,4 +41,5 @@ mod steal;
 pub use args::{Cli, DeviceArgs, StealArgs, Verb, Work};
 pub use args_contacts::{ContactVerb, GroupVerb, MeetVerb, PassVerb};
 pub use args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
+pub use erase::EraseVerb;
 pub use run::main;

@@ -6,9 +6,13 @@ use clap::Parser as _;
 use kinline_protocol::content::Progress;
 
 use super::args::{Cli, DeviceArgs, Verb, Work};
+use super::args_account::AccountArgs;
 use super::failure::Failure;
 use super::session::Session;
-use super::{compose, contact_run, deciding, family, inbox, pairing, relay, status, steal};
+use super::{
+    account, compose, contact_run, deciding, erase, export, family, history, inbox, pairing, relay,
+    status, steal,
+};
 
 /// Runs the program with the process's arguments.
 #[must_use]
@@ -19,7 +23,8 @@ pub fn main() -> ExitCode {
         Work::Steal(arguments) => finish(steal::run(&arguments)),
         Work::Load(arguments) => crate::load::run(&arguments),
         Work::LoadChild(arguments) => crate::load::be_child(arguments),
-        Work::Device(arguments) => finish(device(arguments)),
+        Work::Device(arguments) => finish(in_tasks(act(arguments))),
+        Work::Account(arguments) => finish(in_tasks(act_on_account(arguments))),
     }
 }
 
@@ -30,16 +35,27 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-fn device(arguments: DeviceArgs) -> Result<(), Failure> {
+fn in_tasks(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("no tasks can be started: {error}")))?;
-    let result = runtime.block_on(act(arguments));
+    let result = runtime.block_on(work);
     // A terminal that is still being read must not hold the end up.
     runtime.shutdown_background();
     result
+}
+
+async fn act_on_account(arguments: AccountArgs) -> Result<(), Failure> {
+    let AccountArgs {
+        state,
+        passphrase_file,
+        timeout,
+        verb,
+    } = arguments;
+    let session = Session::new(state, passphrase_file.as_deref(), timeout)?;
+    account::run(&session, verb).await
 }
 
 async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
@@ -153,6 +169,9 @@ async fn act(arguments: DeviceArgs) -> Result<(), Failure> {
             inbox::inbox(&session, show).await
         }
         Verb::Fetch { id, out } => inbox::fetch(&session, &id, out).await,
+        Verb::Erase(verb) => erase::run(&session, verb).await,
+        Verb::Export { out } => export::export(&session, out).await,
+        Verb::History { json, wait } => history::history(&session, json, wait).await,
         Verb::Status { json } => status::status(&session, json).await,
         Verb::Room { title, members } => family::room(&session, title, &members).await,
         Verb::Update { to } => family::update(&session, to.as_deref()).await,

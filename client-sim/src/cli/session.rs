@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::find;
 use super::message::harmless;
 use crate::connection::{client_config, connect};
-use crate::device::{Book, Device, copy_pictures, create, open, sentence};
+use crate::device::{Book, Device, copy_pictures, create, give_media, open, sentence};
 use crate::shell::{DeviceError, ShellOptions, Status};
 use crate::store::{Argon2Cost, Passphrase, Store, StoreOptions};
 
@@ -101,9 +101,9 @@ impl Session {
         }
     }
 
-    /// What the family is to get copies of goes out too.
+    /// What the family is to get copies of goes out too, and what another device of it lacks.
     async fn copied(&self, device: &Device) -> Result<Settled, Failure> {
-        if copy_pictures(device).await? == 0 {
+        if copy_pictures(device).await? + give_media(device).await? == 0 {
             return Ok(Settled::Yes);
         }
         match device.settled(self.patience).await {

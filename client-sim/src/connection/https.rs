@@ -94,9 +94,20 @@ impl Session {
         headers: &[(&str, String)],
         body: Bytes,
     ) -> Result<Response<Incoming>, TransferError> {
+        self.ask_at(blob::PATH, method, headers, body).await
+    }
+
+    /// The same of another path.
+    pub(super) async fn ask_at(
+        &mut self,
+        path: &str,
+        method: Method,
+        headers: &[(&str, String)],
+        body: Bytes,
+    ) -> Result<Response<Incoming>, TransferError> {
         let mut request = Request::builder()
             .method(method)
-            .uri(blob::PATH)
+            .uri(path)
             .header(header::HOST, &self.authority);
         for (name, value) in headers {
             request = request.header(*name, value);

@@ -3,6 +3,7 @@
 //! The relay is recognised by the pin in the pairing code (its own small CA) or, without a
 //! pin, by a public CA. Nothing here knows what the frames mean.
 
+mod account;
 mod backoff;
 mod dial;
 mod error;
@@ -17,6 +18,7 @@ mod tries;
 #[cfg(test)]
 pub(crate) mod test_relay;
 
+pub use account::{AccountError, account, put_vault};
 pub use backoff::Backoff;
 pub use error::{ConnectError, TransferError};
 pub use pin::{PinVerifier, RELAY_NAME, certificate_pin};

@@ -19,6 +19,11 @@ use super::https::{Session, broken, drain, next_part, number, refusal};
 use super::source::Source;
 use super::tries::Tries;
 
+/// Where a relay tells how long it keeps what.
+const TERMS_PATH: &str = "/v1/terms";
+/// Bytes of that; more is not read.
+const TERMS_BYTES_MAX: usize = 64 * 1_024;
+
 /// Moves blobs to and from one relay; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct BlobClient {
@@ -232,6 +237,30 @@ impl BlobClient {
             }
         }
         Ok(false)
+    }
+
+    /// What the relay publishes about how long it keeps what (PROTOCOL §17.6): JSON, at most
+    /// 64 KiB.
+    ///
+    /// # Errors
+    /// [`TransferError`] when the relay can't be asked, or says nothing of the kind.
+    pub async fn terms(&self) -> Result<Bytes, TransferError> {
+        let mut session = self.session().await?;
+        let response = session
+            .ask_at(TERMS_PATH, Method::GET, &[], Bytes::new())
+            .await?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal(response.status()));
+        }
+        let mut body = response.into_body();
+        let mut bytes = Vec::new();
+        while let Some(part) = next_part(&mut body).await? {
+            if bytes.len() + part.len() > TERMS_BYTES_MAX {
+                return Err(TransferError::Size);
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes.into())
     }
 
     /// Deletes a blob of ours; one that is gone already is fine.

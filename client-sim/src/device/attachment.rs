@@ -29,6 +29,12 @@ pub enum AttachmentError {
     /// It is not what its sender described.
     #[error("the attachment is not what its sender sent: {0}")]
     Open(#[from] DecryptError),
+    /// The message has none.
+    #[error("this message has neither photo nor recording")]
+    Nothing,
+    /// Another device put something else up.
+    #[error("another device gave something else than what the sender sent")]
+    Another,
     /// The relay.
     #[error(transparent)]
     Transfer(#[from] TransferError),

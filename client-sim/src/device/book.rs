@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kinline_protocol::content::kinds;
 use kinline_protocol::engine::Engine;
-use kinline_protocol::identity::{ContactPass, Decision, PassSide, Role, Supervision};
+use kinline_protocol::identity::{ContactPass, Decision, PassSide, ReturnWay, Role, Supervision};
 use kinline_protocol::ids::{ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use kinline_protocol::policy::{Policy, QuietHours};
 
@@ -342,6 +342,31 @@ impl Book {
             }
             Decision::Withdraw { removal } => {
                 format!("the quarrel over the removal by decision {removal} was ended")
+            }
+            Decision::SetRecovery { member, .. } => format!(
+                "{} has said how to come back when every phone is lost",
+                self.name(member)
+            ),
+            Decision::Return(back) => format!(
+                "{} is back with \"{}\", {}; every device of before is out",
+                self.name(&back.member()),
+                back.device.name,
+                match back.way {
+                    ReturnWay::Code => "by the recovery code",
+                    ReturnWay::Guardian => "by the password and another guardian's yes",
+                    ReturnWay::Waited => "by the password, after a day without a veto",
+                }
+            ),
+            Decision::Ask(back) => format!(
+                "{} asks to come back with \"{}\"; it may be vetoed for a day",
+                self.name(&back.member()),
+                back.device.name
+            ),
+            Decision::Veto { member } => {
+                format!(
+                    "{} was not let back in: a guardian vetoed it",
+                    self.name(member)
+                )
             }
         }
     }

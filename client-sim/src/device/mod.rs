@@ -6,6 +6,7 @@ mod copies;
 mod engine;
 mod media;
 mod notice;
+mod past;
 
 pub use attachment::{AttachmentError, fetch_attachment, seal_attachment};
 pub use book::{Book, KINDS, Known, WEEKDAYS, kind_names, policy_words, quiet_words, short};
@@ -13,3 +14,4 @@ pub use copies::copy_pictures;
 pub use engine::{Device, OpenError, create, messages, open};
 pub use media::{MediaError, Prepared, photo, voice};
 pub use notice::{Notice, note, notices, sentence, unseen};
+pub use past::{fetch_message, give_media};

@@ -128,6 +128,20 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 book.title(conversation)
             ),
         ),
+        Event::EraseAsked { by, member } => said(
+            "erase-asked",
+            match member {
+                Some(child) => format!(
+                    "{} has {} erased everywhere.",
+                    book.name(by),
+                    book.name(child)
+                ),
+                None => format!(
+                    "{} erases the family: the children's devices are wiped. Your own phone is yours to erase (erase family).",
+                    book.name(by)
+                ),
+            },
+        ),
         Event::Reformed { new, .. } => said(
             "reformed",
             format!("{} was formed again and goes on.", book.title(new)),

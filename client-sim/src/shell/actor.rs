@@ -1,10 +1,11 @@
 //! The task that owns the engine.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kinline_protocol::content::Body;
-use kinline_protocol::engine::io::{Command, Event, Input, Output, UploadOutcome};
+use kinline_protocol::engine::io::{Command, Event, Input, Output, Read, UploadOutcome};
 use rand::rngs::StdRng;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,9 +15,10 @@ use super::events::EventLog;
 use super::link::{Link, LinkEvent};
 use super::notes;
 use super::transfers::Transfers;
+use super::vault::VaultWriter;
 use super::{Clock, Core, DeviceError, LinkStatus, LinkTrouble, Refused, Status};
 use crate::connection::{Backoff, ConnectError};
-use crate::store::{Store, StoreError, remove_blob, remove_media};
+use crate::store::{Records, Store, StoreError, remove_blob, remove_media};
 
 /// A deadline further away is looked at again after this long: clocks jump.
 const NAP_MAX: Duration = Duration::from_secs(600);
@@ -50,17 +52,21 @@ pub(super) struct Actor<C: Core> {
     pub(super) link: Link,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) transfers: Transfers,
+    pub(super) vault: VaultWriter,
     pub(super) backoff: Backoff,
     /// What the relay refused on this connection: says more than that it ended.
     pub(super) refusal: Option<String>,
     /// Notes taken so far.
     pub(super) notes: u64,
+    /// The device is over: nothing of it is kept.
+    pub(super) erased: bool,
 }
 
 /// Why the loop ends.
 enum End {
     Wanted(Option<oneshot::Sender<()>>),
     Store(StoreError),
+    Erased,
 }
 
 impl From<StoreError> for End {
@@ -77,11 +83,20 @@ impl<C: Core> Actor<C> {
         self.publish();
         let end = loop {
             match self.step().await {
+                Ok(()) if self.erased => break End::Erased,
                 Ok(()) => self.publish(),
                 Err(end) => break end,
             }
         };
+        let mut gone = None;
         let (stopped, reply) = match end {
+            End::Erased => {
+                self.transfers.finish().await;
+                self.link.finish().await;
+                gone = Some(self.transfers.folder().to_owned());
+                let why = "it was erased, because a guardian wanted it so";
+                (DeviceError::Stopped(why.into()), None)
+            }
             End::Wanted(reply) => {
                 self.link.finish().await;
                 (DeviceError::Stopped("it was shut down".into()), reply)
@@ -94,13 +109,20 @@ impl<C: Core> Actor<C> {
         };
         let status = self.status.clone();
         // The store closes, and its lock opens, before anybody hears that the device is gone.
+        // Nor before what is to be deleted is.
+        let requests = std::mem::replace(&mut self.requests, mpsc::channel(1).1);
         drop(self);
+        let stopped = match gone.map(|folder| Store::erase(&folder)) {
+            Some(Err(error)) => error.into(),
+            _ => stopped,
+        };
         status.send_modify(|status| {
             *status = Status {
                 stopped: Some(stopped),
                 ..Status::default()
             };
         });
+        drop(requests);
         if let Some(reply) = reply {
             let _ = reply.send(());
         }
@@ -119,6 +141,11 @@ impl<C: Core> Actor<C> {
                 Some(input) => Ok(self.transferred(input).await?),
                 None => Ok(()),
             },
+            written = self.vault.next() => {
+                // What became of it is taken as it is: nobody waits for an answer.
+                drop(self.command(written).await?);
+                Ok(())
+            }
             () = sleep(nap) => {
                 if self.core.deadline().is_some_and(|at| at <= self.clock.now()) {
                     self.input(Input::Tick).await?;
@@ -141,7 +168,8 @@ impl<C: Core> Actor<C> {
         let settled = link == LinkStatus::Up
             && self.core.is_settled()
             && self.link.is_flushed()
-            && self.transfers.is_idle();
+            && self.transfers.is_idle()
+            && self.vault.is_idle();
         self.status.send_if_modified(|status| {
             let changed = status.link != link || status.settled != settled;
             status.link = link;
@@ -288,6 +316,7 @@ impl<C: Core> Actor<C> {
     /// Persists, and only then does everything else.
     async fn apply(&mut self, output: Output) -> Result<(), StoreError> {
         let mut output = output;
+        let mut reads = VecDeque::new();
         loop {
             self.take_notes(&mut output);
             self.persist(&mut output).await?;
@@ -305,8 +334,16 @@ impl<C: Core> Actor<C> {
                 self.transfers.delete(owner);
             }
             self.events.append(output.events);
+            reads.extend(output.reads);
             if (kept_up && !output.close) || self.link.status() != LinkStatus::Up {
-                return Ok(());
+                let Some(Read { number, names }) = reads.pop_front() else {
+                    return Ok(());
+                };
+                let records = self.read_back(names).await?;
+                let now = self.clock.now();
+                let input = Input::Read { number, records };
+                output = self.core.input(input, now, &mut self.rng);
+                continue;
             }
             let sentence = if kept_up {
                 "the device ended the connection"
@@ -319,6 +356,20 @@ impl<C: Core> Actor<C> {
         }
     }
 
+    async fn read_back(&mut self, names: Vec<Vec<u8>>) -> Result<Records, StoreError> {
+        let store = Arc::clone(&self.store);
+        let work = move || {
+            store
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .history_of(names)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::damaged(format!("a read broke off: {error}"))),
+        }
+    }
+
     /// What an event means for the shell itself.
     fn heed(&mut self, event: &Event) {
         match event {
@@ -327,12 +378,18 @@ impl<C: Core> Actor<C> {
                 self.refusal = None;
                 self.status.send_modify(|status| status.trouble = None);
             }
+            Event::Erased { .. } => self.erased = true,
             Event::RelayError { sentence, .. } => self.refusal = Some(sentence.clone()),
             Event::StaleStore => {
                 self.refusal = Some(
                     "this state folder is a copy of an older state: the relay has seen a newer one"
                         .into(),
                 );
+            }
+            Event::VaultDue(write) => {
+                let relay = self.core.relay().clone();
+                self.vault
+                    .write((**write).clone(), relay, Arc::clone(&self.tls));
             }
             // What nobody may see any more is not kept as a file either.
             Event::Disappeared { content, .. }

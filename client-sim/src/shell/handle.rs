@@ -11,6 +11,7 @@ use super::actor::{Actor, Request, SharedStore};
 use super::events::EventLog;
 use super::link::{Link, Task};
 use super::transfers::Transfers;
+use super::vault::VaultWriter;
 use super::{Clock, Core, DeviceError, EventReader, Status};
 use crate::connection::{Backoff, BlobClient, client_config};
 use crate::random;
@@ -106,9 +107,11 @@ pub fn start<C: Core>(
         link: Link::offline(),
         tls,
         transfers: Transfers::new(blobs.clone(), folder.clone()),
+        vault: VaultWriter::default(),
         backoff: Backoff::default(),
         refusal: None,
         notes: 0,
+        erased: false,
     };
     let task = Arc::new(Task::spawn(actor.run(options.online)));
     Ok(DeviceHandle {

@@ -32,6 +32,11 @@ impl<T: Send + 'static> Task<T> {
     pub(super) fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }
+
+    /// What came of it; `None` when it broke off. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> Option<T> {
+        (&mut self.0).await.ok()
+    }
 }
 
 impl<T> Drop for Task<T> {

@@ -24,6 +24,7 @@ mod link;
 pub(crate) mod notes;
 mod status;
 mod transfers;
+mod vault;
 
 pub use clock::Clock;
 pub use core::{Core, Refused};

@@ -85,6 +85,10 @@ impl Core for Fake {
                     ..Output::default()
                 }
             }
+            Input::Read { records, .. } => {
+                script.told.push(format!("read {} records", records.len()));
+                Output::default()
+            }
             Input::Tick => {
                 script.told.push("tick".into());
                 script.deadline = None;

@@ -18,6 +18,8 @@ use crate::store::blob_path;
 
 /// Transfers of one device that move bytes at a time; others wait.
 const AT_ONCE: usize = 3;
+/// Time for deletions when a device is erased.
+const LAST: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Key {
@@ -118,6 +120,12 @@ impl Transfers {
             drop(client.delete(&owner).await);
             None
         });
+    }
+
+    /// Waits until what was to be deleted is, or nobody answers.
+    pub(super) async fn finish(&mut self) {
+        let all = async { while self.running.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(LAST, all).await);
     }
 
     /// The next transfer that ends, and what the engine must be told; waits for ever when

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use kinline_protocol::engine::io::{Changes, RecordClass};
+use kinline_protocol::engine::io::{Changes, RecordClass, RecordKey};
 use rand::rngs::StdRng;
 use rusqlite::{Connection, OpenFlags, params};
 
@@ -131,6 +131,29 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets a device for good: its key first, so that nothing of the rest can be read, then
+    /// its records and files. What else lies in the folder stays.
+    ///
+    /// # Errors
+    /// As [`Self::discard`].
+    pub fn erase(folder: &Path) -> Result<(), StoreError> {
+        Self::discard(folder)?;
+        for name in ["media", "blobs"] {
+            let path = folder.join(name);
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::file(&path, error));
+                }
+                _ => folder::sync(folder)?,
+            }
+        }
+        drop(fs::remove_file(folder.join("device.db-shm")));
+        drop(fs::remove_file(folder.join("lock")));
+        // Only when nothing else is in it.
+        drop(fs::remove_dir(folder));
+        Ok(())
+    }
+
     /// Opens the store of a device.
     ///
     /// # Errors
@@ -197,6 +220,28 @@ impl Store {
     /// As [`Self::load_state`].
     pub fn history(&self) -> Result<Records, StoreError> {
         self.records(RecordClass::History)
+    }
+
+    /// The history records of these names that are there.
+    ///
+    /// # Errors
+    /// As [`Self::load_state`].
+    pub fn history_of(&self, names: Vec<Vec<u8>>) -> Result<Records, StoreError> {
+        let class = RecordClass::History;
+        let mut statement = self
+            .database
+            .prepare_cached("SELECT sealed FROM record WHERE class = ?1 AND name_hash = ?2")?;
+        let strange = |_| StoreError::damaged("a record is not of this format");
+        let mut records = Vec::new();
+        for name in names {
+            let hash = self.sealer.name_hash(&RecordKey { class, name });
+            let mut rows = statement.query(params![class_number(class), hash])?;
+            if let Some(row) = rows.next()? {
+                let sealed = row.get_ref(0)?.as_blob().map_err(strange)?;
+                records.push(self.sealer.open(class, &hash, sealed)?);
+            }
+        }
+        Ok(records)
     }
 
     fn records(&self, class: RecordClass) -> Result<Records, StoreError> {

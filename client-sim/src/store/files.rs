@@ -74,6 +74,21 @@ pub fn remove_media(folder: &Path, content: ContentId) {
     }
 }
 
+/// The whole file of a content in `media/`, if there is one.
+#[must_use]
+pub fn find_media(folder: &Path, content: ContentId) -> Option<PathBuf> {
+    let name = hex::encode(content.as_bytes());
+    let entries = fs::read_dir(folder.join("media")).ok()?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut found = paths.filter(|path| {
+        let whole = path
+            .extension()
+            .is_some_and(|end| end != "part" && end != "tmp");
+        whole && path.file_stem().is_some_and(|stem| stem == name.as_str())
+    });
+    found.next()
+}
+
 /// Deletes what a crash left in `blobs/`: temporary files, and files older than a content is
 /// kept (nothing can refer to them any more). Returns how many went.
 pub fn sweep_blobs(folder: &Path, now: SystemTime) -> usize {

@@ -24,7 +24,8 @@ mod seal;
 pub use database::{Records, Store, StoreOptions};
 pub use error::StoreError;
 pub use files::{
-    blob_path, media_path, put_blob, remove_blob, remove_media, sweep_blobs, sync_folder,
+    blob_path, find_media, media_path, put_blob, remove_blob, remove_media, sweep_blobs,
+    sync_folder,
 };
 pub(crate) use folder::write_whole;
 pub use key_file::{Argon2Cost, Passphrase, Protection};

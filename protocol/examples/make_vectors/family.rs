@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 use super::{file, flipped, rng, with};
 
-fn id(n: u8) -> MemberId {
+pub(super) fn id(n: u8) -> MemberId {
     MemberId::new([n; 16])
 }
 
 /// The identity key of guardian `n`: its seed is 32 times `0x80 + n`.
-fn key(n: u8) -> SecretKey {
+pub(super) fn key(n: u8) -> SecretKey {
     SecretKey::from_seed(&[0x80 + n; 32])
 }
 
@@ -51,7 +51,7 @@ fn key_on(n: u8, of: u8) -> SecretKey {
 }
 
 /// Members below 5 are guardians.
-fn device(n: u8, of: u8) -> AddedDevice {
+pub(super) fn device(n: u8, of: u8) -> AddedDevice {
     AddedDevice {
         member: id(of),
         device: DeviceId::new([n; 16]),
@@ -62,7 +62,7 @@ fn device(n: u8, of: u8) -> AddedDevice {
 }
 
 /// A log that grows by statements with salts 1, 2, 3 …
-struct Story(FamilyLog);
+pub(super) struct Story(pub(super) FamilyLog);
 
 impl Story {
     /// Anna (1) founds with device 0x11, on day 20,600.
@@ -83,7 +83,7 @@ impl Story {
         self.0.propose_with(decision, salt, vec![], &keys, Day(day))
     }
 
-    fn then(mut self, decision: Decision, day: u32, by: &[u8]) -> Self {
+    pub(super) fn then(mut self, decision: Decision, day: u32, by: &[u8]) -> Self {
         let signed = self.signed(decision, day, by);
         self.0.append(&signed).unwrap();
         self
@@ -101,7 +101,7 @@ impl Story {
     }
 
     /// The entries, and one more that does not belong there.
-    fn and(&self, signed: wire::SignedStatement) -> Vec<wire::LogEntry> {
+    pub(super) fn and(&self, signed: wire::SignedStatement) -> Vec<wire::LogEntry> {
         let mut entries = self.0.entries();
         entries.push(wire::LogEntry {
             statement: Some(signed),
@@ -129,7 +129,7 @@ impl Story {
 }
 
 /// Anna and Ben (2), who chose two signatures, and Mia (5).
-fn three() -> Story {
+pub(super) fn three() -> Story {
     Story::new(2)
         .then(Decision::AddMember(guardian(2, "Ben")), 20_600, &[1])
         .then(Decision::AddDevice(device(0x22, 2)), 20_600, &[1, 2])
@@ -231,7 +231,7 @@ fn hex_entries(entries: &[wire::LogEntry]) -> Value {
         .collect()
 }
 
-fn good(name: &str, entries: &[wire::LogEntry]) -> Value {
+pub(super) fn good(name: &str, entries: &[wire::LogEntry]) -> Value {
     let log = FamilyLog::from_entries(entries).unwrap();
     let guardians: Vec<String> = log
         .guardians()
@@ -250,6 +250,10 @@ fn good(name: &str, entries: &[wire::LogEntry]) -> Value {
         "guardians": guardians,
         "devices": devices,
     })
+}
+
+pub(super) fn refused(name: &str, outcome: &str, entries: &[wire::LogEntry]) -> Value {
+    json!({ "name": name, "outcome": outcome, "entries": hex_entries(entries) })
 }
 
 /// A statement that Anna signs and Ben consents to until day 20,605.
@@ -295,7 +299,6 @@ pub(super) fn logs() -> Value {
         .then(Decision::Withdraw { removal }, 20_611, &[2]);
     let two_phones = three().then(Decision::AddDevice(device(0x23, 2)), 20_601, &[1, 2]);
     let leo = || Decision::AddMember(child(6, "Leo"));
-    let refused = |name: &str, outcome: &str, entries: &[wire::LogEntry]| json!({ "name": name, "outcome": outcome, "entries": hex_entries(entries) });
     let mut tampered = extract.clone();
     let hidden = tampered
         .iter()
@@ -467,6 +470,7 @@ pub(super) fn logs() -> Value {
             &story.and(story.signed(Decision::RemoveMember(id(9)), 20_612, &[1])),
         ),
     ];
+    let vectors = [vectors, super::recovery::logs()].concat();
     file("family log", vectors)
 }
 

@@ -29,6 +29,8 @@ mod context;
 mod family;
 #[path = "operator.rs"]
 mod operator;
+#[path = "recovery.rs"]
+mod recovery;
 
 fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
@@ -50,6 +52,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("short_code", codes::short_codes()),
         ("short_handshake", codes::short_handshake()),
         ("operator_log", operator::logs()),
+        ("vault", recovery::vaults()),
     ]
 }
 
@@ -161,7 +164,7 @@ fn envelopes() -> Value {
                 "message": hex::encode([0x44; 16]),
             }),
         ),
-        forged("an unknown kind", "kind", [5, 0, 0], 0, 6),
+        forged("an unknown kind", "kind", [6, 0, 0], 0, 6),
         forged("kind zero", "kind", [0, 0, 0], 0, 7),
         forged(
             "a length past the end",

@@ -25,6 +25,8 @@ const SMALL_BYTES_MAX: usize = 1_024;
 const DECISION_BYTES_MAX: usize = 16 * 1_024;
 /// Bytes of a key package.
 const KEY_PACKAGE_BYTES_MAX: usize = 16 * 1_024;
+/// Bytes of a wish to come back: a key package and three decisions with their consents.
+const RETURN_BYTES_MAX: usize = 32 * 1_024;
 /// Key packages in one control content: one for each leaf of a conversation.
 const KEY_PACKAGES_MAX: usize = limits::CONVERSATION_LEAVES_MAX;
 /// Bytes of a code's text.
@@ -57,6 +59,26 @@ pub enum Control {
     Group(GroupOffer),
     /// How far this device was shown the operator's log: the bytes of a checkpoint.
     OperatorSeen(Bytes),
+    /// A guardian asks to come back: the bytes of a `ReturnRequest`, 1 byte to 32 KiB.
+    ReturnRequest(Bytes),
+    /// A guardian's phone has written its vault.
+    VaultNote {
+        /// Whose.
+        member: MemberId,
+        /// Its version.
+        version: u64,
+    },
+    /// A guardian wants a child, or the family, erased everywhere.
+    Erase(Erase),
+}
+
+/// A guardian wants a child, or the family, erased everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erase {
+    /// The child; `None`: the family.
+    pub member: Option<MemberId>,
+    /// Also what the child said, on the family's other devices.
+    pub messages: bool,
 }
 
 /// Children of several families in one conversation, on its way between guardians.
@@ -284,6 +306,11 @@ impl Control {
                 check_children(&offer.children)?;
                 check_key_packages(&offer.key_packages)?;
             }
+            Self::ReturnRequest(request) => {
+                filled("a wish to come back", request, RETURN_BYTES_MAX)?;
+            }
+            Self::VaultNote { .. } => {}
+            Self::Erase(_) => {}
         }
         // Its parts may be in their bounds and too much together.
         if self.to_wire().encoded_len() > CONTROL_BYTES_MAX {
@@ -356,6 +383,15 @@ impl Control {
                 conversation: refusal.conversation.to_bytes(),
                 sentence: refusal.sentence,
             }),
+            Self::ReturnRequest(request) => WireBody::ReturnRequest(request),
+            Self::VaultNote { member, version } => WireBody::VaultNote(wire::VaultNote {
+                member: member.to_bytes(),
+                version,
+            }),
+            Self::Erase(erase) => WireBody::Erase(wire::Erase {
+                member: erase.member.map(MemberId::to_bytes).unwrap_or_default(),
+                messages: erase.messages,
+            }),
         };
         wire::Control { body: Some(body) }
     }
@@ -418,6 +454,19 @@ impl Control {
             WireBody::Refusal(refusal) => Self::Refusal(Refusal {
                 conversation: ConversationId::try_from(&refusal.conversation)?,
                 sentence: refusal.sentence,
+            }),
+            WireBody::ReturnRequest(request) => Self::ReturnRequest(request),
+            WireBody::VaultNote(note) => Self::VaultNote {
+                member: MemberId::try_from(&note.member)?,
+                version: note.version,
+            },
+            WireBody::Erase(erase) => Self::Erase(Erase {
+                member: if erase.member.is_empty() {
+                    None
+                } else {
+                    Some(MemberId::try_from(&erase.member)?)
+                },
+                messages: erase.messages,
             }),
         })
     }

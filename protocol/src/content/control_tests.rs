@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    ContactSetup, Control, Copied, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
+    ContactSetup, Control, Copied, Erase, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
     Proposal, Refusal, Report,
 };
 use crate::content::{Body, BodyError};
@@ -173,6 +173,19 @@ fn all() -> Vec<Control> {
         group(PassStage::Offered),
         group(PassStage::Accepted),
         group(PassStage::Refused),
+        Control::ReturnRequest(bytes(3_000)),
+        Control::VaultNote {
+            member: MemberId::new([6; 16]),
+            version: 3,
+        },
+        Control::Erase(Erase {
+            member: Some(MemberId::new([9; 16])),
+            messages: true,
+        }),
+        Control::Erase(Erase {
+            member: None,
+            messages: false,
+        }),
     ]
 }
 
@@ -242,6 +255,8 @@ fn what_is_missing_or_too_much_is_refused_both_ways() {
         copy(bytes(limits::CONTENT_BYTES_MAX)),
         refusal(""),
         refusal(&long),
+        Control::ReturnRequest(Bytes::new()),
+        Control::ReturnRequest(bytes(32 * 1_024 + 1)),
     ];
     for control in bad {
         let checked = Body::Control(control.clone()).check();
@@ -279,7 +294,12 @@ fn damage_is_refused() {
         WireBody::Refusal(refusal) => refusal.conversation = Bytes::new(),
         WireBody::Setup(setup) => setup.device = bytes(15),
         WireBody::Group(offer) => offer.group = bytes(15),
-        WireBody::Head(_) | WireBody::FriendRequest(_) | WireBody::OperatorSeen(_) => {}
+        WireBody::VaultNote(note) => note.member = bytes(15),
+        WireBody::Erase(erase) => erase.member = bytes(15),
+        WireBody::Head(_)
+        | WireBody::FriendRequest(_)
+        | WireBody::OperatorSeen(_)
+        | WireBody::ReturnRequest(_) => {}
     });
     let nothing = Control::from_wire(wire::Control { body: None });
     assert_eq!(nothing, Err(BodyError::Unknown));

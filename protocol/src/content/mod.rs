@@ -10,7 +10,7 @@ mod signed;
 
 pub use body::{Body, BodyError, Photo, Voice};
 pub use control::{
-    ContactSetup, Control, Copied, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
+    ContactSetup, Control, Copied, Erase, FriendRequest, GroupOffer, LogNews, PassOffer, PassStage,
     Proposal, Refusal, Report,
 };
 pub use progress::Progress;

@@ -214,7 +214,13 @@ impl Engine {
                 self.transfers.uploads.remove(&handle);
                 self.take_back(key, cx);
             }
-            Some(Owner::Send(_)) => self.blob_refused(handle, 0, cx),
+            Some(Owner::Send(number)) => {
+                let file = self.sends.get(&number);
+                match file.filter(|send| !send.media.is_empty()).cloned() {
+                    Some(send) => self.media_lost(number, &send, cx),
+                    None => self.blob_refused(handle, 0, cx),
+                }
+            }
             None => {
                 self.transfers.uploads.remove(&handle);
             }
@@ -253,6 +259,8 @@ impl Engine {
                 send.readers.clone()
             },
             fetched: false,
+            history: send.history,
+            media: send.media.clone(),
         };
         let id = [send.conversation.as_ref(), &cx.random16()].concat();
         cx.put_message(records::state(records::GARBAGE, &[&id]), &record);
@@ -284,6 +292,29 @@ impl Engine {
             |since| since.max(caught_up_at).plus_ms(ANSWER_MS) <= before,
             cx,
         );
+    }
+
+    /// A device has read the pieces of history that lie there for it.
+    pub(super) fn collect_history(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        cx: &mut Cx<'_>,
+    ) {
+        let is_it = |of: &Bytes| of.as_ref() == device.as_bytes();
+        self.collect(
+            |name, garbage| {
+                garbage.record.history
+                    && name.starts_with(id.as_bytes())
+                    && garbage.record.devices.iter().all(is_it)
+            },
+            cx,
+        );
+    }
+
+    /// A device has an attachment that was put up for it again, by the garbage's mark.
+    pub(super) fn collect_media(&mut self, mark: &[u8], cx: &mut Cx<'_>) {
+        self.collect(|_, garbage| garbage.record.media.as_ref() == mark, cx);
     }
 
     /// A device left a conversation: it fetches nothing of it any more.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::io::BlobHandle;
+use crate::account::{AccountKeys, OpenedVault};
 use crate::conversation::Person;
 use crate::day::Day;
 use crate::identity::{Settings, Supervision};
@@ -298,4 +299,88 @@ pub enum Command {
         /// Replaces the one before.
         policy: Policy,
     },
+    /// The relay does not have an attachment any more that came with the history: asks the
+    /// family's other devices to put it up again ([`super::io::Event::MediaFound`]).
+    AskMedia {
+        /// Of which content.
+        content: ContentId,
+    },
+    /// Puts an attachment up again for another device ([`super::io::Event::MediaWanted`]).
+    GiveMedia {
+        /// What was asked for.
+        wish: super::MediaWish,
+        /// Where it lies now, and its encrypted bytes; `None` when it is not here.
+        media: Option<(crate::attachment::Pointer, OutgoingBlob)>,
+    },
+    /// Erases a child everywhere: its devices, what the relay has of them, its place in the
+    /// family. Guardians only.
+    EraseMember {
+        /// Which child.
+        member: MemberId,
+        /// Also what it said, on the family's other devices.
+        messages: bool,
+    },
+    /// Erases the family everywhere: the children's devices and this guardian's own. Guardians
+    /// only.
+    EraseFamily,
+    /// Keeps what a login has made of password and recovery code, and puts by with it what this
+    /// guardian needs to come back (PROTOCOL §15). Without a code the one before goes on.
+    KeepAccount {
+        /// From [`crate::account::Outcome`].
+        keys: Box<AccountKeys>,
+        /// What the login found in the vault: another phone of this guardian may have written it.
+        vault: Option<Box<OpenedVault>>,
+        /// Draw new keys for the log, too: those of before lead back no more.
+        fresh: bool,
+    },
+    /// Keeps tickets that a login has drawn: each opens one mailbox, and goes with one pairing code.
+    KeepTickets {
+        /// Their texts.
+        tickets: Vec<String>,
+    },
+    /// The account was deleted: nothing is put by any more.
+    ForgetAccount,
+    /// What became of [`Event::VaultDue`](super::io::Event::VaultDue).
+    VaultWritten {
+        /// Which version.
+        version: u64,
+        /// How.
+        outcome: VaultOutcome,
+    },
+    /// This device, which is in no family yet, comes back in place of all that its guardian lost.
+    ComeBack {
+        /// What the login brought; with the second part at once, else as the family says.
+        vault: Box<OpenedVault>,
+        /// The account's keys.
+        keys: Box<AccountKeys>,
+    },
+    /// A guardian has seen on this screen that another one asks to come back: from now on there is
+    /// a day for a veto.
+    ReturnShown {
+        /// Who asks.
+        member: MemberId,
+    },
+    /// A guardian says yes to another one's wish to come back, or vetoes it.
+    AnswerReturn {
+        /// Who asks.
+        member: MemberId,
+        /// Yes, or veto.
+        accept: bool,
+    },
+}
+
+/// How writing a vault ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VaultOutcome {
+    /// The relay has it.
+    Written,
+    /// The relay has a newer one: another phone of this guardian was faster, or a copy of this one.
+    Outdated {
+        /// The version that the relay has; 0 when it does not say.
+        newest: u64,
+    },
+    /// The relay does not know the account, or not with this password any more.
+    Denied,
+    /// Not now; again later.
+    Unreachable,
 }

@@ -71,6 +71,15 @@ impl Engine {
             (Control::Setup(setup), ConversationKind::Family) => {
                 return self.set_up(content.sender, setup, cx);
             }
+            (Control::ReturnRequest(request), ConversationKind::Family) => {
+                return self.return_told(request, cx);
+            }
+            (Control::VaultNote { member, version }, ConversationKind::Family) => {
+                return self.vault_noted(content.sender, *member, *version, cx);
+            }
+            (Control::Erase(erase), ConversationKind::Family) => {
+                return self.erasure_told(id, content, erase, cx);
+            }
             (Control::Copy(copy), ConversationKind::Family) => {
                 if !self.copy_arrived(id, copy, cx) {
                     return;

@@ -78,6 +78,20 @@ impl Engine {
         self.copies.insert(original, record);
     }
 
+    /// A copy came in with the history: it is not to be shown again.
+    pub(super) fn copied_before(
+        &mut self,
+        conversation: ConversationId,
+        original: ContentId,
+        cx: &mut Cx<'_>,
+    ) {
+        let record = wire::CopyRecord {
+            conversation: conversation.to_bytes(),
+            done: true,
+        };
+        self.save_copy(original, record, cx);
+    }
+
     /// Pictures that the shell has still to copy with [`super::io::Command::SendCopy`].
     #[must_use]
     pub fn copies_wanted(&self) -> Vec<(ConversationId, ContentId)> {

@@ -11,9 +11,12 @@ use super::meeting::Meeting;
 use super::noticing::Noticed;
 use super::operator::Operating;
 use super::pairing::PairingState;
+use super::past::Past;
+use super::past_giving::Giving;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
+use super::recovery::VaultAsked;
 use super::session::Session;
 use super::state::{Cx, Room};
 use crate::conversation::{Crypto, DeviceSigner};
@@ -80,6 +83,10 @@ pub struct Engine {
     pub(super) closings: BTreeMap<bytes::Bytes, wire::ClosingRecord>,
     /// Other guardians' proposals that wait for this one's yes, by salt.
     pub(super) proposals: BTreeMap<[u8; 16], wire::ProposalRecord>,
+    /// Guardians' wishes to come back that this device has heard of.
+    pub(super) returns: BTreeMap<MemberId, wire::ReturnAskedRecord>,
+    /// The newest versions of guardians' vaults that were said in the family.
+    pub(super) vaults: BTreeMap<MemberId, u64>,
     /// Contact passes on their way.
     pub(super) passes: BTreeMap<PassId, wire::PassRecord>,
     /// What was last told about a family, and where.
@@ -97,6 +104,12 @@ pub struct Engine {
     /// Pictures of which the family gets copies.
     pub(super) copies: BTreeMap<ContentId, wire::CopyRecord>,
     pub(super) policing: Policing,
+    /// History that is coming in.
+    pub(super) pasts: BTreeMap<ConversationId, Past>,
+    /// Erasures that this guardian's device asked for; `None`: of the family.
+    pub(super) erasures: BTreeMap<Option<MemberId>, wire::EraseRecord>,
+    /// History and attachments that other devices asked for.
+    pub(super) giving: Giving,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
     pub(super) disappearing: BTreeSet<(Timestamp, ContentId)>,
@@ -109,6 +122,16 @@ pub struct Engine {
     /// saying each time that the digits were wrong.
     pub(super) short_tries: Option<(RendezvousId, u8)>,
     pub(super) confirm_at: Option<Timestamp>,
+    /// The shell was asked to write the vault, and when.
+    pub(super) vault_asked: Option<VaultAsked>,
+    /// When the family's devices are asked again to let this one come back.
+    pub(super) returning_at: Option<Timestamp>,
+    /// Guardians who ask to come back with an older vault than was said in the family.
+    pub(super) rolled_back: BTreeSet<MemberId>,
+    /// When other families' guardians are asked again to let this device into their links.
+    pub(super) links_at: Option<Timestamp>,
+    /// When to look again at who asks to come back.
+    pub(super) asked_at: Option<Timestamp>,
     /// Whose contents are missing, and when it is time to ask (again).
     pub(super) asks: BTreeMap<(ConversationId, DeviceId), Ask>,
     pub(super) counters: Counters,
@@ -149,6 +172,7 @@ impl Engine {
                 read_secret,
                 outcome,
             } => self.fetched(&read_secret, outcome, &mut cx),
+            Input::Read { number, records } => self.history_read(number, records, &mut cx),
             Input::Tick => self.tick(&mut cx),
         }
         self.settle(&mut cx);
@@ -250,6 +274,25 @@ impl Engine {
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
             Command::AcknowledgeNotice { index } => self.acknowledge_notice(index, &mut cx)?,
             Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
+            Command::KeepAccount { keys, vault, fresh } => {
+                self.keep_account(&keys, vault.as_deref(), fresh, &mut cx)?;
+            }
+            Command::KeepTickets { tickets } => self.keep_tickets(tickets, &mut cx),
+            Command::ForgetAccount => self.forget_account(&mut cx),
+            Command::VaultWritten { version, outcome } => {
+                self.vault_written(version, outcome, &mut cx);
+            }
+            Command::ComeBack { vault, keys } => self.start_return(&vault, &keys, &mut cx)?,
+            Command::ReturnShown { member } => self.return_shown(member, &mut cx)?,
+            Command::AnswerReturn { member, accept } => {
+                self.answer_return(member, accept, &mut cx)?;
+            }
+            Command::EraseMember { member, messages } => {
+                self.erase_member(member, messages, &mut cx)?;
+            }
+            Command::EraseFamily => self.erase_family(&mut cx)?,
+            Command::AskMedia { content } => self.ask_media(content, &mut cx)?,
+            Command::GiveMedia { wish, media } => self.give_media(wish, media, &mut cx)?,
         }
         self.settle(&mut cx);
         Ok(self.finish(cx))
@@ -265,8 +308,13 @@ impl Engine {
         self.check_slots(cx);
         self.renew_ratchets(cx);
         self.tend_return(cx);
+        self.tend_recovery(cx);
+        self.tend_returning(cx);
+        self.tend_links(cx);
+        self.tend_asked(cx);
         self.tend_heads(cx);
         self.tend_operator(cx);
+        self.tend_erasures(cx);
         self.tell_news(cx);
         self.advance_passes(cx);
         self.advance_groups(cx);
@@ -278,9 +326,12 @@ impl Engine {
         self.ask_key_packages(cx);
         self.hand_over(cx);
         self.flush_mailboxes(cx);
+        self.tend_past(cx);
+        self.tend_giving(cx);
         self.flush_confirmations(cx);
         self.flush_sends(cx);
         self.flush_transfers(cx);
+        self.leave_relay(cx);
     }
 
     /// Collects what is to be persisted, advances the generation, and acknowledges what is
@@ -317,6 +368,7 @@ impl Engine {
             meeting,
             self.session_deadline(),
             self.wake_deadline(),
+            self.recovery_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -344,6 +396,7 @@ impl Engine {
             && self.transfers.is_idle()
             && self.confirm_at.is_none()
             && self.outbox.all_acknowledged()
+            && !self.is_being_erased()
     }
 
     /// Where to connect.

@@ -137,6 +137,29 @@ impl Engine {
         else {
             return;
         };
+        let history = direct.history_piece.is_some();
+        let payload = self.signed_direct(id, device, direct);
+        let send = wire::PendingSendRecord {
+            conversation: id.to_bytes(),
+            // What is asked for again anyway is not kept twice.
+            direct: if history {
+                Bytes::new()
+            } else {
+                payload.clone().into()
+            },
+            history,
+            ..wire::PendingSendRecord::default()
+        };
+        self.queue_direct(device, leaf.address, payload, send, cx);
+    }
+
+    /// The exact bytes that go to a device, signed.
+    pub(super) fn signed_direct(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+        direct: wire::Direct,
+    ) -> Vec<u8> {
         let direct = wire::Direct {
             sender_device: self.signer.device.to_bytes(),
             recipient_device: device.to_bytes(),
@@ -150,27 +173,21 @@ impl Engine {
             .sign(labels::SIGN_DIRECT, &direct)
             .to_vec()
             .into();
-        let payload = wire::SignedDirect {
+        wire::SignedDirect {
             direct: direct.into(),
             signature,
         }
-        .encode_to_vec();
-        self.queue_direct(id, device, leaf.address, payload, cx);
+        .encode_to_vec()
     }
 
     fn queue_direct(
         &mut self,
-        id: ConversationId,
         device: DeviceId,
         address: Address,
         payload: Vec<u8>,
+        mut send: wire::PendingSendRecord,
         cx: &mut Cx<'_>,
     ) {
-        let mut send = wire::PendingSendRecord {
-            conversation: id.to_bytes(),
-            direct: payload.clone().into(),
-            ..wire::PendingSendRecord::default()
-        };
         // Bounds on what a direct carries keep it far below what overflows hold.
         if self
             .seal_for(
@@ -216,7 +233,10 @@ impl Engine {
         let says_more = !direct.key_packages.is_empty()
             || direct.wants_key_packages
             || direct.handover.is_some()
-            || direct.reentry.is_some();
+            || direct.reentry.is_some()
+            || direct.history_request.is_some()
+            || direct.media_request.is_some()
+            || direct.media_answer.is_some();
         if says_more {
             self.send_direct(id, device, direct, cx);
         }
@@ -264,6 +284,18 @@ impl Engine {
         }
         if direct.wants_key_packages {
             self.key_packages_wanted(id, device, cx);
+        }
+        if let Some(request) = direct.history_request {
+            self.history_asked(id, device, request, cx);
+        }
+        if let Some(piece) = &direct.history_piece {
+            self.history_given(id, device, piece, cx);
+        }
+        if let Some(request) = &direct.media_request {
+            self.media_asked(id, device, request, cx);
+        }
+        if let Some(answer) = &direct.media_answer {
+            self.media_answered(id, device, answer, cx);
         }
         // Who asks to come back speaks from a leaf that it can't use.
         if direct.reentry.is_none() {
@@ -447,7 +479,10 @@ impl Engine {
             .map_err(|_| CommandError::NoConversation)?;
         let device =
             DeviceId::try_from(&entry.sender_device).map_err(|_| CommandError::NoMember)?;
-        if !entry.mine {
+        if entry.past {
+            // Its sender has long forgotten it; who put it up again has not.
+            self.media_fetched(id, content, cx);
+        } else if !entry.mine {
             self.owe_fetched(id, device, content, cx);
             self.confirm(id, device, cx);
         }

@@ -107,6 +107,17 @@ pub enum CommandError {
     /// No such proposal, or it was answered.
     #[error("there is no such proposal of another guardian, or it was answered already")]
     NoProposal,
+    /// Nobody asks.
+    #[error("that guardian does not ask to come back, or it is settled")]
+    NoReturn,
+    /// The guardian who asks has a phone: this one.
+    #[error(
+        "you have this phone: let a further one in from it, or veto if it was not you who asked"
+    )]
+    OwnReturn,
+    /// Another phone of this guardian has put things by that only the code opens.
+    #[error("type the recovery code too: another phone of yours has put by what only it opens")]
+    RecoveryCode,
     /// Nothing to object to.
     #[error("there is no removal that this device's guardian could still object to")]
     NothingToObject,

@@ -2,6 +2,7 @@
 
 use super::command::Silence;
 use super::errors::PairingError;
+use super::recovery::VaultWrite;
 use crate::conversation::Person;
 use crate::day::Day;
 use crate::identity::{ContactPass, Decision};
@@ -379,6 +380,75 @@ pub enum Event {
         sender: MemberId,
         /// Why, for the child.
         sentence: String,
+    },
+    /// The vault is to be written at the relay, on a connection of its own; then say
+    /// [`super::io::Command::VaultWritten`].
+    VaultDue(Box<VaultWrite>),
+    /// The account of this phone is not good any more: its password was changed elsewhere, it was
+    /// deleted, or another phone of this guardian made another. Log in again.
+    AccountOutdated,
+    /// On a guardian's phone: a guardian who says that every device is lost asks to come back by
+    /// the password. Show it, say [`super::io::Command::ReturnShown`], and let the person answer.
+    ReturnAsked {
+        /// Who.
+        member: MemberId,
+        /// What the new device calls itself.
+        device_name: String,
+        /// It is this phone's own guardian: somebody else knows the password.
+        own: bool,
+    },
+    /// The relay handed out an older vault than was written: nothing in it can do harm, but the
+    /// relay, or whoever restored it, is not as it should be.
+    VaultRolledBack {
+        /// Whose.
+        member: MemberId,
+        /// The version that it handed out.
+        given: u64,
+        /// The newest that was said in the family.
+        newest: u64,
+    },
+    /// What was said before this device came has come in from another one of the family, all
+    /// at once: look at the history again.
+    History {
+        /// Where.
+        conversation: ConversationId,
+        /// Messages that came in so far.
+        done: u64,
+        /// Messages that are known of.
+        total: u64,
+        /// A device has given all it has; others may still know more.
+        finished: bool,
+    },
+    /// Another device of the family lacks this attachment and the relay has it no more: encrypt
+    /// it anew, and say [`super::io::Command::GiveMedia`].
+    MediaWanted {
+        /// Where it was said.
+        conversation: ConversationId,
+        /// Which content's.
+        content: ContentId,
+        /// For which device.
+        device: DeviceId,
+    },
+    /// Another device has put an attachment up again: it can be fetched.
+    MediaFound {
+        /// Where it was said.
+        conversation: ConversationId,
+        /// Which content's.
+        content: ContentId,
+    },
+    /// A guardian wants a child, or the family, erased everywhere. What that guardian may have
+    /// erased is; other guardians say it themselves.
+    EraseAsked {
+        /// Who.
+        by: MemberId,
+        /// The child; `None`: the family.
+        member: Option<MemberId>,
+    },
+    /// This device is over: its shell ends it and deletes everything that it has of it.
+    Erased {
+        /// The last day on which a backup of the relay may hold something; `None`: the relay
+        /// did not tell.
+        backups_end: Option<Day>,
     },
     /// The key of the relay's operator, whose word counts from now on.
     OperatorPinned {

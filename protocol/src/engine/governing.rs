@@ -367,8 +367,10 @@ impl Engine {
         for (index, decision, by) in log.decisions_from(known) {
             decided.push(Bytes::from(decision.encode()));
             let by = by.into_iter().collect();
-            if let Decision::ApprovePass(pass) = &decision {
-                self.watch_pass(pass, cx);
+            match &decision {
+                Decision::ApprovePass(pass) => self.watch_pass(pass, cx),
+                Decision::Return(back) => self.tell_rolled_back(back.member(), cx),
+                _ => {}
             }
             cx.event(Event::Decided {
                 index,
@@ -414,8 +416,11 @@ impl Engine {
             .collect();
         for device in gone {
             // Its mailbox may still have to be closed: that is queued by itself.
-            self.wards.remove(&device);
+            let ward = self.wards.remove(&device);
             cx.erase(records::state(records::WARD, &[device.as_bytes()]));
+            if let Some(ward) = ward {
+                self.contacts_lost(device, &ward, cx);
+            }
         }
     }
 }

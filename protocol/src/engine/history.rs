@@ -53,19 +53,19 @@ impl Engine {
             }
             Body::Reaction { target, emoji } => {
                 // Its target may still be on its way: it is of another sender.
-                if self.target(id, *target) == Target::Gone {
-                    return;
+                match self.target(id, *target) {
+                    Target::Gone => return,
+                    Target::Unknown => self.keep_late(id, *target, content.id, member, signed, cx),
+                    Target::Here => {}
                 }
-                let key = records::reaction(id, *target, member);
-                if emoji.is_empty() {
-                    cx.erase(key);
-                } else {
-                    cx.put(key, emoji.clone().into_bytes());
-                }
+                self.react(id, *target, member, emoji, signed, cx);
             }
             Body::Edit { target, .. } | Body::Delete { target }
                 if self.target(id, *target) != Target::Here =>
             {
+                if self.target(id, *target) == Target::Unknown {
+                    self.keep_late(id, *target, content.id, member, signed, cx);
+                }
                 return;
             }
             Body::Edit { target, text } => {
@@ -73,7 +73,7 @@ impl Engine {
                     self.unreadable("it changes somebody else's message", cx);
                     return;
                 }
-                cx.put(records::edit(id, *target), text.clone().into_bytes());
+                self.put_edit(id, *target, text, signed, cx);
             }
             Body::Delete { target } => {
                 if !self.is_author(id, *target, member) {
@@ -90,6 +90,41 @@ impl Engine {
             mine,
             body: content.body.clone(),
         });
+    }
+
+    /// What is shown, and its exact words with the signature: another device of the family may
+    /// be given them.
+    pub(super) fn put_edit(
+        &self,
+        id: ConversationId,
+        target: ContentId,
+        text: &str,
+        signed: &[u8],
+        cx: &mut Cx<'_>,
+    ) {
+        cx.put(records::edit(id, target), text.as_bytes().to_vec());
+        cx.put(records::edit_said(id, target), signed.to_vec());
+    }
+
+    /// As [`Self::put_edit`].
+    pub(super) fn react(
+        &self,
+        id: ConversationId,
+        target: ContentId,
+        member: MemberId,
+        emoji: &str,
+        signed: &[u8],
+        cx: &mut Cx<'_>,
+    ) {
+        let key = records::reaction(id, target, member);
+        let said = records::reaction_said(id, target, member);
+        if emoji.is_empty() {
+            cx.erase(key);
+            cx.erase(said);
+        } else {
+            cx.put(key, emoji.as_bytes().to_vec());
+            cx.put(said, signed.to_vec());
+        }
     }
 
     /// Remembers the id of something that is to be heard once, for whoever says it again: of a
@@ -154,6 +189,7 @@ impl Engine {
         let order = room.next_order;
         room.next_order += 1;
         room.dirty = true;
+        let audience = self.audience_now(id);
         let disappears = match content.disappear_seconds {
             0 => 0,
             seconds => cx.now.plus_ms(u64::from(seconds) * 1_000).0,
@@ -184,6 +220,8 @@ impl Engine {
             sequence: content.sequence,
             mine,
             veiled_until_day: 0,
+            audience,
+            past: false,
         };
         self.save_entry(content.id, entry, cx);
     }
@@ -277,6 +315,8 @@ impl Engine {
         };
         cx.put_message(records::message(id, entry.order), &stored);
         cx.erase(records::edit(id, target));
+        cx.erase(records::edit_said(id, target));
+        cx.erase(records::media(id, target));
         let parties = self.rooms.get(&id).map(|room| room.conversation.parties());
         let members: Vec<MemberId> = parties
             .into_iter()
@@ -285,6 +325,7 @@ impl Engine {
             .collect();
         for member in members {
             cx.erase(records::reaction(id, target, member));
+            cx.erase(records::reaction_said(id, target, member));
         }
         let entry = wire::IndexRecord {
             conversation: bytes::Bytes::new(),

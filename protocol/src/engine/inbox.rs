@@ -190,8 +190,11 @@ impl Engine {
             }
             // What was said to the leaf before counts otherwise than what this one says.
             (_, Lock::FormerLeaf(id)) => {
-                if kind == Kind::Direct {
-                    self.direct_to_former(*id, &payload, cx);
+                match kind {
+                    Kind::Direct => self.direct_to_former(*id, &payload, cx),
+                    // Who lost everything may know an older address: the keys in the log decide.
+                    Kind::Return => self.someone_returns(*id, &payload, cx),
+                    _ => {}
                 }
                 Step::Done
             }
@@ -204,6 +207,10 @@ impl Engine {
                     self.welcomed(key_package.clone(), &payload, cx);
                     Step::Done
                 }
+            }
+            (Kind::Return, Lock::Conversation(id)) => {
+                self.someone_returns(*id, &payload, cx);
+                Step::Done
             }
             _ => {
                 self.unreadable("it came to an address that is not for its kind", cx);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-pub use super::command::{Command, MemberRole, OutgoingBlob, PassWish, Silence};
+pub use super::command::{Command, MemberRole, OutgoingBlob, PassWish, Silence, VaultOutcome};
 pub use super::event::{Event, OperatorNotice};
 use crate::day::Timestamp;
 use crate::secrets::Secret;
@@ -83,6 +83,15 @@ pub struct Fetch {
     pub size: u64,
 }
 
+/// History records to read back, because another device of the family is to be given them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// To be named in [`Input::Read`].
+    pub number: u64,
+    /// Names of records of the class [`RecordClass::History`].
+    pub names: Vec<Vec<u8>>,
+}
+
 /// How a fetch ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchOutcome {
@@ -129,6 +138,13 @@ pub enum Input {
         /// How.
         outcome: FetchOutcome,
     },
+    /// What an [`Output::reads`] asked for; of what is not there, nothing.
+    Read {
+        /// Its number.
+        number: u64,
+        /// Name and value.
+        records: Vec<(Vec<u8>, Vec<u8>)>,
+    },
     /// Time passed: call at [`super::Engine::deadline`].
     Tick,
 }
@@ -144,6 +160,8 @@ pub struct Output {
     pub uploads: Vec<Upload>,
     /// Start.
     pub fetches: Vec<Fetch>,
+    /// Read back, after the changes are durable.
+    pub reads: Vec<Read>,
     /// Blobs of ours that everyone has: delete over HTTPS with the owner secret, best effort.
     pub blob_deletions: Vec<Secret<32>>,
     /// Show.

@@ -14,6 +14,8 @@ use super::inbox::Inbox;
 use super::io::Output;
 use super::noticing::Noticed;
 use super::operator::Operating;
+use super::past_giving::Giving;
+use super::past_media::MediaWish;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
@@ -22,7 +24,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{Conversation, DeviceSigner, Parties, StorageEntries};
 use crate::day::Timestamp;
 use crate::identity::{FamilyLog, Lease};
-use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MailboxId, PassId};
+use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MailboxId, MemberId, PassId};
 use crate::primitives::sign::SecretKey;
 use crate::server_name::RelayAddress;
 use crate::wire;
@@ -127,6 +129,13 @@ impl Engine {
             session: Session::default(),
             inbox: Inbox::default(),
             proposals: BTreeMap::new(),
+            returns: BTreeMap::new(),
+            vaults: BTreeMap::new(),
+            vault_asked: None,
+            returning_at: None,
+            asked_at: None,
+            links_at: None,
+            rolled_back: BTreeSet::new(),
             copies: BTreeMap::new(),
             groups: BTreeMap::new(),
             passes: BTreeMap::new(),
@@ -142,6 +151,9 @@ impl Engine {
             revocations: BTreeMap::new(),
             closings: BTreeMap::new(),
             policing: Policing::default(),
+            pasts: BTreeMap::new(),
+            erasures: BTreeMap::new(),
+            giving: Giving::default(),
             transfers: Transfers::default(),
             pairing: None,
             short_tries: None,
@@ -266,6 +278,12 @@ impl Engine {
         } else if let Some(content) = split(records::COPY) {
             let content = ContentId::try_from(content.as_slice()).map_err(|_| damaged)?;
             self.copies.insert(content, read(value)?);
+        } else if let Some(member) = split(records::RETURN) {
+            let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged)?;
+            self.returns.insert(member, read(value)?);
+        } else if let Some(member) = split(records::VAULT) {
+            let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged.clone())?;
+            self.vaults.insert(member, be64(value).ok_or(damaged)?);
         } else if let Some(salt) = split(records::PROPOSAL) {
             let salt = salt.as_slice().try_into().map_err(|_| damaged)?;
             self.proposals.insert(salt, read(value)?);
@@ -346,6 +364,36 @@ impl Engine {
                 .entry((conversation, device))
                 .or_default()
                 .push(content);
+        } else if let Some(id) = split(records::PAST) {
+            let id = ConversationId::try_from(id.as_slice()).map_err(|_| damaged)?;
+            self.pasts.entry(id).or_default().record = read(value)?;
+        } else if let Some(rest) = split(records::LATE) {
+            let (id, rest) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let (target, content) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let id = ConversationId::try_from(id).map_err(|_| damaged.clone())?;
+            let target = ContentId::try_from(target).map_err(|_| damaged.clone())?;
+            let content = ContentId::try_from(content).map_err(|_| damaged)?;
+            let past = self.pasts.entry(id).or_default();
+            past.late.insert((target, content), read(value)?);
+        } else if let Some(rest) = split(records::GIVING) {
+            let (id, device) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let id = ConversationId::try_from(id).map_err(|_| damaged.clone())?;
+            let device = DeviceId::try_from(device).map_err(|_| damaged)?;
+            self.giving.asked.insert((id, device), read(value)?);
+        } else if let Some(member) = split(records::ERASE) {
+            let member = match member.as_slice() {
+                [] => None,
+                member => Some(MemberId::try_from(member).map_err(|_| damaged)?),
+            };
+            self.erasures.insert(member, read(value)?);
+        } else if let Some(rest) = split(records::MEDIA_WANTED) {
+            let (id, rest) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let (device, content) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            self.giving.media.insert(MediaWish {
+                conversation: ConversationId::try_from(id).map_err(|_| damaged.clone())?,
+                device: DeviceId::try_from(device).map_err(|_| damaged.clone())?,
+                content: ContentId::try_from(content).map_err(|_| damaged)?,
+            });
         } else if let Some(id) = split(records::INDEX) {
             let content = ContentId::try_from(id.as_slice()).map_err(|_| damaged)?;
             let record: wire::IndexRecord = read(value)?;

@@ -22,12 +22,19 @@
 //!   other decided, `copies` send home what supervision wants to see;
 //! - `operator` reads the log of the relay's operator, compares it with what the family was shown,
 //!   and does what it orders;
+//! - `past` asks other devices of the family for what was said before this one came,
+//!   `past_giving` gives it, `past_media` puts attachments up again that the relay has no more;
+//! - `erasing` forgets a child or the family everywhere;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
-//!   device can't follow any more, `reform` forms again what nobody can change any more.
+//!   device can't follow any more, `reform` forms again what nobody can change any more;
+//! - `recovery` puts by what a guardian needs who loses every phone, `returning` is the new phone
+//!   that asks to come back (`returning_links`: with other families), `asked` what the family does
+//!   about it.
 
 pub mod io;
 pub mod view;
 
+mod asked;
 mod authority;
 mod blobs;
 mod cards;
@@ -39,6 +46,7 @@ mod control;
 mod copies;
 mod device;
 mod direct;
+mod erasing;
 mod errors;
 mod event;
 mod family;
@@ -62,12 +70,19 @@ mod outgoing;
 mod packages;
 mod pairing;
 mod parts;
+mod past;
+mod past_giving;
+mod past_media;
+mod past_taking;
 mod policing;
 mod receive;
 mod reconcile;
 mod records;
+mod recovery;
 mod reentry;
 mod reform;
+mod returning;
+mod returning_links;
 mod safety;
 mod sends;
 mod session;
@@ -82,7 +97,10 @@ pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
 pub use operator::OperatorStatus;
+pub use past::HistoryProgress;
+pub use past_media::MediaWish;
 pub use policing::PolicyNow;
+pub use recovery::{RecoveryGap, RecoveryStatus, VaultWrite};
 pub use summary::{
     ConversationSummary, GroupUnderWay, MemberSummary, PassUnderWay, ProposalSummary,
 };

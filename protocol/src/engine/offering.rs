@@ -71,7 +71,7 @@ impl Engine {
                 relay: self.relay_with_operator(),
                 rendezvous: RendezvousId::random(&mut cx.rng),
                 secret: Secret::random(&mut cx.rng),
-                admission: self.record.invitation.clone(),
+                admission: self.next_admission(cx),
                 role,
                 expires_unix_seconds: expires.0 / 1_000,
             }),

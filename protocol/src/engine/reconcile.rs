@@ -207,7 +207,10 @@ impl Engine {
             .certificate(&self.device())
             .is_some_and(|it| it.role == Role::Guardian);
         let people = newest.certificates_of(stay);
-        let present = |person: Person| people.iter().any(|other| Person::from(other) == person);
+        let present = |person: Person| {
+            let lost = person.family == own.family() && room.absent.contains(&person.member);
+            lost || people.iter().any(|other| Person::from(other) == person)
+        };
         let wanted = |certificate: &Certificate| match room.kind {
             // Whoever was left out when it was formed again follows a guardian alone.
             ConversationKind::Family => guardian,

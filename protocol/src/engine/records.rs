@@ -43,6 +43,10 @@ pub(super) const GROUP: &[u8] = b"group/";
 pub(super) const TOLD: &[u8] = b"u/";
 /// A picture of which the family gets a copy, by content.
 pub(super) const COPY: &[u8] = b"copy/";
+/// A guardian's wish to come back that this device has heard of, by member.
+pub(super) const RETURN: &[u8] = b"return/";
+/// The newest version of a guardian's vault that was said in the family, by member.
+pub(super) const VAULT: &[u8] = b"vault/";
 /// By mailbox.
 pub(super) const CLOSING: &[u8] = b"z/";
 pub(super) const INDEX: &[u8] = b"i/";
@@ -54,6 +58,17 @@ pub(super) const DAY_COUNT: &[u8] = b"day-count";
 /// A content that waits for the end of quiet time, by order of showing.
 pub(super) const RESTING: &[u8] = b"n/";
 
+/// How far a conversation's history has come in, by conversation.
+pub(super) const PAST: &[u8] = b"past/";
+/// What was said about a message that is still to come: by conversation, target and content.
+pub(super) const LATE: &[u8] = b"late/";
+/// A piece of history that a device asked for: by conversation and device.
+pub(super) const GIVING: &[u8] = b"give/";
+/// An erasure that this device asked for: by member; empty: the family.
+pub(super) const ERASE: &[u8] = b"erase/";
+/// An attachment that a device asked for: by conversation, device and content.
+pub(super) const MEDIA_WANTED: &[u8] = b"want/";
+
 /// History: a shown content, by conversation and order of showing.
 pub(super) const MESSAGE: &[u8] = b"m/";
 /// History: a reaction, by conversation, target and member.
@@ -64,6 +79,13 @@ pub(super) const EDIT: &[u8] = b"e/";
 pub(super) const VEIL: &[u8] = b"v/";
 /// History: how far a content of ours got, by conversation, content and device: 1 delivered, 2 read, 3 fetched.
 pub(super) const RECEIPT: &[u8] = b"t/";
+
+/// History: the signed content of an edit, by conversation and target.
+pub(super) const EDIT_SAID: &[u8] = b"es/";
+/// History: the signed content of a reaction, by conversation, target and member.
+pub(super) const REACTION_SAID: &[u8] = b"rs/";
+/// History: where an attachment lies that another device put up again, by conversation and content.
+pub(super) const MEDIA: &[u8] = b"mp/";
 
 pub(super) fn state(prefix: &[u8], rest: &[&[u8]]) -> RecordKey {
     key(RecordClass::State, prefix, rest)
@@ -106,6 +128,29 @@ pub(super) fn reaction(
 
 pub(super) fn edit(conversation: ConversationId, target: ContentId) -> RecordKey {
     history(EDIT, &[conversation.as_bytes(), target.as_bytes()])
+}
+
+pub(super) fn edit_said(conversation: ConversationId, target: ContentId) -> RecordKey {
+    history(EDIT_SAID, &[conversation.as_bytes(), target.as_bytes()])
+}
+
+pub(super) fn reaction_said(
+    conversation: ConversationId,
+    target: ContentId,
+    member: MemberId,
+) -> RecordKey {
+    history(
+        REACTION_SAID,
+        &[
+            conversation.as_bytes(),
+            target.as_bytes(),
+            member.as_bytes(),
+        ],
+    )
+}
+
+pub(super) fn media(conversation: ConversationId, content: ContentId) -> RecordKey {
+    history(MEDIA, &[conversation.as_bytes(), content.as_bytes()])
 }
 
 pub(super) fn receipt(

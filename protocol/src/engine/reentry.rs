@@ -452,7 +452,9 @@ impl Engine {
         let mut forgotten = Vec::new();
         if let Some(old) = self.rooms.remove(&id) {
             room.next_order = old.next_order;
+            room.audiences = old.audiences;
             room.blocked = old.blocked;
+            room.absent = old.absent;
             // Who has not followed yet, and has to come back too, asks at the ones before.
             room.leaf_from = room.addresses.first().map_or(0, |own| own.number);
             room.addresses.splice(0..0, old.addresses);

@@ -48,6 +48,7 @@ pub(super) enum Request {
     Close(Bytes),
     RenewCloseKey,
     OperatorLog,
+    EraseMailbox,
     Other,
 }
 
@@ -193,6 +194,9 @@ impl Engine {
             });
             self.hang_up(cx);
             return;
+        }
+        if self.is_erased() {
+            return self.tell_erased(cx);
         }
         self.session.nonce = hello.nonce.to_vec();
         self.session.operator_checkpoint = hello.operator_checkpoint;
@@ -343,6 +347,9 @@ impl Engine {
             (ServerBody::OperatorLogPart(part), Some(Request::OperatorLog)) => {
                 self.operator_log_part(&part, cx);
             }
+            (ServerBody::MailboxErased(erased), Some(Request::EraseMailbox)) => {
+                self.mailbox_erased(erased.backups_end_day, cx);
+            }
             // The opener hears of the joiner unasked.
             (ServerBody::RendezvousReady(ready), _) if self.meets_at(&ready.rendezvous) => {
                 self.meeting_ready(&ready, cx);
@@ -357,6 +364,15 @@ impl Engine {
         let code = error.code();
         let after = u64::from(error.retry_after_ms);
         match (&request, code) {
+            // It is gone already, or this relay does not do that.
+            (Some(Request::EraseMailbox), code) if !is_passing(code) => {
+                return self.mailbox_erased(0, cx);
+            }
+            // Not now: on another connection.
+            (Some(Request::EraseMailbox), _) => self.hang_up(cx),
+            (Some(Request::Attach), ErrorCode::Denied) if self.is_being_erased() => {
+                return self.mailbox_erased(0, cx);
+            }
             (Some(Request::Attach), ErrorCode::StaleGeneration) => {
                 cx.event(Event::StaleStore);
                 self.start_over(cx);
@@ -422,6 +438,8 @@ impl Engine {
             self.suspicion_deadline(),
             self.gap_deadline(),
             self.asks.values().map(super::receive::Ask::at).min(),
+            self.past_deadline(),
+            self.erasing_deadline(),
         ];
         let caught_up = caught_up
             .into_iter()

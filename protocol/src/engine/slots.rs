@@ -4,7 +4,7 @@ use super::device::Engine;
 use super::io::Event;
 use super::records;
 use super::state::{Cx, Stuck};
-use crate::conversation::{ConversationError, ConversationKind, Incoming, open_commit};
+use crate::conversation::{ConversationError, ConversationKind, Incoming, Person, open_commit};
 use crate::faults::{Fault, planted};
 use crate::ids::{ConversationId, DeviceId};
 use crate::wire;
@@ -388,6 +388,7 @@ impl Engine {
         for device in &gone {
             self.device_left(id, *device, cx);
         }
+        self.note_absent(id, &gone, &incoming.context.left);
         if !gone.is_empty() && !incoming.self_removed {
             // Who has left knew our address.
             self.replace_address(id, cx);
@@ -440,6 +441,27 @@ impl Engine {
             conversation: id,
             device,
         });
+    }
+
+    /// Whose last device here is lost has not left: the next one comes in again (PROTOCOL §6.11).
+    fn note_absent(&mut self, id: ConversationId, gone: &[DeviceId], left: &[Person]) {
+        let (Some(log), Some(room)) = (&self.log, self.rooms.get_mut(&id)) else {
+            return;
+        };
+        let lost = gone
+            .iter()
+            .filter(|device| log.certificate(device).is_none());
+        let owners = lost.filter_map(|device| log.owner_ever(device));
+        room.absent.extend(owners.filter(|owner| {
+            log.members().contains_key(owner) && !left.iter().any(|it| it.member == *owner)
+        }));
+        for device in room.conversation.devices() {
+            if let Some(owner) = log.certificate(&device) {
+                room.absent.remove(&owner.member);
+            }
+        }
+        room.absent
+            .retain(|member| log.members().contains_key(member));
     }
 
     /// This device was removed: nothing goes there any more.

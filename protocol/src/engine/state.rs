@@ -97,6 +97,8 @@ pub(super) struct Room {
     pub(super) blocked: BTreeSet<MemberId>,
     /// Formed again under another id.
     pub(super) superseded: bool,
+    /// Members of our family whose last device here was lost: they come in again with the next.
+    pub(super) absent: BTreeSet<MemberId>,
     /// The families' logs differ from what was last persisted.
     pub(super) parties_dirty: bool,
     /// Volatile: on this connection its slot was seen empty, or as far as it can be read.
@@ -107,6 +109,9 @@ pub(super) struct Room {
     pub(super) slot_failures: u8,
     /// Volatile: messages of this epoch that not all members were sent.
     pub(super) partial_generations: u64,
+    /// Members of the own family who were in it together, 16 bytes each: what an index entry's
+    /// audience counts, from 1.
+    pub(super) audiences: Vec<Bytes>,
     /// Volatile: its families' newest logs, as last worked out.
     pub(super) newest: Option<super::reconcile::Newest>,
 }
@@ -138,6 +143,7 @@ impl Room {
             silence: None,
             strange: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            absent: BTreeSet::new(),
             superseded: false,
             dirty: true,
             parties_dirty: true,
@@ -145,6 +151,7 @@ impl Room {
             slot_failures: 0,
             stuck: None,
             partial_generations: 0,
+            audiences: vec![],
             newest: None,
         }
     }
@@ -264,6 +271,8 @@ impl Room {
                 .collect(),
             superseded: self.superseded,
             leaf_from: self.leaf_from,
+            absent: self.absent.iter().map(|member| member.to_bytes()).collect(),
+            audiences: self.audiences.clone(),
         };
         changes.records.insert(
             records::state(records::CONVERSATION, &[id.as_bytes()]),
@@ -328,12 +337,18 @@ impl Room {
                 .filter_map(|member| MemberId::try_from(member).ok())
                 .collect(),
             superseded: record.superseded,
+            absent: record
+                .absent
+                .iter()
+                .filter_map(|member| MemberId::try_from(member).ok())
+                .collect(),
             dirty: false,
             parties_dirty: false,
             synced: false,
             slot_failures: 0,
             stuck: None,
             partial_generations: 0,
+            audiences: record.audiences.clone(),
             newest: None,
         })
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::records;
+use crate::attachment::Pointer;
 use crate::content::{Body, Content};
 use crate::day::Timestamp;
 use crate::ids::{ContentId, ConversationId, DeviceId, MemberId};
@@ -53,6 +54,19 @@ pub struct MessageView {
     pub receipts: BTreeMap<DeviceId, Receipt>,
     /// When it disappears.
     pub disappears_at: Option<Timestamp>,
+    /// The device that gave it, when nothing but its word says who wrote it.
+    pub told_by: Option<DeviceId>,
+    /// Where another device has put its attachment up again.
+    pub media: Option<Pointer>,
+}
+
+impl MessageView {
+    /// Where its attachment lies: where it was put up last.
+    #[must_use]
+    pub fn attachment(&self) -> Option<&Pointer> {
+        let original = self.body.as_ref()?.attachment()?;
+        Some(self.media.as_ref().unwrap_or(original))
+    }
 }
 
 /// Folds history records (name, value) into messages, by conversation and order of showing.
@@ -63,6 +77,7 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
     let mut reactions = Vec::new();
     let mut receipts = Vec::new();
     let mut veiled = Vec::new();
+    let mut media = Vec::new();
     for (name, value) in history {
         if name.starts_with(records::MESSAGE) {
             if let Some(view) = wire::StoredMessageRecord::decode(value.as_slice())
@@ -75,6 +90,11 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
             edits.insert((of, target), String::from_utf8_lossy(&value).into_owned());
         } else if let Some((of, target, _)) = target_of(&name, records::VEIL) {
             veiled.push((of, target));
+        } else if let Some((of, target, _)) = target_of(&name, records::MEDIA) {
+            let pointer = wire::BlobPointer::decode(value.as_slice()).ok();
+            if let Some(pointer) = pointer.and_then(|it| Pointer::try_from(&it).ok()) {
+                media.push((of, target, pointer));
+            }
         } else if let Some((of, target, rest)) = target_of(&name, records::REACTION) {
             if let Ok(member) = MemberId::try_from(rest) {
                 reactions.push((
@@ -118,6 +138,14 @@ pub fn messages(history: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<Me
             .filter(|view| view.body.is_some() && view.conversation == of)
         {
             view.reactions.insert(member, emoji);
+        }
+    }
+    for (of, target, pointer) in media {
+        if let Some(view) = views
+            .get_mut(&target)
+            .filter(|view| view.body.is_some() && view.conversation == of)
+        {
+            view.media = Some(pointer);
         }
     }
     for (target, device, receipt) in receipts {
@@ -185,6 +213,8 @@ fn view(name: &[u8], record: &wire::StoredMessageRecord) -> Option<MessageView> 
         reactions: BTreeMap::new(),
         receipts: BTreeMap::new(),
         disappears_at: (record.disappears_at_ms > 0).then_some(Timestamp(record.disappears_at_ms)),
+        told_by: DeviceId::try_from(&record.told_by).ok(),
+        media: None,
     })
 }
 

@@ -64,6 +64,37 @@ impl Default for Settings {
     }
 }
 
+/// How a guardian who has lost every device comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnWay {
+    /// By the recovery code: at once.
+    Code,
+    /// By the password and another guardian's yes: at once.
+    Guardian,
+    /// By the password alone: after a day in which another guardian's device showed it and nobody
+    /// vetoed. Such a device is given no history.
+    Waited,
+}
+
+/// The keys with which a guardian comes back: they sign consents to its own return, and nothing
+/// else counts of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryKeys {
+    /// Asks to come back: the password leads to it.
+    pub request: PublicKey,
+    /// Comes back: password and recovery code lead to it.
+    pub recovery: PublicKey,
+}
+
+/// A guardian comes back: this device in place of all that they had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Return {
+    /// The new device, with an identity key of its own.
+    pub device: AddedDevice,
+    /// How.
+    pub way: ReturnWay,
+}
+
 /// What guardians can decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -112,6 +143,22 @@ pub enum Decision {
         /// Index of the statement that removed a guardian.
         removal: u64,
     },
+    /// How a guardian could come back who has lost every device; in place of the keys before.
+    SetRecovery {
+        /// Whose; said by themselves.
+        member: MemberId,
+        /// The keys.
+        keys: RecoveryKeys,
+    },
+    /// A guardian who has lost every device is back.
+    Return(Return),
+    /// A guardian's device has shown another guardian's wish to come back.
+    Ask(Return),
+    /// A guardian does not agree that another one comes back.
+    Veto {
+        /// Who asked.
+        member: MemberId,
+    },
 }
 
 impl Decision {
@@ -124,6 +171,7 @@ impl Decision {
                 | Self::RemoveDevice(_)
                 | Self::RevokePass(_)
                 | Self::Object { .. }
+                | Self::Veto { .. }
         )
     }
 
@@ -165,6 +213,18 @@ impl Decision {
             Self::Settings(settings) => Body::Settings(settings.to_wire()),
             Self::Object { removal } => Body::Object(wire::Object { removal: *removal }),
             Self::Withdraw { removal } => Body::Withdraw(wire::Withdraw { removal: *removal }),
+            Self::SetRecovery { member, keys } => Body::SetRecovery(wire::SetRecovery {
+                member: member.to_bytes(),
+                request_key: keys.request.as_bytes().to_vec().into(),
+                recovery_key: keys.recovery.as_bytes().to_vec().into(),
+            }),
+            Self::Return(back) => Body::Return(back.to_wire()),
+            Self::Ask(back) => Body::Ask(wire::Ask {
+                r#return: Some(back.to_wire()),
+            }),
+            Self::Veto { member } => Body::Veto(wire::Veto {
+                member: member.to_bytes(),
+            }),
         };
         wire::Decision { body: Some(body) }.encode_to_vec()
     }
@@ -203,6 +263,22 @@ impl Decision {
             Body::Withdraw(withdraw) => Self::Withdraw {
                 removal: withdraw.removal,
             },
+            Body::SetRecovery(set) => Self::SetRecovery {
+                member: MemberId::try_from(&set.member)?,
+                keys: RecoveryKeys {
+                    request: PublicKey::from_slice(&set.request_key)
+                        .ok_or(LogError::Field("request key"))?,
+                    recovery: PublicKey::from_slice(&set.recovery_key)
+                        .ok_or(LogError::Field("recovery key"))?,
+                },
+            },
+            Body::Return(back) => Self::Return(Return::from_wire(back)?),
+            Body::Ask(ask) => Self::Ask(Return::from_wire(
+                ask.r#return.ok_or(LogError::Field("return"))?,
+            )?),
+            Body::Veto(veto) => Self::Veto {
+                member: MemberId::try_from(&veto.member)?,
+            },
         })
     }
 }
@@ -212,6 +288,40 @@ fn name(name: String) -> Result<String, LogError> {
         return Err(LogError::Field("name"));
     }
     Ok(name)
+}
+
+impl Return {
+    /// Who comes back.
+    #[must_use]
+    pub const fn member(&self) -> MemberId {
+        self.device.member
+    }
+
+    pub(crate) fn to_wire(&self) -> wire::Return {
+        wire::Return {
+            device: Some(self.device.to_wire()),
+            way: match self.way {
+                ReturnWay::Code => wire::ReturnWay::Code,
+                ReturnWay::Guardian => wire::ReturnWay::Guardian,
+                ReturnWay::Waited => wire::ReturnWay::Waited,
+            }
+            .into(),
+        }
+    }
+
+    pub(crate) fn from_wire(back: wire::Return) -> Result<Self, LogError> {
+        let way = match back.way() {
+            wire::ReturnWay::Code => ReturnWay::Code,
+            wire::ReturnWay::Guardian => ReturnWay::Guardian,
+            wire::ReturnWay::Waited => ReturnWay::Waited,
+            wire::ReturnWay::Unspecified => return Err(LogError::Field("way to come back")),
+        };
+        let device = back.device.ok_or(LogError::Field("device"))?;
+        Ok(Self {
+            device: AddedDevice::from_wire(device)?,
+            way,
+        })
+    }
 }
 
 impl Settings {

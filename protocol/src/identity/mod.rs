@@ -10,10 +10,12 @@ mod pass;
 mod statement;
 
 pub use clock::{Clock, Heard, Lease, clock_record, read_clock_record};
-pub use decision::{AddedDevice, AddedMember, Decision, Role, Settings};
+pub use decision::{
+    AddedDevice, AddedMember, Decision, RecoveryKeys, Return, ReturnWay, Role, Settings,
+};
 pub use head::{Head, HeadError, SignedHead, sign_head};
 pub use log::{
-    Certificate, FamilyLog, Freeze, LogError, Member, PassEntry, Removal, Shown, Standing,
+    Asked, Certificate, FamilyLog, Freeze, LogError, Member, PassEntry, Removal, Shown, Standing,
 };
 pub use pass::{ContactPass, PassError, PassGuardian, PassSide, PassTerms, Supervision};
-pub use statement::{Statement, sign_consent, sign_statement};
+pub use statement::{Statement, sign_consent, sign_statement, verify_consent};

@@ -133,6 +133,24 @@ pub fn sign_consent(
     }
 }
 
+/// Whether a consent to a decision under this salt is one of `key`; on which days it holds is
+/// another question.
+#[must_use]
+pub fn verify_consent(
+    family: &FamilyId,
+    salt: &[u8; 16],
+    decision: &[u8],
+    consent: &wire::Consent,
+    key: &PublicKey,
+) -> Option<()> {
+    if consent.key.as_ref() != key.as_bytes() {
+        return None;
+    }
+    let bytes = consent_bytes(family, salt, Day(consent.last_day), decision);
+    key.verify(labels::SIGN_CONSENT, &bytes, &consent.signature)
+        .ok()
+}
+
 /// `family 16 ‖ salt 16 ‖ last_day u32 big-endian ‖ decision`.
 fn consent_bytes(family: &FamilyId, salt: &[u8; 16], last_day: Day, decision: &[u8]) -> Vec<u8> {
     [

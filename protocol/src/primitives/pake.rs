@@ -19,6 +19,7 @@ use curve25519_dalek::traits::IsIdentity;
 use spake2::{Ed25519Group, Identity, Password, Spake2};
 use zeroize::Zeroizing;
 
+use crate::primitives::bridge::Bridge;
 use crate::secrets::Secret;
 
 /// Bytes of either message: whose it is, and a compressed point.
@@ -124,30 +125,6 @@ fn check(message: &[u8]) -> Result<(), PakeError> {
     }
     Ok(())
 }
-
-/// Hands our randomness to a crate that knows an older version of the trait.
-struct Bridge<'a, R>(&'a mut R);
-
-impl<R: rand_core::CryptoRng> rand_core_06::RngCore for Bridge<'_, R> {
-    fn next_u32(&mut self) -> u32 {
-        self.0.next_u32()
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
-    }
-
-    fn fill_bytes(&mut self, dest: &mut [u8]) {
-        self.0.fill_bytes(dest);
-    }
-
-    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core_06::Error> {
-        self.0.fill_bytes(dest);
-        Ok(())
-    }
-}
-
-impl<R: rand_core::CryptoRng> rand_core_06::CryptoRng for Bridge<'_, R> {}
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) killed: usize,
     /// Uploads are answered with this while set.
     pub(crate) upload_outcome: Option<UploadOutcome>,
+    /// So many more times history is read back for anybody, while set.
+    pub(crate) reads_left: Option<usize>,
 }
 
 const ADDRESS: &str = "wss://localhost:1#pin=AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
@@ -79,6 +81,7 @@ impl World {
             frame_by_frame: false,
             killed: 0,
             upload_outcome: None,
+            reads_left: None,
         }
     }
 
@@ -294,6 +297,24 @@ impl World {
                 handle: upload.handle,
                 outcome,
             });
+        }
+        for read in output.reads {
+            if let Some(left) = &mut self.reads_left {
+                if *left == 0 {
+                    continue;
+                }
+                *left -= 1;
+            }
+            let device = self.device(name);
+            let found = |name: Vec<u8>| {
+                let class = RecordClass::History;
+                let key = RecordKey { class, name };
+                let value = device.store.get(&key)?.clone();
+                Some((key.name, value))
+            };
+            let records = read.names.into_iter().filter_map(found).collect();
+            let number = read.number;
+            device.inputs.push_back(Input::Read { number, records });
         }
         for fetch in output.fetches {
             let found = self

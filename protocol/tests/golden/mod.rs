@@ -5,6 +5,7 @@ mod operator;
 
 use std::path::PathBuf;
 
+use kinline_protocol::account::{AccountKeys, RecoveryCode, VaultError, open_vault};
 use kinline_protocol::attachment::{DecryptError, Pointer, PointerError, decrypt_bytes};
 use kinline_protocol::day::Day;
 use kinline_protocol::envelope::{self, OpenError, Payload};
@@ -12,7 +13,7 @@ use kinline_protocol::grant::{GrantError, GrantIn};
 use kinline_protocol::identity::{
     ContactPass, FamilyLog, HeadError, LogError, PassError, SignedHead,
 };
-use kinline_protocol::ids::{FamilyId, MailboxId, MessageId};
+use kinline_protocol::ids::{AccountId, FamilyId, MailboxId, MessageId};
 use kinline_protocol::pairing::{CodeError, MeetCode, PairingCode, ShortCode, ShortMeetCode};
 use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::secrets::Secret;
@@ -320,7 +321,54 @@ fn family_logs() {
             Err(LogError::LastGuardian) => "last guardian",
             Err(LogError::LastDevice) => "last device",
             Err(LogError::OwnDevice) => "own device",
+            Err(LogError::NoRecovery) => "no recovery",
+            Err(LogError::Wish) => "wish",
+            Err(LogError::NotShown) => "not shown",
+            Err(LogError::ReturnEarly { .. }) => "return early",
+            Err(LogError::Vetoed { .. }) => "vetoed",
             Err(LogError::Contradiction(_)) => "contradiction",
+        }
+        .into()
+    });
+}
+
+#[test]
+fn vaults() {
+    each("vault", |vector| {
+        let account = AccountId::try_from(bytes(vector, "account").as_slice()).unwrap();
+        let export_key = Secret::from_slice(&bytes(vector, "export_key")).unwrap();
+        let code: RecoveryCode = text(vector, "words").parse().unwrap();
+        let keys = AccountKeys::derive(account, &export_key, Some(&code));
+        let vault = wire::Vault {
+            version: number(vector, "version"),
+            request_part: bytes(vector, "request_part").into(),
+            recovery_part: bytes(vector, "recovery_part").into(),
+        };
+        match open_vault(&account, &keys.vault, &vault) {
+            Ok(opened) => {
+                assert_eq!(code.expose()[..], bytes(vector, "code"));
+                assert_eq!(code.text(), text(vector, "text"));
+                let recovery = opened.recovery.unwrap();
+                for (made, field) in [
+                    (&keys.vault.request.expose()[..], "request_key"),
+                    (
+                        &keys.vault.recovery.as_ref().unwrap().expose()[..],
+                        "recovery_key",
+                    ),
+                    (&keys.write_seed.expose()[..], "write_seed"),
+                    (&opened.request.request_seed[..], "request_seed"),
+                    (&recovery.recovery_seed[..], "recovery_seed"),
+                ] {
+                    assert_eq!(made, bytes(vector, field), "{field}");
+                }
+                "ok"
+            }
+            Err(VaultError::None) => "none",
+            Err(VaultError::Password) => "password",
+            Err(VaultError::Code) => "code",
+            Err(VaultError::NoCode) => "no code",
+            Err(VaultError::Damaged) => "damaged",
+            Err(VaultError::TooLarge) => "too large",
         }
         .into()
     });

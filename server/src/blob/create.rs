@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use kinline_protocol::{limits, padme, wire};
 
+use crate::config::Admission;
 use crate::errors::Refusal;
 use crate::mailbox::Mailbox;
 use crate::relay::Shared;
 use crate::storage::{BlobCreated, RowWrite, Write, reply};
+use crate::ticket;
 
 /// Makes room, or finds what was uploaded under the same hashes before.
 ///
 /// # Errors
-/// [`Refusal::Malformed`], [`Refusal::Quota`], [`Refusal::Taken`], or what the write says.
+/// [`Refusal::Malformed`], [`Refusal::Quota`], [`Refusal::Admission`] (a ticket that is not good),
+/// [`Refusal::Taken`], or what the write says.
 pub(crate) async fn create(
     shared: &Shared,
     mailbox: &Arc<Mailbox>,
@@ -33,7 +36,16 @@ pub(crate) async fn create(
     let expires = today.plus(limits::BLOB_RETENTION_DAYS);
     let max = shared.limits.blob_bytes_per_day;
     if !mailbox.lock().use_bytes(today, request.size, max) {
-        return Err(Refusal::Quota);
+        // Spent only where it is needed: what is not is as good tomorrow.
+        if request.ticket.is_empty() || shared.admission != Admission::Tickets {
+            return Err(Refusal::Quota);
+        }
+        ticket::spend(shared, &request.ticket).await?;
+        let mut inner = mailbox.lock();
+        inner.add_bytes(today, limits::TICKET_BLOB_BYTES);
+        if !inner.use_bytes(today, request.size, max) {
+            return Err(Refusal::Quota);
+        }
     }
     let (done, created) = reply();
     shared.storage.submit(Write::Row(RowWrite::CreateBlob {

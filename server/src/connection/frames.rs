@@ -1,6 +1,7 @@
 //! What each frame asks for, and what it is answered with.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use kinline_protocol::day::Day;
@@ -48,6 +49,7 @@ impl Session {
         request: Request,
     ) -> Result<Handling<'_>, Refusal> {
         self.slow_down(&request)?;
+        self.choose_side(&request)?;
         let reply = match request {
             Request::OpenMailbox(request) => return wait(self.open_mailbox(request)),
             Request::Attach(request) => return wait(self.attach(request)),
@@ -74,15 +76,15 @@ impl Session {
                 return wait(self.fetch_operator_log(request));
             }
             Request::Ping(_) => Reply::Now(Response::Pong(wire::Pong {})),
-            Request::RegisterStart(_)
-            | Request::RegisterFinish(_)
-            | Request::LoginStart(_)
-            | Request::LoginFinish(_)
-            | Request::DeleteAccount(_)
-            | Request::FetchVault(_)
-            | Request::PutVault(_)
-            | Request::DrawTickets(_)
-            | Request::EraseMailbox(_) => return Err(Refusal::UnknownKind),
+            Request::EraseMailbox(request) => return wait(self.erase_mailbox(request)),
+            Request::RegisterStart(request) => self.register_start(&request)?,
+            Request::RegisterFinish(request) => return wait(self.register_finish(request)),
+            Request::LoginStart(request) => return wait(self.login_start(request)),
+            Request::LoginFinish(request) => return wait(self.login_finish(request)),
+            Request::DeleteAccount(_) => return wait(self.delete_account()),
+            Request::FetchVault(_) => return wait(self.fetch_vault()),
+            Request::PutVault(request) => return wait(self.put_vault(request)),
+            Request::DrawTickets(request) => return wait(self.draw_tickets(request)),
         };
         Ok(Handling::Done(reply))
     }
@@ -196,6 +198,16 @@ impl Session {
         )))
     }
 
+    async fn erase_mailbox(&mut self, request: wire::EraseMailbox) -> Result<Reply, Refusal> {
+        let mailbox = Arc::clone(self.attached()?);
+        mailbox::erase(&self.shared, &self.challenge(), &mailbox, self.id, &request).await?;
+        self.mailbox = None;
+        let backups_end_day = self.shared.backups_end_day();
+        Ok(Reply::Now(Response::MailboxErased(wire::MailboxErased {
+            backups_end_day,
+        })))
+    }
+
     async fn signal(&self, request: wire::Signal) -> Result<Reply, Refusal> {
         self.attached()?;
         if request.deliveries.len() > limits::SEND_DELIVERIES_MAX {
@@ -307,7 +319,7 @@ impl Session {
     }
 }
 
-fn wait<'a>(
+pub(super) fn wait<'a>(
     reply: impl Future<Output = Result<Reply, Refusal>> + Send + 'a,
 ) -> Result<Handling<'a>, Refusal> {
     Ok(Handling::Wait(Box::pin(reply)))

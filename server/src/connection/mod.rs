@@ -4,6 +4,7 @@
 //! Send is given later, when what was sent is safe. Everything that others want from this
 //! connection goes through its bounded inbox, so that a slow reader costs itself.
 
+mod account;
 mod actor;
 mod frames;
 mod session;

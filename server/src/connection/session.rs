@@ -8,10 +8,23 @@ use kinline_protocol::ids::RendezvousId;
 use kinline_protocol::limits;
 use kinline_protocol::wire::{self, codec::FEATURES};
 
+use crate::account::Talk;
 use crate::errors::Refusal;
+use crate::listener::Origin;
 use crate::mailbox::{Inbox, Limiter, Mailbox, limiter};
 use crate::random::{self, RandomError};
 use crate::relay::Shared;
+
+/// What a connection is for, from its first frame that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Nothing said yet.
+    Undecided,
+    /// Mailboxes.
+    Mailbox,
+    /// An account.
+    Account,
+}
 
 /// The state of one connection; dropping it detaches and leaves every rendezvous.
 pub(super) struct Session {
@@ -22,6 +35,11 @@ pub(super) struct Session {
     pub(super) inbox: Arc<Inbox>,
     pub(super) mailbox: Option<Arc<Mailbox>>,
     pub(super) rendezvous: Vec<RendezvousId>,
+    /// What this connection is for.
+    pub(super) side: Side,
+    origin: Origin,
+    /// What it said about an account.
+    account: Option<Box<Talk>>,
     /// Entries of the operator's log when it said hello.
     pub(super) operator_log: u64,
     /// Deliveries that were acknowledged.
@@ -33,7 +51,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, RandomError> {
+    pub(super) fn new(shared: Arc<Shared>, origin: Origin) -> Result<Self, RandomError> {
         let limits = &shared.limits;
         Ok(Self {
             id: shared.connections.fetch_add(1, Ordering::Relaxed),
@@ -41,6 +59,9 @@ impl Session {
             inbox: Arc::new(Inbox::default()),
             mailbox: None,
             rendezvous: Vec::new(),
+            side: Side::Undecided,
+            origin,
+            account: None,
             operator_log: shared.operator.size(),
             acknowledged: 0,
             frames: limiter(limits.frames_per_second, limits.frames_burst),
@@ -63,6 +84,15 @@ impl Session {
         self.mailbox.as_ref().ok_or(Refusal::NotAttached)
     }
 
+    /// What this connection said about an account, and what else such a frame needs.
+    pub(super) fn talking(&mut self) -> (&Shared, &mut Talk) {
+        let origin = self.origin;
+        let talk = self
+            .account
+            .get_or_insert_with(|| Box::new(Talk::new(origin)));
+        (&self.shared, talk)
+    }
+
     pub(super) fn detach(&mut self) {
         if let Some(mailbox) = self.mailbox.take() {
             mailbox.detach(&*self.shared.storage, self.id);
@@ -79,8 +109,8 @@ impl Session {
             limits: Some(announced(&self.shared)),
             features: FEATURES.to_vec(),
             day: self.shared.clock.day().0,
+            stretching: self.shared.accounts.announced(),
             operator_checkpoint: self.shared.operator.checkpoint(),
-            ..wire::Hello::default()
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn upgrade(
     tracker.clone().spawn(async move {
         if let Ok(upgraded) = upgrade.await
             && let Some(socket) = socket(upgraded)
-            && let Ok(session) = Session::new(shared)
+            && let Ok(session) = Session::new(shared, visit.origin())
         {
             tracker.spawn(Box::new(Actor::new(session, socket)).run(visit));
         }

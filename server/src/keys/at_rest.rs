@@ -78,6 +78,10 @@ pub(crate) struct AtRest {
     pub(crate) blob_owner: Permutation,
     /// Hashes of admission codes.
     pub(crate) admission: Permutation,
+    /// Hashes of account ids.
+    pub(crate) account: Permutation,
+    /// Hashes of spent tickets.
+    pub(crate) ticket: Permutation,
     seal: Secret<32>,
     check: Secret<32>,
     spool: Secret<32>,
@@ -99,6 +103,8 @@ impl AtRest {
             blob_read: permutation(b"blob.read"),
             blob_owner: permutation(b"blob.owner"),
             admission: permutation(b"admission_code.hash"),
+            account: permutation(b"account.id"),
+            ticket: permutation(b"spent_ticket.hash"),
             seal: kdf::derive(secret.expose(), KDF_AT_REST, &[b"seal"]),
             check: kdf::derive(secret.expose(), KDF_AT_REST, &[b"check"]),
             spool: kdf::derive(secret.expose(), KDF_AT_REST, &[b"spool"]),

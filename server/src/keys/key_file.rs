@@ -1,220 +1,313 @@
-//! The key file: one at-rest secret, readable by its owner alone, outside the data folder.
+//! What the key file says.
 //!
 //! ```text
-//! kinline key file 1
-//! at-rest 1 <43 characters of base64url: 32 bytes>
+//! kinline key file 2
+//! at-rest  <version> <base64url: 32 bytes>
+//! accounts <version> <first day> <base64url: OPAQUE setup 128 ‖ pepper of ids 32>
+//! tickets  <version> <first epoch> <base64url: seed of the issuer keys 32>
+//! exported <hexadecimal: 8 bytes of a hash over the lines above>
 //! ```
-
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+//! Of each kind one line or more, the newest first. A file of version 1 has one line, `at-rest 1`.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use kinline_protocol::primitives::hash;
+use kinline_protocol::primitives::opaque::SETUP_BYTES;
+use kinline_protocol::primitives::opaque::relay::Setup;
 use kinline_protocol::secrets::Secret;
+use kinline_protocol::ticket;
+use zeroize::Zeroizing;
 
-use crate::files::{is_inside, make_folder};
-use crate::random;
+use crate::random::{self, RandomError};
 
-const HEADER: &str = "kinline key file 1";
-const AT_REST: &str = "at-rest 1 ";
-/// A key file has 75 bytes; anything much larger is something else.
-const BYTES_MAX: u64 = 4_096;
+const HEADER_BEFORE: &str = "kinline key file 1";
+const HEADER: &str = "kinline key file 2";
+/// Versions of one kind at most: each is tried at every login.
+pub(crate) const VERSIONS_MAX: usize = 8;
+const PEPPER_BYTES: usize = 32;
+const ACCOUNTS_BYTES: usize = SETUP_BYTES + PEPPER_BYTES;
 
-/// Why the key file can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// Readable by others than its owner.
-    #[error(
-        "the key file {path} can be read by others (mode {mode:03o}): run chmod 600 on it, and consider its key seen"
-    )]
-    Exposed {
-        /// Where it lies.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Inside the data folder, where a thief of the data would find it.
-    #[error(
-        "the key file {path} lies inside the data folder {data}: put it elsewhere, or a stolen data folder brings its own key"
-    )]
-    InsideData {
-        /// Where it lies.
-        path: PathBuf,
-        /// The data folder.
-        data: PathBuf,
-    },
-    /// Not there, although the data folder already holds a database.
-    #[error(
-        "there is no key file at {path}, but the data folder holds a database that needs one: bring the key file back, or choose an empty data folder"
-    )]
-    Missing {
-        /// Where it should lie.
-        path: PathBuf,
-    },
-    /// Not a key file of a known version.
-    #[error("{path} is no key file of a version known here")]
-    Damaged {
-        /// Where it lies.
-        path: PathBuf,
-    },
-    /// The file system refused.
-    #[error("the key file {path} can't be used: {source}")]
-    Io {
-        /// Where it lies.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// No random bytes for a fresh key.
-    #[error("no fresh key could be drawn")]
-    Random,
+/// From which everything on the disk is sealed.
+#[derive(Clone)]
+pub(crate) struct AtRestKey {
+    pub(crate) version: u32,
+    pub(crate) secret: Secret<32>,
 }
 
-/// The secrets of the key file.
+/// What logins depend on.
+#[derive(Clone)]
+pub(crate) struct AccountsKey {
+    pub(crate) version: u32,
+    /// From which day on it is used for new registrations.
+    pub(crate) first_day: u32,
+    pub(crate) setup: Setup,
+    /// Account ids are hashed with it.
+    pub(crate) pepper: Secret<PEPPER_BYTES>,
+}
+
+/// What tickets are made with.
+#[derive(Clone)]
+pub(crate) struct TicketsKey {
+    pub(crate) version: u32,
+    /// The first epoch whose key it makes: an epoch has one key, whenever it is changed.
+    pub(crate) first_epoch: u32,
+    pub(crate) seed: Secret<32>,
+}
+
+/// The secrets of the key file, of each kind the newest first.
+#[derive(Clone)]
 pub(crate) struct KeyFile {
-    /// From which all at-rest keys are derived.
-    pub(crate) at_rest: Secret<32>,
+    at_rest: AtRestKey,
+    /// What is still on the disk from before a change that did not end.
+    pub(crate) at_rest_before: Vec<AtRestKey>,
+    pub(crate) accounts: Vec<AccountsKey>,
+    pub(crate) tickets: Vec<TicketsKey>,
+    /// The fingerprint of the secrets that were exported last.
+    pub(crate) exported: Option<[u8; 8]>,
 }
 
 impl KeyFile {
-    /// Reads the key file, or makes it when neither it nor a database exists.
+    /// Draws a fresh one.
     ///
     /// # Errors
-    /// [`KeyFileError`], each a sentence for the operator.
-    pub(crate) fn open_or_create(
-        path: &Path,
-        data: &Path,
-        database_exists: bool,
-    ) -> Result<Self, KeyFileError> {
-        if is_inside(path, data) {
-            return Err(KeyFileError::InsideData {
-                path: path.into(),
-                data: data.into(),
-            });
+    /// [`RandomError`].
+    pub(crate) fn fresh() -> Result<Self, RandomError> {
+        Self::of(AtRestKey {
+            version: 1,
+            secret: Secret::new(random::bytes()?),
+        })
+    }
+
+    fn of(at_rest: AtRestKey) -> Result<Self, RandomError> {
+        Ok(Self {
+            at_rest,
+            at_rest_before: Vec::new(),
+            accounts: vec![AccountsKey::fresh(1, 0)?],
+            tickets: vec![TicketsKey::fresh(1, 0)?],
+            exported: None,
+        })
+    }
+
+    /// From which all at-rest keys are derived.
+    pub(crate) const fn at_rest(&self) -> &Secret<32> {
+        &self.at_rest.secret
+    }
+
+    /// Which it is.
+    pub(crate) const fn at_rest_version(&self) -> u32 {
+        self.at_rest.version
+    }
+
+    /// Whether what it says now was exported.
+    pub(crate) fn is_exported(&self) -> bool {
+        self.exported == Some(self.fingerprint())
+    }
+
+    /// Of all secrets: another one when any of them changes. They are random, so it tells nothing.
+    pub(crate) fn fingerprint(&self) -> [u8; 8] {
+        let secrets = self.secrets();
+        let hashed = hash::labelled(b"kinline key file fingerprint\0", &[secrets.as_bytes()]);
+        let [a, b, c, d, e, f, g, h, ..] = hashed;
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// Its text, of version 2.
+    pub(crate) fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(format!("{HEADER}\n{}", *self.secrets()));
+        if let Some(exported) = self.exported {
+            text.push_str(&format!("exported {}\n", hex::encode(exported)));
         }
-        match read(path) {
-            Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                if database_exists {
-                    return Err(KeyFileError::Missing { path: path.into() });
+        text
+    }
+
+    fn secrets(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        let encoded = |bytes: &[u8]| Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes));
+        for key in std::iter::once(&self.at_rest).chain(&self.at_rest_before) {
+            let secret = encoded(key.secret.expose());
+            text.push_str(&format!("at-rest {} {}\n", key.version, *secret));
+        }
+        for key in &self.accounts {
+            let bytes =
+                Zeroizing::new([&key.setup.to_bytes().expose()[..], key.pepper.expose()].concat());
+            let secret = encoded(&bytes);
+            let (version, day) = (key.version, key.first_day);
+            text.push_str(&format!("accounts {version} {day} {}\n", *secret));
+        }
+        for key in &self.tickets {
+            let secret = encoded(key.seed.expose());
+            let (version, epoch) = (key.version, key.first_epoch);
+            text.push_str(&format!("tickets {version} {epoch} {}\n", *secret));
+        }
+        text
+    }
+
+    /// Reads a text of version 2; `None` for anything else.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next()? != HEADER {
+            return None;
+        }
+        let (mut at_rest, mut accounts, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
+        let mut exported = None;
+        for line in lines {
+            let mut words = line.split(' ');
+            match words.next()? {
+                "at-rest" => at_rest.push(AtRestKey {
+                    version: words.next()?.parse().ok()?,
+                    secret: Secret::new(bytes(words.next()?)?),
+                }),
+                "accounts" => accounts.push(AccountsKey::from_words(&mut words)?),
+                "tickets" => tickets.push(TicketsKey {
+                    version: words.next()?.parse().ok()?,
+                    first_epoch: words.next()?.parse().ok()?,
+                    seed: Secret::new(bytes(words.next()?)?),
+                }),
+                "exported" => {
+                    exported = Some(hex::decode(words.next()?).ok()?.try_into().ok()?);
                 }
-                create(path)?;
-                read(path)
+                _ => return None,
             }
-            result => result,
+            if words.next().is_some() {
+                return None;
+            }
         }
+        let newest_first = |versions: &[u32]| {
+            (1..=VERSIONS_MAX).contains(&versions.len()) && versions.is_sorted_by(|a, b| a > b)
+        };
+        let sound = newest_first(&at_rest.iter().map(|key| key.version).collect::<Vec<_>>())
+            && newest_first(&accounts.iter().map(|key| key.version).collect::<Vec<_>>())
+            && newest_first(&tickets.iter().map(|key| key.version).collect::<Vec<_>>());
+        if !sound {
+            return None;
+        }
+        let at_rest_before = at_rest.split_off(1);
+        Some(Self {
+            at_rest: at_rest.pop()?,
+            at_rest_before,
+            accounts,
+            tickets,
+            exported,
+        })
+    }
+
+    /// Reads a text of version 1 and adds what it lacks.
+    ///
+    /// # Errors
+    /// [`RandomError`].
+    pub(crate) fn from_text_of_before(text: &str) -> Result<Option<Self>, RandomError> {
+        let read = || {
+            let mut lines = text.lines();
+            if lines.next()? != HEADER_BEFORE {
+                return None;
+            }
+            bytes(lines.next()?.strip_prefix("at-rest 1 ")?).map(Secret::new)
+        };
+        read()
+            .map(|secret| Self::of(AtRestKey { version: 1, secret }))
+            .transpose()
     }
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
-    let path = path.to_owned();
-    move |source| KeyFileError::Io { path, source }
+impl AccountsKey {
+    /// Draws a fresh one.
+    ///
+    /// # Errors
+    /// [`RandomError`].
+    pub(crate) fn fresh(version: u32, first_day: u32) -> Result<Self, RandomError> {
+        Ok(Self {
+            version,
+            first_day,
+            setup: Setup::generate(&mut random::generator()?),
+            pepper: Secret::new(random::bytes()?),
+        })
+    }
+
+    fn from_words<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
+        let version = words.next()?.parse().ok()?;
+        let first_day = words.next()?.parse().ok()?;
+        let all = Zeroizing::new(bytes::<ACCOUNTS_BYTES>(words.next()?)?);
+        let (setup, pepper) = all.split_first_chunk::<SETUP_BYTES>()?;
+        Some(Self {
+            version,
+            first_day,
+            setup: Setup::from_bytes(&Secret::new(*setup)).ok()?,
+            pepper: Secret::from_slice(pepper)?,
+        })
+    }
 }
 
-fn read(path: &Path) -> Result<KeyFile, KeyFileError> {
-    let file = fs::File::open(path).map_err(io_error(path))?;
-    let mode = file
-        .metadata()
-        .map_err(io_error(path))?
-        .permissions()
-        .mode()
-        & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyFileError::Exposed {
-            path: path.into(),
-            mode,
-        });
+impl TicketsKey {
+    /// Draws a fresh one.
+    ///
+    /// # Errors
+    /// [`RandomError`].
+    pub(crate) fn fresh(version: u32, first_epoch: u32) -> Result<Self, RandomError> {
+        Ok(Self {
+            version,
+            first_epoch,
+            seed: Secret::new(random::bytes()?),
+        })
     }
-    let mut text = String::new();
-    file.take(BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(io_error(path))?;
-    parse(&text).ok_or_else(|| KeyFileError::Damaged { path: path.into() })
+
+    /// The epoch after the one of `day`.
+    pub(crate) const fn next_epoch(day: u32) -> u32 {
+        ticket::epoch_of(day) + 1
+    }
 }
 
-fn parse(text: &str) -> Option<KeyFile> {
-    let mut lines = text.lines();
-    if lines.next()? != HEADER {
-        return None;
-    }
-    let bytes = URL_SAFE_NO_PAD
-        .decode(lines.next()?.strip_prefix(AT_REST)?)
-        .ok()?;
-    Some(KeyFile {
-        at_rest: Secret::from_slice(&bytes)?,
-    })
-}
-
-fn create(path: &Path) -> Result<(), KeyFileError> {
-    let secret = Secret::new(random::bytes::<32>().map_err(|_| KeyFileError::Random)?);
-    if let Some(parent) = path.parent()
-        && !parent.as_os_str().is_empty()
-    {
-        make_folder(parent).map_err(io_error(path))?;
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(io_error(path))?;
-    let text = format!(
-        "{HEADER}\n{AT_REST}{}\n",
-        URL_SAFE_NO_PAD.encode(secret.expose())
-    );
-    file.write_all(text.as_bytes()).map_err(io_error(path))?;
-    file.sync_all().map_err(io_error(path))?;
-    crate::files::sync_parent(path).map_err(io_error(path))
+fn bytes<const N: usize>(word: &str) -> Option<[u8; N]> {
+    let decoded = Zeroizing::new(URL_SAFE_NO_PAD.decode(word).ok()?);
+    decoded.as_slice().try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use super::{KeyFile, KeyFileError};
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use super::{AccountsKey, KeyFile, TicketsKey};
 
     #[test]
-    fn it_is_made_once_and_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kinline.key");
-        let data = folder.path().join("data");
-        let first = KeyFile::open_or_create(&path, &data, false).unwrap();
+    fn several_versions_read_back_in_their_order() {
+        let mut keys = KeyFile::fresh().unwrap();
+        keys.accounts
+            .insert(0, AccountsKey::fresh(2, 20_000).unwrap());
+        keys.tickets.insert(0, TicketsKey::fresh(2, 667).unwrap());
+        let text = keys.to_text();
+        let back = KeyFile::from_text(&text).unwrap();
+        assert_eq!(*back.to_text(), *text);
+        assert_eq!(back.accounts.len(), 2);
         assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
+            back.tickets.iter().map(|key| key.first_epoch).max(),
+            Some(667)
         );
-        let second = KeyFile::open_or_create(&path, &data, true).unwrap();
-        assert!(first.at_rest == second.at_rest);
+        assert!(!back.is_exported());
+        keys.exported = Some(keys.fingerprint());
+        assert!(KeyFile::from_text(&keys.to_text()).unwrap().is_exported());
+        keys.tickets.pop();
+        assert!(!KeyFile::from_text(&keys.to_text()).unwrap().is_exported());
     }
 
     #[test]
-    fn refused_when_exposed_inside_the_data_damaged_or_missing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kinline.key");
-        let data = folder.path().join("data");
-        fs::create_dir(&data).unwrap();
-        assert!(matches!(
-            KeyFile::open_or_create(&path, &data, true),
-            Err(KeyFileError::Missing { .. })
-        ));
-        assert!(matches!(
-            KeyFile::open_or_create(&data.join("kinline.key"), &data, false),
-            Err(KeyFileError::InsideData { .. })
-        ));
-        KeyFile::open_or_create(&path, &data, false).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            KeyFile::open_or_create(&path, &data, false),
-            Err(KeyFileError::Exposed { mode: 0o640, .. })
-        ));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, "kinline key file 2\n").unwrap();
-        assert!(matches!(
-            KeyFile::open_or_create(&path, &data, false),
-            Err(KeyFileError::Damaged { .. })
-        ));
+    fn what_is_no_key_file_is_refused() {
+        let keys = KeyFile::fresh().unwrap();
+        let text = keys.to_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let without = |at: usize| {
+            let left: Vec<_> = (0..lines.len()).filter(|i| *i != at).collect();
+            left.iter()
+                .filter_map(|i| lines.get(*i))
+                .fold(String::new(), |all, line| format!("{all}{line}\n"))
+        };
+        for at in 0..lines.len() {
+            assert!(KeyFile::from_text(&without(at)).is_none(), "{at}");
+        }
+        for change in ["at-rest 1 x\n", "unknown 1 2\n", "tickets 1 0\n", " \n"] {
+            assert!(KeyFile::from_text(&format!("{}{change}", *text)).is_none());
+        }
+        // The same version twice, or the oldest first.
+        let again = lines.get(1).unwrap();
+        assert!(KeyFile::from_text(&format!("{}{again}\n", *text)).is_none());
+        let older = again.replace("at-rest 1", "at-rest 2");
+        assert!(KeyFile::from_text(&format!("{}{older}\n", *text)).is_none());
     }
 }

@@ -8,4 +8,4 @@ mod visitors;
 
 pub(crate) use serve::{Stream, serve};
 pub(crate) use turn::turn;
-pub(crate) use visitors::{Visit, Visitors};
+pub(crate) use visitors::{Origin, Visit, Visitors};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse;
-use axum::routing::any;
+use axum::routing::{any, get};
 use axum::{extract::State, http::StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,7 +22,7 @@ use super::patient::Patient;
 use super::secure::Secure;
 use super::visitors::{Visit, Visitors};
 use crate::relay::Shared;
-use crate::{blob, connection};
+use crate::{blob, connection, terms};
 
 /// A device sends few and small headers.
 const HEADERS_MAX: usize = 32;
@@ -41,6 +41,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(wire::PATH, any(connection::upgrade))
         .route("/healthz", any(|| async { "ok\n" }))
         .route("/readyz", any(ready))
+        .route(terms::PATH, get(terms::show))
         .merge(blob::routes())
         .with_state(shared)
 }

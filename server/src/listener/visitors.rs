@@ -10,6 +10,15 @@ use std::sync::{Arc, Mutex};
 
 use crate::sync::lock;
 
+/// Where a connection comes from, as keyed hashes that mean nothing after the relay's end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Origin {
+    /// An IPv4 address or an IPv6 /56.
+    pub(crate) network: u64,
+    /// An IPv4 /16 or an IPv6 /32.
+    pub(crate) region: u64,
+}
+
 #[derive(Default)]
 struct State {
     all: u32,
@@ -27,7 +36,7 @@ pub(crate) struct Visitors {
 /// One connection's place; given back when dropped.
 pub(crate) struct Visit {
     visitors: Arc<Visitors>,
-    network: u64,
+    origin: Origin,
 }
 
 impl Visitors {
@@ -43,7 +52,11 @@ impl Visitors {
 
     /// Lets a connection in, or not.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Visit>> {
-        let network = self.key.hash_one(network(address));
+        let origin = Origin {
+            network: self.key.hash_one(network(address)),
+            region: self.key.hash_one(("region", region(address))),
+        };
+        let network = origin.network;
         let mut state = lock(&self.state);
         let there = state.by_network.get(&network).copied().unwrap_or(0);
         if state.all >= self.max || there >= self.network_max {
@@ -53,8 +66,15 @@ impl Visitors {
         state.by_network.insert(network, there + 1);
         Some(Arc::new(Visit {
             visitors: Arc::clone(self),
-            network,
+            origin,
         }))
+    }
+}
+
+impl Visit {
+    /// Where it comes from.
+    pub(crate) const fn origin(&self) -> Origin {
+        self.origin
     }
 }
 
@@ -66,14 +86,22 @@ fn network(address: IpAddr) -> u64 {
     }
 }
 
+/// What one provider has many networks of: an IPv4 /16, an IPv6 /32.
+fn region(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits() >> 16),
+        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 96).unwrap_or(u64::MAX) | 1 << 63,
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
         let mut state = lock(&self.visitors.state);
         state.all = state.all.saturating_sub(1);
-        if let Some(there) = state.by_network.get_mut(&self.network) {
+        if let Some(there) = state.by_network.get_mut(&self.origin.network) {
             *there = there.saturating_sub(1);
             if *there == 0 {
-                state.by_network.remove(&self.network);
+                state.by_network.remove(&self.origin.network);
             }
         }
     }

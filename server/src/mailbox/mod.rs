@@ -20,6 +20,7 @@
 
 mod attach;
 mod close;
+mod erase;
 mod grants;
 mod hold;
 mod inbox;
@@ -33,7 +34,8 @@ mod waiter;
 
 pub(crate) use attach::attach;
 pub(crate) use close::close;
-pub(crate) use grants::{Grants, last_day_max};
+pub(crate) use erase::erase;
+pub(crate) use grants::{Grants, REVOKED_DAYS_MAX, last_day_max};
 pub(crate) use hold::{Holds, hold};
 pub(crate) use inbox::{Arrival, Inbox};
 pub(crate) use open::{admission_hash, open};

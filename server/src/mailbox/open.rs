@@ -11,6 +11,7 @@ use kinline_protocol::wire::OpenMailbox;
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{MailboxRow, NewMailbox, Opened, RowWrite, Write, reply};
+use crate::ticket;
 use crate::tripwire::Alarm;
 
 /// An admission code as the tables know it.
@@ -46,9 +47,7 @@ pub(crate) async fn open(
         &request.signature,
     )
     .map_err(|_| Refusal::Denied)?;
-    let admission = shared
-        .needs_admission
-        .then(|| admission_hash(&request.admission_code));
+    let entry = ticket::entry(shared, &request.admission_code);
     let row = MailboxRow {
         keys,
         generation: request.generation,
@@ -59,7 +58,7 @@ pub(crate) async fn open(
     let (done, opened) = reply();
     shared.storage.submit(Write::Row(RowWrite::OpenMailbox {
         mailbox: NewMailbox { id, row },
-        admission,
+        entry,
         done,
     }));
     match opened.await? {

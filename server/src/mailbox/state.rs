@@ -85,6 +85,8 @@ pub(crate) struct Inner {
     expires: Day,
     bytes_day: Day,
     bytes_used: u64,
+    /// What tickets added to what there is that day.
+    bytes_added: u64,
     /// The grant that was checked last: mostly the next one is the same.
     pub(super) trusted: Option<Box<Trusted>>,
     /// What was handed out in a lockdown.
@@ -116,6 +118,7 @@ impl Mailbox {
                 expires: row.expires,
                 bytes_day: Day(0),
                 bytes_used: 0,
+                bytes_added: 0,
                 trusted: None,
                 bulk: Bulk::default(),
                 is_looked_at: false,
@@ -309,17 +312,28 @@ impl Inner {
 
     /// Takes `bytes` from what the mailbox may upload today; `false` when that is used up.
     pub(crate) fn use_bytes(&mut self, today: Day, bytes: u64, max: u64) -> bool {
-        if self.bytes_day != today {
-            self.bytes_day = today;
-            self.bytes_used = 0;
-        }
+        self.begin_day(today);
         match self.bytes_used.checked_add(bytes) {
-            Some(used) if used <= max => {
+            Some(used) if used <= max.saturating_add(self.bytes_added) => {
                 self.bytes_used = used;
                 true
             }
             _ => false,
         }
+    }
+
+    fn begin_day(&mut self, today: Day) {
+        if self.bytes_day != today {
+            self.bytes_day = today;
+            self.bytes_used = 0;
+            self.bytes_added = 0;
+        }
+    }
+
+    /// Adds to what the mailbox may upload today.
+    pub(crate) fn add_bytes(&mut self, today: Day, bytes: u64) {
+        self.begin_day(today);
+        self.bytes_added = self.bytes_added.saturating_add(bytes);
     }
 
     /// Gives back what [`Inner::use_bytes`] took for nothing.

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::spool::{self, Job, SEGMENT_SLOTS, Spool, SpoolError, SpoolOptions, Spooled};
 use super::sqlite::{OpenError, SqliteOptions, SqliteStorage};
 use super::{
-    BlobRow, Done, Expired, ListedMailbox, MailboxRow, OperatorRow, Read, RowWrite, Storage,
-    StoredEnvelope, Write, WriteError,
+    BlobRow, Done, Expired, Found, ListedMailbox, MailboxRow, OperatorRow, Places, Read, RowWrite,
+    Storage, StoredEnvelope, Write, WriteError,
 };
 use crate::clock::Clock;
 use crate::keys::AtRest;
@@ -136,6 +136,10 @@ impl Storage for EmbeddedStorage {
         self.rows.is_blob_file(file)
     }
 
+    fn account(&self, places: Places, with_vault: bool) -> Read<'_, Found> {
+        self.rows.account(places, with_vault)
+    }
+
     fn submit(&self, write: Write) {
         match write {
             Write::Row(write) => self.rows.submit(write),
@@ -172,6 +176,21 @@ impl Storage for EmbeddedStorage {
                 through,
                 done,
             }),
+            Write::Erase { mailbox, done } => {
+                let spool = Arc::clone(&self.spool);
+                let erase = move |row: Result<(), WriteError>| match row {
+                    Err(error) => done(Err(error)),
+                    Ok(()) => spool.submit(Job::DeleteThrough {
+                        mailbox,
+                        through: u64::MAX,
+                        done,
+                    }),
+                };
+                self.rows.submit(RowWrite::EraseMailbox {
+                    mailbox,
+                    done: Box::new(erase),
+                });
+            }
             Write::Expire { today, part, done } => {
                 let spool = Arc::clone(&self.spool);
                 let expire = move |rows| match rows {

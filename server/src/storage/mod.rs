@@ -6,6 +6,7 @@
 //! known to have failed), never before. Nothing is acknowledged to a device from anywhere
 //! else.
 
+mod account;
 mod embedded;
 mod model;
 mod spool;
@@ -13,6 +14,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use account::{AccountRow, Change, Decide, Entry, Found, Places, Said, VaultParts};
 pub(crate) use embedded::{EmbeddedStorage, GROUP_WRITES_MAX, look};
 pub use spool::Spooled;
 
@@ -22,7 +24,7 @@ pub(crate) use model::{
     WriteError, reply,
 };
 pub use sqlite::OpenError;
-pub(crate) use sqlite::{SqliteOptions, SqliteStorage};
+pub(crate) use sqlite::{SqliteOptions, SqliteStorage, lock};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -70,6 +72,9 @@ pub(crate) trait Storage: Send + Sync + 'static {
 
     /// Whether the row of a blob file is there (for the sweep of files that a crash left).
     fn is_blob_file(&self, file: String) -> Read<'_, bool>;
+
+    /// What lies at an account's places; with its vault where that is wanted.
+    fn account(&self, places: Places, with_vault: bool) -> Read<'_, Found>;
 
     /// Queues a write behind all earlier ones. Never blocks: whoever submits bounds the bytes.
     fn submit(&self, write: Write);

@@ -8,6 +8,8 @@ use kinline_protocol::day::Day;
 use kinline_protocol::ids::{MailboxId, MessageId, SlotToken};
 use tokio::sync::oneshot;
 
+use super::account::{AccountRow, Decide, Entry, Places, Said};
+
 /// Called exactly once, when a write is durable or has failed. Must not block.
 pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, WriteError>) + Send>;
 
@@ -216,6 +218,13 @@ pub(crate) enum Write {
         /// Told when that is durable: they never come back.
         done: Done<()>,
     },
+    /// Removes a mailbox with everything in it.
+    Erase {
+        /// Which.
+        mailbox: MailboxId,
+        /// Told when that is durable.
+        done: Done<()>,
+    },
     /// One step of the retention: removes what expired before `today`.
     Expire {
         /// Today.
@@ -238,12 +247,12 @@ pub(crate) enum RowWrite {
         /// Told the outcome.
         done: Done<Accepted>,
     },
-    /// Creates a mailbox, using up an admission code if one is needed.
+    /// Creates a mailbox, using up an admission code or a ticket if one is needed.
     OpenMailbox {
         /// What to create.
         mailbox: NewMailbox,
-        /// Hash of the admission code.
-        admission: Option<[u8; 32]>,
+        /// What lets it in.
+        entry: Entry,
         /// Told the outcome.
         done: Done<Opened>,
     },
@@ -317,6 +326,40 @@ pub(crate) enum RowWrite {
         today: Day,
         /// Told what went; of envelopes nothing.
         done: Done<Expired>,
+    },
+    /// Removes a mailbox's row.
+    EraseMailbox {
+        /// Which.
+        mailbox: MailboxId,
+        /// Told when durable.
+        done: Done<()>,
+    },
+    /// Changes an account, or makes or removes it.
+    Account {
+        /// Where it may lie.
+        places: Places,
+        /// What lets a new one in.
+        entry: Entry,
+        /// Decides.
+        decide: Decide,
+        /// Told how it ended.
+        done: Done<Said>,
+    },
+    /// Makes the row that stands for accounts that are not there.
+    MakeNobody {
+        /// Where.
+        id: [u8; 32],
+        /// What is in it.
+        row: Box<AccountRow>,
+        /// Told when durable.
+        done: Done<()>,
+    },
+    /// Spends a ticket or a code, for nothing that is written.
+    Spend {
+        /// Which.
+        entry: Entry,
+        /// Told when durable: whether it was good.
+        done: Done<bool>,
     },
     /// Adds an entry to the operator's log.
     AddOperatorEntry {

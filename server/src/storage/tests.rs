@@ -22,8 +22,8 @@ use super::{EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions};
 use crate::clock::Clock;
 use crate::keys::AtRest;
 use crate::storage::{
-    Accepted, MailboxRow, NewEnvelope, NewMailbox, Opened, ReadError, RowWrite, SlotOffer, Storage,
-    StoredEnvelope, Write, WriteError, reply,
+    Accepted, Entry, MailboxRow, NewEnvelope, NewMailbox, Opened, ReadError, RowWrite, SlotOffer,
+    Storage, StoredEnvelope, Write, WriteError, reply,
 };
 
 const BOB: MailboxId = MailboxId::new([1; 16]);
@@ -74,7 +74,7 @@ async fn open_mailbox(
     let (done, answer) = reply();
     storage.submit(Write::Row(RowWrite::OpenMailbox {
         mailbox: NewMailbox { id, row },
-        admission: None,
+        entry: Entry::Open,
         done,
     }));
     answer.await

@@ -9,7 +9,7 @@ use kinline_protocol::primitives::sign::{PublicKey, SecretKey};
 use super::habits::Ages;
 use crate::random::{self, RandomError};
 use crate::relay::Shared;
-use crate::storage::{ListedMailbox, MailboxRow, NewMailbox, RowWrite, Write, reply};
+use crate::storage::{Entry, ListedMailbox, MailboxRow, NewMailbox, RowWrite, Write, reply};
 use crate::sync::lock;
 
 /// Ticks of half a minute in a day, over which what is due today is spread.
@@ -63,7 +63,7 @@ fn add(decoy: NewMailbox) -> (RowWrite, impl Future<Output = bool>) {
     let (done, opened) = reply();
     let write = RowWrite::OpenMailbox {
         mailbox: decoy,
-        admission: None,
+        entry: Entry::Open,
         done,
     };
     (write, async move { opened.await.is_ok() })

@@ -20,7 +20,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -86,6 +86,15 @@ pub async fn tls_of(
     address: &RelayAddress,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(address.authority()).await.unwrap();
+    tls_over(tcp, address, versions).await
+}
+
+async fn tls_over(
+    tcp: TcpStream,
+    address: &RelayAddress,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let config =
         rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
@@ -93,7 +102,6 @@ pub async fn tls_of(
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Pinned(address.pin.unwrap())))
             .with_no_client_auth();
-    let tcp = TcpStream::connect(address.authority()).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config))
@@ -169,13 +177,27 @@ pub struct Socket {
 
 impl Socket {
     pub async fn connect(address: &RelayAddress) -> Self {
+        Self::over(tls(address).await, address).await
+    }
+
+    /// From another address of this machine: all of 127.0.0.0/8 is.
+    pub async fn connect_from(address: &RelayAddress, from: [u8; 4]) -> Self {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.bind((from, 0).into()).unwrap();
+        let to = address.authority().parse().unwrap();
+        let tcp = tcp.connect(to).await.unwrap();
+        let stream = tls_over(tcp, address, rustls::ALL_VERSIONS).await.unwrap();
+        Self::over(stream, address).await
+    }
+
+    async fn over(stream: TlsStream<TcpStream>, address: &RelayAddress) -> Self {
         let mut request = format!("wss://{}{}", address.authority(), wire::PATH)
             .into_client_request()
             .unwrap();
         request
             .headers_mut()
             .insert("sec-websocket-protocol", wire::SUBPROTOCOL.parse().unwrap());
-        let (stream, response) = tokio_tungstenite::client_async(request, tls(address).await)
+        let (stream, response) = tokio_tungstenite::client_async(request, stream)
             .await
             .unwrap();
         assert_eq!(
@@ -314,6 +336,23 @@ impl Socket {
             other => panic!("expected {code:?}, got {other:?}"),
         }
         assert!(self.frame().await.is_none(), "the connection goes on");
+    }
+
+    /// The connection ends with this error, as an answer or unasked.
+    pub async fn ends_with_any(&mut self, code: ErrorCode) {
+        match self.next_or_answer().await {
+            Say::Error(error) => {
+                assert_eq!(error.code(), code, "{}", error.sentence);
+                assert!(error.closing);
+            }
+            other => panic!("expected {code:?}, got {other:?}"),
+        }
+        assert!(self.frame().await.is_none(), "the connection goes on");
+    }
+
+    /// The next frame, whether or not it is an answer.
+    pub async fn next_or_answer(&mut self) -> Say {
+        self.frame().await.expect("the connection ended").1
     }
 
     /// Asks for what must be refused, and goes on.

@@ -1,9 +1,11 @@
 //! A small device that speaks the wire format by hand, and relays to speak it to.
 
+mod account;
 mod device;
 mod http;
 mod process;
 
+pub use account::{Parent, cheap, draw, fetch, vault};
 pub use device::{Device, Mailbox, Socket, noise, send, tls, tls_of};
 pub use http::{Reply, request};
 pub use process::{Process, command, run};
@@ -66,6 +68,13 @@ impl Here {
                 .await
                 .unwrap(),
         );
+    }
+
+    /// Starts it again over a folder that somebody changed; whether it starts.
+    pub async fn try_restart(&mut self) -> bool {
+        let relay = Relay::start_with_clock(self.config.clone(), self.clock.clone()).await;
+        self.relay = relay.ok();
+        self.relay.is_some()
     }
 
     /// The database, when the relay is stopped.

@@ -1,5 +1,7 @@
 //! One file per promise.
 
+mod account;
+mod account_attacks;
 mod attach;
 mod blob;
 mod close_key;
@@ -12,5 +14,7 @@ mod operator;
 mod operator_log;
 mod rendezvous;
 mod retention;
+mod terms;
 mod thief;
+mod ticket;
 mod tripwire;

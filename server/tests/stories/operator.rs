@@ -402,7 +402,7 @@ fn the_example_configuration_names_every_key_and_is_accepted() {
     let text = std::fs::read_to_string(&path).unwrap();
     let defaults = figment::value::Value::serialize(kinline_server::Config::default()).unwrap();
     let mut keys: Vec<String> = defaults.as_dict().unwrap().keys().cloned().collect();
-    for section in ["limits", "tls", "tripwire"] {
+    for section in ["limits", "terms", "tls", "accounts", "tripwire"] {
         let section = defaults.find_ref(section).unwrap();
         keys.extend(section.as_dict().unwrap().keys().cloned());
     }

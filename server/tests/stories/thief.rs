@@ -147,7 +147,7 @@ async fn no_time_finer_than_a_day_is_in_the_tables() {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    assert_eq!(tables.len(), 7);
+    assert_eq!(tables.len(), 9);
     assert!(
         tables.iter().all(|sql| sql.contains("WITHOUT ROWID")),
         "a rowid is a global order"

@@ -448,6 +448,19 @@ impl Life {
             let input = Input::Uploaded { handle, outcome };
             self.device(name).inputs.push_back(input);
         }
+        for read in output.reads {
+            let store = &self.device(name).store;
+            let found = |name: Vec<u8>| {
+                let class = RecordClass::History;
+                let key = RecordKey { class, name };
+                let value = store.get(&key)?.clone();
+                Some((key.name, value))
+            };
+            let records = read.names.into_iter().filter_map(found).collect();
+            let number = read.number;
+            let input = Input::Read { number, records };
+            self.device(name).inputs.push_back(input);
+        }
         for fetch in output.fetches {
             let got = self.liar.download(&read_hash(fetch.read_secret.expose()));
             let outcome = got.map_or(FetchOutcome::NotFound, FetchOutcome::Got);

@@ -101,9 +101,30 @@ pub enum LogError {
     LastDevice,
     /// A guardian's further device, or the loss of one of several, that the guardian did not sign.
     #[error(
-        "one of a guardian's several devices is let in, and taken away, by that guardian alone"
+        "one of a guardian's several devices is let in, and taken away, by that guardian alone, and so are the keys to come back with"
     )]
     OwnDevice,
+    /// A guardian comes back for whom the log has no recovery keys.
+    #[error("that guardian has not said how to come back, or is not in the family any more")]
+    NoRecovery,
+    /// A guardian comes back without a consent of its own recovery keys.
+    #[error("the wish to come back is not signed with that guardian's recovery keys")]
+    Wish,
+    /// By the password alone, and no other guardian's device has shown that wish.
+    #[error("the wish to come back was not shown to another guardian, or another one was")]
+    NotShown,
+    /// By the password alone, too early.
+    #[error("the wish to come back is open to veto until {from}")]
+    ReturnEarly {
+        /// The first day on which it holds.
+        from: Day,
+    },
+    /// A wish like that was vetoed.
+    #[error("a guardian vetoed that wish to come back: it can be asked again from {from}")]
+    Vetoed {
+        /// The first day on which it may be shown again.
+        from: Day,
+    },
     /// Contradicts the log: a member or device that is there already, or is not there.
     #[error("the statement contradicts the log: {0}")]
     Contradiction(&'static str),

@@ -44,7 +44,11 @@ impl Shown {
             Decision::Found { .. }
             | Decision::Settings(_)
             | Decision::Object { .. }
-            | Decision::Withdraw { .. } => true,
+            | Decision::Withdraw { .. }
+            | Decision::SetRecovery { .. }
+            | Decision::Return(_)
+            | Decision::Ask(_)
+            | Decision::Veto { .. } => true,
             Decision::AddMember(added) => self.member(state, &added.member),
             Decision::RemoveMember(member) => self.member(state, member),
             Decision::AddDevice(added) => self.member(state, &added.member),

@@ -76,10 +76,14 @@ impl State {
             }
             // These two have their own signers.
             Decision::Object { .. } | Decision::Withdraw { .. } => true,
+            Decision::Veto { .. } => true,
             Decision::Found { .. }
             | Decision::AddMember(_)
             | Decision::AddDevice(_)
-            | Decision::ApprovePass(_) => false,
+            | Decision::ApprovePass(_)
+            | Decision::SetRecovery { .. }
+            | Decision::Return(_)
+            | Decision::Ask(_) => false,
         }
     }
 
@@ -124,6 +128,9 @@ impl State {
         let too_many = |count: usize| count > limits::STATEMENT_SIGNATURES_MAX;
         if too_many(signed.signatures.len()) || too_many(signed.consents.len()) {
             return Err(LogError::Field("number of signatures"));
+        }
+        if let Some(judged) = self.judge_return(signed, statement, decision) {
+            return judged;
         }
         let about = self.removal_of(&statement.decision)?;
         // One who is a guardian again signs as guardians do: a phone may have gone since.
@@ -181,12 +188,14 @@ impl State {
         Ok(signers)
     }
 
-    /// Whether it adds a device to a guardian who has one and did not sign, or takes one away:
-    /// who lets it in would speak and read in that guardian's name, and who takes away all but
-    /// one that is lost would remove the guardian without freeze and objection.
+    /// Whether it adds a device to a guardian who has one and did not sign, or takes one away, or
+    /// says how that guardian comes back: who lets a device in would speak and read in that
+    /// guardian's name, and who takes away all but one that is lost would remove the guardian
+    /// without freeze and objection.
     fn is_anothers_device(&self, decision: &Decision, signers: &BTreeSet<MemberId>) -> bool {
         let owner = match decision {
             Decision::AddDevice(device) => Some(device.member),
+            Decision::SetRecovery { member, .. } => Some(*member),
             Decision::RemoveDevice(device) => self
                 .devices
                 .get(device)

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::error::LogError;
+use super::recovery::Asked;
 use crate::day::Day;
-use crate::identity::decision::{AddedDevice, AddedMember, Decision, Role, Settings};
+use crate::identity::decision::{
+    AddedDevice, AddedMember, Decision, RecoveryKeys, ReturnWay, Role, Settings,
+};
 use crate::identity::pass::ContactPass;
 use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
@@ -92,6 +95,8 @@ pub struct Removal {
 pub(super) struct DeviceEntry {
     pub(super) device: AddedDevice,
     pub(super) removed: bool,
+    /// Its guardian came back with it.
+    pub(super) came_back: Option<ReturnWay>,
 }
 
 /// Where a decision stands, and who signed it.
@@ -114,6 +119,14 @@ pub(super) struct State {
     pub(super) removals: BTreeMap<u64, Removal>,
     pub(super) passes: BTreeMap<PassId, PassEntry>,
     pub(super) policies: BTreeMap<MemberId, Policy>,
+    /// With which guardians come back who lost every device.
+    pub(super) recovery: BTreeMap<MemberId, RecoveryKeys>,
+    /// Every key that ever was one of these.
+    pub(super) former_recovery: BTreeSet<PublicKey>,
+    /// Who asks to come back, and was shown to another guardian.
+    pub(super) asks: BTreeMap<MemberId, Asked>,
+    /// When somebody's wish to come back was vetoed.
+    pub(super) vetoes: BTreeMap<MemberId, Day>,
     /// Statements of `day` that count, by who signed.
     pub(super) of_day: BTreeMap<MemberId, u32>,
 }
@@ -140,6 +153,10 @@ impl State {
             removals: BTreeMap::new(),
             passes: BTreeMap::new(),
             policies: BTreeMap::new(),
+            recovery: BTreeMap::new(),
+            former_recovery: BTreeSet::new(),
+            asks: BTreeMap::new(),
+            vetoes: BTreeMap::new(),
             of_day: BTreeMap::new(),
         };
         state.add_member(guardian)?;
@@ -163,6 +180,10 @@ impl State {
             Decision::Settings(settings) => self.settings = settings,
             Decision::Object { removal } => self.object(removal, place.day)?,
             Decision::Withdraw { removal } => self.withdraw(removal, place)?,
+            Decision::SetRecovery { member, keys } => self.set_recovery(member, keys)?,
+            Decision::Return(back) => self.come_back(back)?,
+            Decision::Ask(back) => self.ask(back, place.day, place.signers),
+            Decision::Veto { member } => self.veto(member, place.day)?,
         }
         if place.day != self.day {
             self.of_day.clear();
@@ -180,6 +201,11 @@ impl State {
         match decision {
             Decision::SetPolicy { child, policy } => self.policies.get(child) == Some(policy),
             Decision::Settings(settings) => self.settings == *settings,
+            Decision::SetRecovery { member, keys } => self.recovery.get(member) == Some(keys),
+            Decision::Ask(back) => {
+                let asked = self.asks.get(&back.member());
+                asked.is_some_and(|asked| asked.back == *back)
+            }
             _ => false,
         }
     }
@@ -259,7 +285,7 @@ impl State {
         Ok(())
     }
 
-    fn add_device(&mut self, device: AddedDevice) -> Result<(), LogError> {
+    pub(super) fn add_device(&mut self, device: AddedDevice) -> Result<(), LogError> {
         let Some(owner) = self.members.get(&device.member) else {
             return Err(LogError::Contradiction(
                 "the added device belongs to nobody in the family",
@@ -276,7 +302,11 @@ impl State {
             known.signature_key == device.signature_key
                 || (known.identity_key.is_some() && known.identity_key == device.identity_key)
         };
-        if self.devices.contains_key(&device.device) || self.devices.values().any(taken) {
+        let recovers = |key: &PublicKey| self.former_recovery.contains(key);
+        let recovery = recovers(&device.signature_key)
+            || device.identity_key.is_some_and(|key| recovers(&key));
+        let known = self.devices.contains_key(&device.device);
+        if known || recovery || self.devices.values().any(taken) {
             return Err(LogError::Contradiction(
                 "the added device was in the family before",
             ));
@@ -286,6 +316,7 @@ impl State {
             DeviceEntry {
                 device,
                 removed: false,
+                came_back: None,
             },
         );
         Ok(())
@@ -318,6 +349,7 @@ impl State {
         let devices: BTreeSet<DeviceId> = self.devices_of(member).collect();
         self.mark_removed(&devices, true);
         self.policies.remove(&member);
+        self.forget_recovery(&member);
         // Its return is not awaited any more.
         for before in self.removals.values_mut() {
             if before.member == member && before.standing == Standing::Undone {
@@ -439,7 +471,7 @@ impl State {
         Ok(())
     }
 
-    fn mark_removed(&mut self, devices: &BTreeSet<DeviceId>, removed: bool) {
+    pub(super) fn mark_removed(&mut self, devices: &BTreeSet<DeviceId>, removed: bool) {
         for device in devices {
             if let Some(entry) = self.devices.get_mut(device) {
                 entry.removed = removed;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::FamilyLog;
+use super::recovery::Asked;
 use super::rules::Freeze;
 use super::state::{Certificate, Member, PassEntry, Removal, Standing};
 use crate::day::Day;
 use crate::faults::{Fault, planted};
-use crate::identity::decision::{Decision, Settings};
+use crate::identity::decision::{Decision, RecoveryKeys, ReturnWay, Settings};
 use crate::identity::statement::Statement;
 use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
+use crate::limits;
 use crate::policy::Policy;
 use crate::primitives::sign::PublicKey;
 use crate::wire;
@@ -162,6 +164,20 @@ impl FamilyLog {
         Some(entry.device.signature_key)
     }
 
+    /// Whose device this is, or was.
+    #[must_use]
+    pub fn member_ever(&self, device: &DeviceId) -> Option<MemberId> {
+        let entry = self.state.devices.get(device)?;
+        Some(entry.device.member)
+    }
+
+    /// Devices that a member has or had.
+    pub fn devices_ever(&self, member: MemberId) -> impl Iterator<Item = DeviceId> {
+        let of = self.state.devices.iter();
+        of.filter(move |(_, entry)| entry.device.member == member)
+            .map(|(device, _)| *device)
+    }
+
     /// The name of a member who is in the family, or once was.
     #[must_use]
     pub fn name_ever(&self, member: &MemberId) -> Option<&str> {
@@ -204,6 +220,36 @@ impl FamilyLog {
     #[must_use]
     pub fn policy(&self, child: &MemberId) -> Option<&Policy> {
         self.state.policies.get(child)
+    }
+
+    /// With which keys a guardian comes back who has lost every device.
+    #[must_use]
+    pub fn recovery(&self, member: &MemberId) -> Option<&RecoveryKeys> {
+        self.state.recovery.get(member)
+    }
+
+    /// Guardians who ask to come back by their password alone, and were shown to another.
+    pub fn asks(&self) -> impl Iterator<Item = &Asked> {
+        self.state.asks.values()
+    }
+
+    /// The first day on which a guardian's wish to come back may be shown again, if one was vetoed.
+    #[must_use]
+    pub fn vetoed_until(&self, member: &MemberId) -> Option<Day> {
+        let day = self.state.vetoes.get(member)?;
+        Some(day.plus(limits::RETURN_VETO_DAYS))
+    }
+
+    /// How a guardian came back with this device; `None` when it was paired.
+    #[must_use]
+    pub fn came_back(&self, device: &DeviceId) -> Option<ReturnWay> {
+        self.state.devices.get(device)?.came_back
+    }
+
+    /// Whose device this is, or was.
+    #[must_use]
+    pub fn owner_ever(&self, device: &DeviceId) -> Option<MemberId> {
+        Some(self.state.devices.get(device)?.device.member)
     }
 
     /// Guardians who must sign this decision on this day, unless [`Self::is_frozen`].

@@ -302,6 +302,18 @@ impl Relay {
                 }
                 self.say(name, id, S::MailboxClosed(wire::MailboxClosed {}));
             }
+            C::EraseMailbox(_) => {
+                let connection = self.connections.get_mut(name);
+                if let Some(mailbox) = connection.and_then(|it| it.mailbox.take()) {
+                    self.mailboxes.remove(&mailbox);
+                    let backups_end_day = 20_900;
+                    self.say(
+                        name,
+                        id,
+                        S::MailboxErased(wire::MailboxErased { backups_end_day }),
+                    );
+                }
+            }
             C::RenewCloseKey(_) => {
                 self.say(name, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
             }

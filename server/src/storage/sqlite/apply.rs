@@ -7,7 +7,7 @@ use kinline_protocol::limits;
 
 use super::encode::{Flags, SLOT, open_keys, report_damage, seal_keys, seal_state};
 use super::group::Group;
-use crate::storage::{Accepted, BlobCreated, NewMailbox, Opened, RowWrite, SlotOffer};
+use crate::storage::{Accepted, BlobCreated, Entry, NewMailbox, Opened, RowWrite, SlotOffer};
 
 impl Group<'_> {
     /// Carries out one write.
@@ -19,10 +19,10 @@ impl Group<'_> {
             }
             RowWrite::OpenMailbox {
                 mailbox,
-                admission,
+                entry,
                 done,
             } => {
-                let outcome = self.open_mailbox(&mailbox, admission).await;
+                let outcome = self.open_mailbox(&mailbox, entry).await;
                 self.settle(done, outcome)
             }
             RowWrite::PutMailbox {
@@ -92,6 +92,27 @@ impl Group<'_> {
                 let outcome = self.expire(today).await;
                 self.settle(done, outcome)
             }
+            RowWrite::EraseMailbox { mailbox, done } => {
+                let outcome = self.erase_mailbox(mailbox).await;
+                self.settle(done, outcome)
+            }
+            RowWrite::Account {
+                places,
+                entry,
+                decide,
+                done,
+            } => {
+                let outcome = self.change_account(&places, entry, decide).await;
+                self.settle(done, outcome)
+            }
+            RowWrite::MakeNobody { id, row, done } => {
+                let outcome = self.make_nobody(&id, &row).await;
+                self.settle(done, outcome)
+            }
+            RowWrite::Spend { entry, done } => {
+                let outcome = self.admit(entry).await;
+                self.settle(done, outcome)
+            }
             RowWrite::AddOperatorEntry { index, row, done } => {
                 let outcome = self.add_operator_entry(index, &row).await;
                 self.settle(done, outcome)
@@ -146,7 +167,7 @@ impl Group<'_> {
     async fn open_mailbox(
         &mut self,
         mailbox: &NewMailbox,
-        admission: Option<[u8; 32]>,
+        entry: Entry,
     ) -> Result<Opened, sqlx::Error> {
         let id = self.keys.mailbox.permute(mailbox.id.as_bytes());
         let existing: Option<Vec<u8>> =
@@ -163,9 +184,7 @@ impl Group<'_> {
                 Opened::OtherKeys
             });
         }
-        if let Some(hash) = admission
-            && !self.use_admission(&hash).await?
-        {
+        if !self.admit(entry).await? {
             return Ok(Opened::Admission);
         }
         let flags = Flags {
@@ -188,7 +207,7 @@ impl Group<'_> {
         Ok(Opened::Open)
     }
 
-    async fn use_admission(&mut self, hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
+    pub(super) async fn use_admission(&mut self, hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
         let stored = self.keys.admission.permute_hash(hash).to_vec();
         let last = sqlx::query("DELETE FROM admission_code WHERE hash = ?1 AND uses_left = 1")
             .bind(stored.clone())

@@ -17,6 +17,7 @@ impl Group<'_> {
         for statement in [
             "DELETE FROM commit_slot WHERE expires_day < ?1",
             "DELETE FROM revoked_grant WHERE expires_day < ?1",
+            "DELETE FROM spent_ticket WHERE expires_day < ?1",
         ] {
             sqlx::query(statement)
                 .bind(today.0)

@@ -43,6 +43,8 @@ pub(super) struct Group<'a> {
 fn pages_of(write: &RowWrite) -> usize {
     match write {
         RowWrite::Offer { slot, .. } => 2 + slot.sealed.len() / 8_192,
+        // A vault may fill twelve pages, and stands in the log twice when it moves.
+        RowWrite::Account { .. } => 8,
         _ => 2,
     }
 }

@@ -5,6 +5,7 @@
 //! overwrites what is deleted, and the write-ahead log is folded in and cut to nothing
 //! whenever the relay has been idle for a moment, and when it ends.
 
+mod account;
 mod apply;
 mod encode;
 mod expire;
@@ -17,4 +18,4 @@ mod reader;
 mod writer;
 
 pub use open::OpenError;
-pub(crate) use open::{SqliteOptions, SqliteStorage};
+pub(crate) use open::{SqliteOptions, SqliteStorage, lock};

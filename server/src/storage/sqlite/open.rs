@@ -217,7 +217,11 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+/// Takes a data folder, so that no relay runs on it; it is given back when the file is dropped.
+///
+/// # Errors
+/// [`OpenError::Locked`] when one does, [`OpenError::Io`].
+pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io {
         path: folder.into(),
         source,

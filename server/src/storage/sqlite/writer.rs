@@ -39,7 +39,11 @@ pub(super) fn refuse(write: RowWrite, error: WriteError) {
         | RowWrite::RevokeGrant { done, .. }
         | RowWrite::AdvanceBlob { done, .. }
         | RowWrite::DeleteBlob { done, .. }
+        | RowWrite::EraseMailbox { done, .. }
+        | RowWrite::MakeNobody { done, .. }
         | RowWrite::AddAdmission { done, .. } => done(Err(error)),
+        RowWrite::Account { done, .. } => done(Err(error)),
+        RowWrite::Spend { done, .. } => done(Err(error)),
         RowWrite::OpenMailbox { done, .. } => done(Err(error)),
         RowWrite::PutKeys { done, .. } | RowWrite::AddOperatorEntry { done, .. } => {
             done(Err(error));

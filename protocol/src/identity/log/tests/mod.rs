@@ -11,6 +11,7 @@ mod chain;
 mod extract;
 mod phones;
 mod random;
+mod recovery;
 mod rules;
 
 use super::FamilyLog;

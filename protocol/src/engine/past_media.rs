@@ -1,0 +1,259 @@
+//! Attachments that came with the history (PROTOCOL §17): the relay deletes a blob when
+//! everyone it was for has it, so a device of the family that still has the file puts it up
+//! again, under a key of its own. The shell encrypts and fetches, as with copies.
+
+use bytes::Bytes;
+
+use super::device::Engine;
+use super::errors::CommandError;
+use super::io::{Event, OutgoingBlob};
+use super::records;
+use super::sends::Recipient;
+use super::state::Cx;
+use crate::attachment::Pointer;
+use crate::envelope::Kind;
+use crate::ids::{ContentId, ConversationId, DeviceId};
+use crate::wire;
+
+/// An attachment that another device of the family lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MediaWish {
+    /// Where it was said.
+    pub conversation: ConversationId,
+    /// Which device.
+    pub device: DeviceId,
+    /// Which content's.
+    pub content: ContentId,
+}
+
+impl MediaWish {
+    fn key(&self) -> super::io::RecordKey {
+        records::state(
+            records::MEDIA_WANTED,
+            &[
+                self.conversation.as_bytes(),
+                self.device.as_bytes(),
+                self.content.as_bytes(),
+            ],
+        )
+    }
+
+    /// Names the blob that is put up.
+    fn mark(&self) -> Bytes {
+        [*self.content.as_bytes(), *self.device.as_bytes()]
+            .concat()
+            .into()
+    }
+}
+
+/// Wishes that are kept: a device with more has a person who asks again.
+const WISHES_MAX: usize = 1_000;
+
+impl Engine {
+    /// Attachments that the shell has still to put up with
+    /// [`super::io::Command::GiveMedia`].
+    #[must_use]
+    pub fn media_wanted(&self) -> Vec<MediaWish> {
+        self.giving.media.iter().copied().collect()
+    }
+
+    // ---- asking
+
+    pub(super) fn ask_media(
+        &mut self,
+        content: ContentId,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), CommandError> {
+        let entry = self.index.get(&content).ok_or(CommandError::NoTarget)?;
+        let id = ConversationId::try_from(&entry.conversation)
+            .map_err(|_| CommandError::NoConversation)?;
+        if !entry.past || !self.may_have_history(self.device()) {
+            return Err(CommandError::NoTarget);
+        }
+        let request = wire::MediaRequest {
+            content: content.to_bytes(),
+            done: false,
+        };
+        self.say_media(id, &request, cx);
+        Ok(())
+    }
+
+    /// To all who may have it: the first answer counts.
+    fn say_media(&mut self, id: ConversationId, request: &wire::MediaRequest, cx: &mut Cx<'_>) {
+        for device in self.past_givers(id) {
+            let direct = wire::Direct {
+                media_request: Some(request.clone()),
+                ..wire::Direct::default()
+            };
+            self.send_direct(id, device, direct, cx);
+        }
+    }
+
+    pub(super) fn media_answered(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        answer: &wire::MediaAnswer,
+        cx: &mut Cx<'_>,
+    ) {
+        let known = ContentId::try_from(&answer.content).ok().filter(|content| {
+            let entry = self.index.get(content);
+            entry.is_some_and(|entry| entry.past && entry.conversation.as_ref() == id.as_bytes())
+        });
+        let pointer = answer
+            .blob
+            .as_ref()
+            .filter(|blob| Pointer::try_from(*blob).is_ok());
+        let (Some(content), Some(pointer)) = (known, pointer) else {
+            return;
+        };
+        if !self.past_givers(id).contains(&device) {
+            return;
+        }
+        cx.put_message(records::media(id, content), pointer);
+        cx.event(Event::MediaFound {
+            conversation: id,
+            content,
+        });
+    }
+
+    /// The file is here: what was put up for it may go.
+    pub(super) fn media_fetched(
+        &mut self,
+        id: ConversationId,
+        content: ContentId,
+        cx: &mut Cx<'_>,
+    ) {
+        let request = wire::MediaRequest {
+            content: content.to_bytes(),
+            done: true,
+        };
+        self.say_media(id, &request, cx);
+    }
+
+    // ---- giving
+
+    pub(super) fn media_asked(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        request: &wire::MediaRequest,
+        cx: &mut Cx<'_>,
+    ) {
+        let Ok(content) = ContentId::try_from(&request.content) else {
+            return;
+        };
+        let wish = MediaWish {
+            conversation: id,
+            device,
+            content,
+        };
+        if request.done {
+            if self.giving.media.remove(&wish) {
+                cx.erase(wish.key());
+            }
+            return self.collect_media(&wish.mark(), cx);
+        }
+        let member = self.log.as_ref().and_then(|log| log.certificate(&device));
+        let entry = self.index.get(&content).filter(|entry| {
+            entry.conversation.as_ref() == id.as_bytes() && entry.veiled_until_day == 0
+        });
+        let saw = member.zip(entry).is_some_and(|(certificate, entry)| {
+            self.may_be_given(device) && self.was_there(id, entry, certificate.member)
+        });
+        if !saw || self.giving.media.len() >= WISHES_MAX {
+            return;
+        }
+        cx.put(wish.key(), vec![]);
+        self.giving.media.insert(wish);
+        cx.event(Event::MediaWanted {
+            conversation: id,
+            content,
+            device,
+        });
+    }
+
+    /// The shell has encrypted the file anew, or does not have it.
+    pub(super) fn give_media(
+        &mut self,
+        wish: MediaWish,
+        media: Option<(Pointer, OutgoingBlob)>,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), CommandError> {
+        if !self.giving.media.contains(&wish) {
+            return Err(CommandError::NoTarget);
+        }
+        let named = media.as_ref().is_none_or(|(pointer, blob)| {
+            (&pointer.read_secret, pointer.size) == (&blob.read_secret, blob.size)
+        });
+        if !named {
+            return Err(CommandError::Blob);
+        }
+        self.giving.media.remove(&wish);
+        cx.erase(wish.key());
+        if let Some((pointer, blob)) = media {
+            self.send_media(&wish, &pointer, &blob, cx);
+        }
+        Ok(())
+    }
+
+    fn send_media(
+        &mut self,
+        wish: &MediaWish,
+        pointer: &Pointer,
+        blob: &OutgoingBlob,
+        cx: &mut Cx<'_>,
+    ) {
+        let MediaWish {
+            conversation: id,
+            device,
+            content,
+        } = *wish;
+        let leaf = self
+            .rooms
+            .get(&id)
+            .and_then(|room| room.conversation.leaf(device));
+        let Some(leaf) = leaf else { return };
+        let direct = wire::Direct {
+            media_answer: Some(wire::MediaAnswer {
+                content: content.to_bytes(),
+                blob: Some(pointer.to_wire()),
+            }),
+            ..wire::Direct::default()
+        };
+        let payload = self.signed_direct(id, device, direct);
+        // The answer leaves when the file is up.
+        let mut send = wire::PendingSendRecord {
+            conversation: id.to_bytes(),
+            media: wish.mark(),
+            ..wire::PendingSendRecord::default()
+        };
+        let recipient = Recipient {
+            device,
+            address: leaf.address,
+        };
+        let sealed = self.seal_for(&[recipient], Kind::Direct, payload, &mut send, cx);
+        if sealed.is_err() || send.overflow.is_some() {
+            return;
+        }
+        send.overflow = Some(wire::BlobUploadRecord {
+            handle: blob.handle.to_vec().into(),
+            read_secret: blob.read_secret.expose().to_vec().into(),
+            owner_secret: blob.owner_secret.expose().to_vec().into(),
+            size: blob.size,
+            done: false,
+            inline: Bytes::new(),
+        });
+        self.queue_send(send, cx);
+    }
+
+    /// The file that was to be put up is gone: who asked asks again, or another.
+    pub(super) fn media_lost(
+        &mut self,
+        number: u64,
+        send: &wire::PendingSendRecord,
+        cx: &mut Cx<'_>,
+    ) {
+        self.discard_send(number, send, cx);
+    }
+}

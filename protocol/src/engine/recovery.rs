@@ -1,0 +1,585 @@
+//! What a guardian's phone puts by, so that its guardian can come back without it: keys in the
+//! family log, and a vault at the relay that this file keeps up to date (PROTOCOL §15).
+//!
+//! The shell logs in and writes; this engine knows neither login name nor password, only what
+//! seals a vault and what signs for it.
+
+use super::command::VaultOutcome;
+use super::device::Engine;
+use super::errors::CommandError;
+use super::io::Event;
+use super::records;
+use super::state::{Cx, Room};
+use crate::account::{
+    AccountKeys, OpenedVault, RecoveryPart, RequestPart, VAULT_LINK_ADDRESSES_MAX, VAULT_LINKS_MAX,
+    VaultKeys, seal_vault, vault_digest,
+};
+use crate::content::Control;
+use crate::conversation::{ConversationKind, Leaf};
+use crate::day::{Day, Timestamp};
+use crate::identity::{Decision, FamilyLog, RecoveryKeys, Role};
+use crate::ids::{AccountId, ConversationId, DeviceId, MemberId};
+use crate::primitives::sign::SecretKey;
+use crate::secrets::Secret;
+use crate::ticket::{Ticket, is_good_on};
+use crate::wire;
+
+/// A vault that nothing has changed is written again after so many days, with newer grants.
+const REFRESH_DAYS: u32 = 28;
+/// A writing that was not answered, or not possible, is tried again after this.
+const AGAIN_MS: u64 = 60_000;
+
+/// Tickets that a phone keeps: two drawings.
+const TICKETS_MAX: usize = 64;
+/// Versions that are passed over when the relay has a newer one than this phone knows.
+const VERSIONS_PASSED: u64 = 64;
+
+/// A vault to be written at the relay, on a connection that is not attached.
+#[derive(Clone, PartialEq)]
+pub struct VaultWrite {
+    /// Whose.
+    pub account: AccountId,
+    /// Sealed.
+    pub vault: wire::Vault,
+    /// Seed of the key that signs the writing ([`crate::account::sign_put_vault`]).
+    pub write_seed: Secret<32>,
+}
+
+impl Eq for VaultWrite {}
+
+impl core::fmt::Debug for VaultWrite {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("VaultWrite")
+            .field("version", &self.vault.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A writing that the shell was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VaultAsked {
+    at: Timestamp,
+    version: u64,
+    digest: [u8; 32],
+}
+
+impl VaultAsked {
+    pub(super) const fn again_at(self) -> Timestamp {
+        self.at.plus_ms(AGAIN_MS)
+    }
+}
+
+/// Whether this device's guardian could come back today if every phone were lost, and if not,
+/// why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryStatus {
+    /// By password and recovery code, at once.
+    pub by_code: bool,
+    /// By password and another guardian's yes, at once.
+    pub by_guardian: bool,
+    /// By the password alone, after a day in which nobody vetoes.
+    pub by_waiting: bool,
+    /// What is missing; empty when everything is there.
+    pub gaps: Vec<RecoveryGap>,
+    /// The day on which the vault was last written.
+    pub written: Option<Day>,
+}
+
+/// Why a way back is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecoveryGap {
+    /// No account.
+    #[error("there is no account: make one, or nothing brings you back when every phone is lost")]
+    NoAccount,
+    /// The keys are not in the log.
+    #[error(
+        "the family has not taken your recovery keys yet: another guardian's yes is missing, or this phone was not online since"
+    )]
+    KeysWait,
+    /// No vault.
+    #[error("nothing has been put by at the relay yet")]
+    NotWritten,
+    /// The vault is behind.
+    #[error(
+        "what was put by at the relay is older than the family is now: this phone writes it again as soon as it is online"
+    )]
+    Outdated,
+    /// No code.
+    #[error("there is no recovery code: print one")]
+    NoCode,
+    /// One guardian, no code.
+    #[error(
+        "you are the only guardian: without a recovery code the password alone never brings you back"
+    )]
+    OnlyGuardian,
+    /// Nobody would let a new phone in.
+    #[error(
+        "no other device of the family is left that could let you in again: pair a tablet, or invite a second guardian"
+    )]
+    NobodyElse,
+}
+
+impl Engine {
+    // ---- commands
+
+    pub(super) fn keep_account(
+        &mut self,
+        keys: &AccountKeys,
+        vault: Option<&OpenedVault>,
+        fresh: bool,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), CommandError> {
+        let own = self.own_guardian().ok_or(CommandError::NotGuardian)?;
+        let before = self.record.account.take().unwrap_or_default();
+        let same = before.account.as_ref() == keys.account.as_bytes();
+        let mut account = account_record(keys);
+        let sealed_alike = same && before.request_key == account.request_key;
+        if account.recovery_key.is_empty() && sealed_alike {
+            account.recovery_key = before.recovery_key.clone();
+        }
+        if same && !fresh {
+            account.request_seed = before.request_seed.clone();
+            account.recovery_seed = before.recovery_seed.clone();
+        }
+        if same {
+            account.vault_version = before.vault_version;
+        }
+        if let Some(vault) = vault {
+            account.vault_version = account.vault_version.max(vault.version);
+            if account.request_seed.is_empty()
+                && !fresh
+                && vault.request.member.as_ref() == own.as_bytes()
+            {
+                // Another phone of this guardian has put it by: both know the same keys from now on.
+                match &vault.recovery {
+                    Some(recovery) => account.recovery_seed = recovery.recovery_seed.clone(),
+                    None if vault.request.code => {
+                        self.record.account = (!before.account.is_empty()).then_some(before);
+                        return Err(CommandError::RecoveryCode);
+                    }
+                    None => {}
+                }
+                account.request_seed = vault.request.request_seed.clone();
+            }
+        }
+        self.record.account = Some(account);
+        self.draw_recovery_seeds(cx);
+        self.vault_asked = None;
+        self.save_device(cx);
+        Ok(())
+    }
+
+    /// At most [`TICKETS_MAX`]; older ones go first.
+    pub(super) fn keep_tickets(&mut self, tickets: Vec<String>, cx: &mut Cx<'_>) {
+        let sound = tickets
+            .into_iter()
+            .filter(|text| Ticket::from_text(text).is_ok());
+        self.record.tickets.extend(sound);
+        let old = self.record.tickets.len().saturating_sub(TICKETS_MAX);
+        self.record.tickets.drain(..old);
+        self.save_device(cx);
+    }
+
+    /// What a new device shows the relay: a ticket that is still good, else the code that this one
+    /// was invited with.
+    pub(super) fn next_admission(&mut self, cx: &mut Cx<'_>) -> String {
+        let today = self.today(cx.now).0;
+        while let Some(text) = self.record.tickets.pop() {
+            self.save_device(cx);
+            let epoch = Ticket::from_text(&text).map(|ticket| ticket.epoch());
+            if epoch.is_ok_and(|epoch| is_good_on(epoch, today)) {
+                return text;
+            }
+        }
+        self.record.invitation.clone()
+    }
+
+    fn draw_recovery_seeds(&mut self, cx: &mut Cx<'_>) {
+        if let Some(account) = &mut self.record.account {
+            for seed in [&mut account.request_seed, &mut account.recovery_seed] {
+                if seed.is_empty() {
+                    *seed = SecretKey::random(&mut cx.rng).seed().to_vec().into();
+                }
+            }
+        }
+    }
+
+    pub(super) fn forget_account(&mut self, cx: &mut Cx<'_>) {
+        self.record.account = None;
+        self.vault_asked = None;
+        self.save_device(cx);
+    }
+
+    pub(super) fn vault_written(&mut self, version: u64, outcome: VaultOutcome, cx: &mut Cx<'_>) {
+        let today = self.today(cx.now).0;
+        let Some(asked) = self.vault_asked.filter(|asked| asked.version == version) else {
+            return;
+        };
+        let Some(account) = &mut self.record.account else {
+            return;
+        };
+        match outcome {
+            VaultOutcome::Written => {
+                account.written_version = version;
+                account.written_digest = asked.digest.to_vec().into();
+                account.written_day = today;
+                self.vault_asked = None;
+                self.save_device(cx);
+                self.note_vault(version, cx);
+            }
+            VaultOutcome::Outdated { newest } => {
+                // Whoever does not say how far it is gets there in a few steps, a minute apart.
+                let passed = account.vault_version.saturating_add(VERSIONS_PASSED);
+                account.vault_version = newest.max(passed);
+                self.save_device(cx);
+            }
+            VaultOutcome::Denied => {
+                // With another password other keys seal it, which this phone does not have.
+                self.forget_account(cx);
+                cx.event(Event::AccountOutdated);
+            }
+            // It stays asked for until it is time again.
+            VaultOutcome::Unreachable => {}
+        }
+    }
+
+    /// Says in the family which version the vault has, so that a relay that hands out an older
+    /// one is noticed.
+    fn note_vault(&mut self, version: u64, cx: &mut Cx<'_>) {
+        let Some((family, member)) = self.family_conversation().zip(self.member()) else {
+            return;
+        };
+        self.keep_vault_note(member, version, cx);
+        self.say(family, Control::VaultNote { member, version }, cx);
+    }
+
+    fn keep_vault_note(&mut self, member: MemberId, version: u64, cx: &mut Cx<'_>) {
+        let known = self.vaults.entry(member).or_default();
+        if version > *known {
+            *known = version;
+            cx.put(
+                records::state(records::VAULT, &[member.as_bytes()]),
+                version.to_be_bytes().to_vec(),
+            );
+        }
+    }
+
+    /// A family device says which version somebody's vault has.
+    pub(super) fn vault_noted(
+        &mut self,
+        sender: DeviceId,
+        member: MemberId,
+        version: u64,
+        cx: &mut Cx<'_>,
+    ) {
+        if self.guardian_of(sender) == Some(member) {
+            return self.keep_vault_note(member, version, cx);
+        }
+        // Of ourselves, by who knew of a newer one than we came back with.
+        let came_with = self
+            .record
+            .account
+            .as_ref()
+            .map(|account| account.vault_version);
+        if self.member() == Some(member)
+            && let Some(given) = came_with.filter(|given| *given < version)
+        {
+            if let Some(account) = &mut self.record.account {
+                account.vault_version = version;
+            }
+            self.save_device(cx);
+            cx.event(Event::VaultRolledBack {
+                member,
+                given,
+                newest: version,
+            });
+        }
+    }
+
+    // ---- by itself
+
+    /// Puts the keys into the log and asks for the vault to be written, whenever it is time.
+    pub(super) fn tend_recovery(&mut self, cx: &mut Cx<'_>) {
+        let over = |asked: VaultAsked| asked.again_at() <= cx.now;
+        if self.vault_asked.is_some_and(over) {
+            self.vault_asked = None;
+        }
+        if self.record.account.is_none() || !self.can_decide() {
+            return;
+        }
+        let Some(own) = self.own_guardian() else {
+            return;
+        };
+        let missing = self
+            .record
+            .account
+            .as_ref()
+            .is_some_and(|account| account.request_seed.is_empty());
+        if missing {
+            self.draw_recovery_seeds(cx);
+            self.save_device(cx);
+        }
+        let (Some(keys), Some(log)) = (self.recovery_keys(), &self.log) else {
+            return;
+        };
+        match log.recovery(&own) {
+            Some(known) if *known == keys => {}
+            Some(_) if self.is_in_log() => {
+                // Another phone of this guardian has made an account of its own.
+                self.forget_account(cx);
+                cx.event(Event::AccountOutdated);
+                return;
+            }
+            _ => return self.set_recovery(own, keys, cx),
+        }
+        if let Some(account) = &mut self.record.account
+            && !account.in_log
+        {
+            account.in_log = true;
+            self.save_device(cx);
+        }
+        self.write_vault(cx);
+    }
+
+    fn is_in_log(&self) -> bool {
+        self.record
+            .account
+            .as_ref()
+            .is_some_and(|account| account.in_log)
+    }
+
+    fn recovery_keys(&self) -> Option<RecoveryKeys> {
+        let account = self.record.account.as_ref()?;
+        Some(RecoveryKeys {
+            request: Self::secret_key(&account.request_seed).public(),
+            recovery: Self::secret_key(&account.recovery_seed).public(),
+        })
+    }
+
+    fn set_recovery(&mut self, member: MemberId, keys: RecoveryKeys, cx: &mut Cx<'_>) {
+        let decision = Decision::SetRecovery { member, keys };
+        let bytes = bytes::Bytes::from(decision.encode());
+        let queued = self.operations.values().any(|operation| {
+            let mut decisions = operation.decisions.iter();
+            decisions.any(|record| record.decision == bytes)
+        });
+        let proposed = self.proposals.values().any(|record| {
+            let proposal = record.proposal.as_ref();
+            proposal.is_some_and(|proposal| proposal.decision == bytes)
+        });
+        if !queued && !proposed {
+            // While something is frozen it is asked again when that is over.
+            let _ = self.decide(&[decision], vec![], cx);
+        }
+    }
+
+    fn write_vault(&mut self, cx: &mut Cx<'_>) {
+        let today = self.today(cx.now);
+        let Some((account, keys, request, recovery)) = self.vault_contents(today) else {
+            return;
+        };
+        let digest = vault_digest(&keys, &request, &recovery);
+        let Some(record) = &mut self.record.account else {
+            return;
+        };
+        let current = record.written_digest.as_ref() == digest;
+        let fresh = today.0 < record.written_day.saturating_add(REFRESH_DAYS);
+        if current && fresh {
+            return;
+        }
+        if self.vault_asked.is_some() {
+            return;
+        }
+        let version = record.vault_version.saturating_add(1);
+        let sealed = seal_vault(&account, version, &keys, &request, &recovery, &mut cx.rng);
+        let (Ok(vault), Some(write_seed)) = (sealed, Secret::from_slice(&record.write_seed)) else {
+            return;
+        };
+        record.vault_version = version;
+        self.vault_asked = Some(VaultAsked {
+            at: cx.now,
+            version,
+            digest,
+        });
+        self.save_device(cx);
+        cx.event(Event::VaultDue(Box::new(VaultWrite {
+            account,
+            vault,
+            write_seed,
+        })));
+    }
+
+    /// What would be put by now.
+    fn vault_contents(
+        &self,
+        today: Day,
+    ) -> Option<(AccountId, VaultKeys, RequestPart, RecoveryPart)> {
+        let account = self.record.account.as_ref()?;
+        let log = self.log.as_ref()?;
+        let member = self.member()?;
+        let room = self.rooms.get(&self.family_conversation()?)?;
+        let keys = VaultKeys {
+            request: Secret::from_slice(&account.request_key)?,
+            recovery: Secret::from_slice(&account.recovery_key),
+        };
+        let leaves = room.conversation.leaves();
+        let request = RequestPart {
+            version: 1,
+            family: log.family().to_bytes(),
+            member: member.to_bytes(),
+            head: log.head().to_vec().into(),
+            request_seed: account.request_seed.clone(),
+            addresses: leaves.iter().map(known).collect(),
+            day: today.0,
+            code: keys.recovery.is_some(),
+            alone: log.guardians().count() == 1,
+            links: self.vault_links(),
+        };
+        let recovery = RecoveryPart {
+            version: 1,
+            family: log.family().to_bytes(),
+            member: member.to_bytes(),
+            recovery_seed: account.recovery_seed.clone(),
+        };
+        let id = AccountId::try_from(&account.account).ok()?;
+        Some((id, keys, request, recovery))
+    }
+
+    /// Where the guardians of other families are reached who are linked with us.
+    fn vault_links(&self) -> Vec<wire::VaultLink> {
+        let own = self.log.as_ref().map(FamilyLog::family);
+        let links = self
+            .rooms
+            .values()
+            .filter(|room| room.kind == ConversationKind::Link && room.conversation.is_active());
+        let link = |room: &Room| {
+            let others = room.conversation.leaves().into_iter().filter_map(|leaf| {
+                let holder = self.certificate_in(room.id(), leaf.device)?;
+                (Some(holder.family) != own).then_some((holder.family, leaf))
+            });
+            let others: Vec<_> = others.take(VAULT_LINK_ADDRESSES_MAX).collect();
+            let (family, _) = others.first()?;
+            Some(wire::VaultLink {
+                conversation: room.id().to_bytes(),
+                family: family.to_bytes(),
+                addresses: others.iter().map(|(_, leaf)| known(leaf)).collect(),
+            })
+        };
+        links.filter_map(link).take(VAULT_LINKS_MAX).collect()
+    }
+
+    // ---- what a screen shows
+
+    /// Whether this device's guardian could come back today without any of its phones.
+    #[must_use]
+    pub fn recovery_status(&self, now: Timestamp) -> RecoveryStatus {
+        let mut gaps = Vec::new();
+        let log = self.log.as_ref();
+        let own = self.own_guardian();
+        let guardians = log.map_or(0, |log| log.guardians().count());
+        let devices = self.other_devices(own);
+        let account = self.record.account.as_ref();
+        let known = own.and_then(|own| log?.recovery(&own));
+        let in_log = known.is_some() && known.copied() == self.recovery_keys();
+        let written = account.is_some_and(|account| account.written_version > 0);
+        let code = account.is_some_and(|account| !account.recovery_key.is_empty());
+        if account.is_none() {
+            gaps.push(RecoveryGap::NoAccount);
+        } else {
+            if !in_log {
+                gaps.push(RecoveryGap::KeysWait);
+            }
+            if !written {
+                gaps.push(RecoveryGap::NotWritten);
+            } else if !self.is_vault_current(self.today(now)) {
+                gaps.push(RecoveryGap::Outdated);
+            }
+            if !code && guardians > 1 {
+                gaps.push(RecoveryGap::NoCode);
+            }
+            if !code && guardians == 1 {
+                gaps.push(RecoveryGap::OnlyGuardian);
+            }
+        }
+        if devices == 0 {
+            gaps.push(RecoveryGap::NobodyElse);
+        }
+        let ready = in_log && written && devices > 0;
+        let others = ready && guardians > 1;
+        RecoveryStatus {
+            by_code: ready && code,
+            by_guardian: others,
+            by_waiting: others,
+            gaps,
+            written: account
+                .filter(|_| written)
+                .map(|account| Day(account.written_day)),
+        }
+    }
+
+    fn is_vault_current(&self, today: Day) -> bool {
+        let contents = self.vault_contents(today);
+        contents.is_some_and(|(_, keys, request, recovery)| {
+            let digest = vault_digest(&keys, &request, &recovery);
+            let account = self.record.account.as_ref();
+            account.is_some_and(|account| account.written_digest.as_ref() == digest)
+        })
+    }
+
+    /// Devices in the family's conversation that are not this guardian's.
+    fn other_devices(&self, own: Option<MemberId>) -> usize {
+        let room = self
+            .family_conversation()
+            .and_then(|id| self.rooms.get(&id));
+        let (Some(room), Some(log)) = (room, &self.log) else {
+            return 0;
+        };
+        let devices = room.conversation.devices().into_iter();
+        let others = devices.filter_map(|device| log.certificate(&device));
+        others.filter(|holder| Some(holder.member) != own).count()
+    }
+
+    /// What is put by now, for another password to seal: `None` without an account.
+    #[must_use]
+    pub fn vault_parts(&self, now: Timestamp) -> Option<(RequestPart, RecoveryPart)> {
+        let (_, _, request, recovery) = self.vault_contents(self.today(now))?;
+        Some((request, recovery))
+    }
+
+    /// The guardian whose phone this is.
+    pub(super) fn own_guardian(&self) -> Option<MemberId> {
+        let certificate = self.log.as_ref()?.certificate(&self.device())?;
+        (certificate.role == Role::Guardian).then_some(certificate.member)
+    }
+
+    /// Attached, caught up, and nothing keeps the family's conversation from being changed.
+    pub(super) fn can_decide(&self) -> bool {
+        let family = self.family_conversation();
+        let room = family.and_then(|id: ConversationId| self.rooms.get(&id));
+        self.session.is_attached()
+            && self.session.is_caught_up()
+            && room.is_some_and(|room| room.can_talk() && room.stuck().is_none())
+    }
+}
+
+/// Where a leaf is reached.
+fn known(leaf: &Leaf) -> wire::VaultAddress {
+    wire::VaultAddress {
+        device: leaf.device.to_bytes(),
+        address: Some(leaf.address.to_wire()),
+    }
+}
+
+/// What a phone keeps of its account.
+pub(super) fn account_record(keys: &AccountKeys) -> wire::AccountRecord {
+    let recovery = keys.vault.recovery.as_ref();
+    wire::AccountRecord {
+        account: keys.account.to_bytes(),
+        write_seed: keys.write_seed.expose().to_vec().into(),
+        request_key: keys.vault.request.expose().to_vec().into(),
+        recovery_key: recovery
+            .map(|key| key.expose().to_vec().into())
+            .unwrap_or_default(),
+        ..wire::AccountRecord::default()
+    }
+}

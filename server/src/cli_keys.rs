@@ -1,0 +1,124 @@
+//! `kinline-server keys …`: what an operator does with the key file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::cli::{Options, refused, say};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::keys::{KeyFile, Rotated, export, rotate};
+use crate::relay::StartError;
+use crate::storage::{SqliteStorage, lock};
+
+/// What to do with the key file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Say which versions of which keys there are, and whether they were exported.
+    Show(#[command(flatten)] Options),
+    /// Copy the key file to FILE, which must not be there yet, mode 0600. Keep it away from
+    /// backups of the data folder: together they are everything.
+    Export {
+        /// Where to, outside the data folder
+        file: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Add a newer version of a key. The relay must not be running; it uses the new one from its
+    /// next start on.
+    Rotate {
+        /// Which key
+        which: Which,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+impl KeysCommand {
+    /// Where the key file is looked for.
+    pub(crate) const fn options(&self) -> &Options {
+        match self {
+            Self::Show(options) | Self::Export { options, .. } | Self::Rotate { options, .. } => {
+                options
+            }
+        }
+    }
+}
+
+/// A key that can be changed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Which {
+    /// What everything on the disk is sealed under
+    AtRest,
+    /// What logins depend on: new accounts have the new one at once, others after their next login
+    Accounts,
+    /// What tickets are made with, from the next epoch of 30 days on
+    Tickets,
+}
+
+/// Runs a command.
+pub(crate) fn run(config: &Config, command: &KeysCommand) -> ExitCode {
+    match carry_out(config, command) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| say(line));
+            ExitCode::SUCCESS
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, StartError> {
+    config.check_places()?;
+    let path = config.key_file();
+    // Changed only where no relay has the old ones in its memory.
+    let _lock = match command {
+        KeysCommand::Rotate { .. } if config.data.exists() => Some(lock(&config.data)?),
+        _ => None,
+    };
+    let exists = SqliteStorage::exists(&config.data);
+    let mut keys = KeyFile::open_or_create(&path, &config.data, exists)?;
+    match command {
+        KeysCommand::Show(_) => Ok(show(&keys)),
+        KeysCommand::Export { file, .. } => {
+            export(&mut keys, &path, &config.data, file)?;
+            Ok(vec![format!(
+                "copied to {}: keep it away from backups of {}",
+                file.display(),
+                config.data.display()
+            )])
+        }
+        KeysCommand::Rotate { which, .. } => {
+            let which = match which {
+                Which::AtRest => Rotated::AtRest,
+                Which::Accounts => Rotated::Accounts,
+                Which::Tickets => Rotated::Tickets,
+            };
+            rotate(&mut keys, &path, which, Clock::system().day().0)?;
+            Ok(show(&keys))
+        }
+    }
+}
+
+fn show(keys: &KeyFile) -> Vec<String> {
+    let mut lines = vec![format!("at-rest {}: in use", keys.at_rest_version())];
+    for (at, key) in keys.accounts.iter().enumerate() {
+        lines.push(match at {
+            0 => format!("accounts {}: for new registrations", key.version),
+            _ => format!(
+                "accounts {}: until its accounts have logged in",
+                key.version
+            ),
+        });
+    }
+    for key in &keys.tickets {
+        let (version, epoch) = (key.version, key.first_epoch);
+        lines.push(format!("tickets {version}: from epoch {epoch} on"));
+    }
+    lines.push(if keys.is_exported() {
+        "exported: yes, as they are now".into()
+    } else {
+        "exported: not as they are now; run kinline-server keys export FILE".into()
+    });
+    lines
+}
