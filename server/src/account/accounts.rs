@@ -58,13 +58,14 @@ impl Accounts {
     /// # Errors
     /// [`WriteError`].
     pub(crate) async fn prepare(&self, storage: &dyn Storage) -> Result<(), WriteError> {
-        let (Some(key), Ok(write_key)) = (self.keys.first(), random::bytes()) else {
+        let drawn = random::bytes().and_then(|key| Ok((key, random::generator()?)));
+        let (Some(key), Ok((write_key, mut rng))) = (self.keys.first(), drawn) else {
             return Err(WriteError::Failed);
         };
         let row = AccountRow {
             setup: key.version,
             stretching: [0; 3],
-            record: *key.setup.record_of_nobody().as_bytes(),
+            record: *key.setup.record_of_nobody(&mut rng).as_bytes(),
             write_key: PublicKey::new(write_key),
             vault_version: 0,
             failed_logins: 0,
