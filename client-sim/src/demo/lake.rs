@@ -120,7 +120,10 @@ impl Day {
         std::fs::remove_dir_all(&folder)?;
 
         self.secrets.add(NEW_PHONE);
-        let login = Wish::LogIn { tickets: 4 };
+        let login = Wish::LogIn {
+            tickets: 4,
+            anew: true,
+        };
         let Outcome::LoggedIn(done) = self.account(Some(drawer.code.clone()), login).await? else {
             return Err(broken("she is not logged in"));
         };

@@ -12,7 +12,7 @@ use kinline_server::config::Admission;
 
 use crate::harness::{Device, Here, Mailbox, Parent, Socket, TODAY, cheap, draw, noise, run};
 
-async fn start() -> (Here, String) {
+pub(super) async fn start() -> (Here, String) {
     start_with(|_| {}).await
 }
 
@@ -29,7 +29,7 @@ async fn start_with(change: impl FnOnce(&mut kinline_server::Config)) -> (Here, 
 }
 
 /// An account that is logged in.
-async fn parent(here: &Here, code: &str) -> (Parent, Socket, wire::LoggedIn) {
+pub(super) async fn parent(here: &Here, code: &str) -> (Parent, Socket, wire::LoggedIn) {
     let mut parent = Parent::random("word");
     let mut socket = here.connect().await;
     parent.register(&mut socket, code, None).await.unwrap();
@@ -37,7 +37,7 @@ async fn parent(here: &Here, code: &str) -> (Parent, Socket, wire::LoggedIn) {
     (parent, socket, logged_in)
 }
 
-async fn opens(here: &Here, admission: &str, mailbox: &Mailbox) -> bool {
+pub(super) async fn opens(here: &Here, admission: &str, mailbox: &Mailbox) -> bool {
     let mut socket = here.connect().await;
     let request = wire::OpenMailbox {
         admission_code: admission.into(),
