@@ -287,6 +287,11 @@ pub enum Command {
         /// Where.
         conversation: ConversationId,
     },
+    /// Somebody has read what the operator said.
+    AcknowledgeNotice {
+        /// Which: [`super::io::OperatorNotice::index`].
+        index: u64,
+    },
     /// Says what a child may do with others. Guardians only.
     SetPolicy {
         /// Which child.

@@ -9,6 +9,7 @@ use super::inbox::Inbox;
 use super::io::{Command, Input, Output};
 use super::meeting::Meeting;
 use super::noticing::Noticed;
+use super::operator::Operating;
 use super::pairing::PairingState;
 use super::past::Past;
 use super::past_giving::Giving;
@@ -40,6 +41,8 @@ pub struct Counters {
     pub refused: u64,
     /// Contents that a child's policy keeps from its screen for good.
     pub withheld: u64,
+    /// Words said to be the operator's that are not.
+    pub forged: u64,
     /// Gaps that were shown.
     pub gaps: u64,
     /// Contents that wait for some device's confirmation.
@@ -91,6 +94,7 @@ pub struct Engine {
     pub(super) clock: Option<Clock>,
     pub(super) lease: Lease,
     pub(super) noticed: Noticed,
+    pub(super) operator: Operating,
     /// The newest signed head of each family.
     pub(super) heads: BTreeMap<FamilyId, bytes::Bytes>,
     /// While loading: until the family is known.
@@ -270,6 +274,7 @@ impl Engine {
             Command::Reform { conversation } => self.reform(conversation, &mut cx)?,
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
+            Command::AcknowledgeNotice { index } => self.acknowledge_notice(index, &mut cx)?,
             Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
             Command::KeepAccount { keys, vault, fresh } => {
                 self.keep_account(&keys, vault.as_deref(), fresh, &mut cx)?;
@@ -310,6 +315,7 @@ impl Engine {
         self.tend_links(cx);
         self.tend_asked(cx);
         self.tend_heads(cx);
+        self.tend_operator(cx);
         self.tend_erasures(cx);
         self.tell_news(cx);
         self.advance_passes(cx);
@@ -388,6 +394,7 @@ impl Engine {
             && self.operations.is_empty()
             && self.revocations.is_empty()
             && self.closings.is_empty()
+            && !self.operator.renews()
             && self.transfers.is_idle()
             && self.confirm_at.is_none()
             && self.outbox.all_acknowledged()

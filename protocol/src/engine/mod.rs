@@ -20,6 +20,8 @@
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
 //!   their children, `setup` has their conversations formed, `news` and `parts` tell each what the
 //!   other decided, `copies` send home what supervision wants to see;
+//! - `operator` reads the log of the relay's operator, compares it with what the family was shown,
+//!   and does what it orders;
 //! - `past` asks other devices of the family for what was said before this one came,
 //!   `past_giving` gives it, `past_media` puts attachments up again that the relay has no more;
 //! - `erasing` forgets a child or the family everywhere;
@@ -62,6 +64,7 @@ mod news;
 mod noticing;
 mod offering;
 mod operations;
+mod operator;
 mod outbox;
 mod outgoing;
 mod packages;
@@ -94,6 +97,7 @@ pub use asked::ReturnWish;
 pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
+pub use operator::OperatorStatus;
 pub use past::HistoryProgress;
 pub use past_media::MediaWish;
 pub use policing::PolicyNow;

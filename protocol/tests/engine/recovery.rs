@@ -720,6 +720,9 @@ fn a_yes_is_to_the_device_that_was_compared_and_to_no_other() {
 fn a_second_try_in_a_new_folder_is_let_in_in_place_of_the_first() {
     let mut world = World::new();
     let (_, vault) = lost(&mut world);
+    for name in ["dad", "kid"] {
+        world.disconnect(name);
+    }
     world.add("first");
     world.connect("first");
     let command = Command::ComeBack {
@@ -728,7 +731,14 @@ fn a_second_try_in_a_new_folder_is_let_in_in_place_of_the_first() {
     };
     world.command("first", command);
     world.disconnect("first");
+    // They let in whoever asked, and nobody is there to hear of it.
+    for name in ["dad", "kid"] {
+        world.connect(name);
+    }
     world.settle();
+    let first = world.device("first").engine.device();
+    let log = world.device("kid").engine.family_log().unwrap();
+    assert!(log.certificate(&first).is_some());
     come_back(&mut world, "second", &vault, keys(1, true));
     assert!(is_in(&mut world, "second"));
 }

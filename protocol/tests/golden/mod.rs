@@ -1,6 +1,7 @@
 //! The committed vectors: made again they are the same, and our code reads them as they say.
 
 mod context;
+mod operator;
 
 use std::path::PathBuf;
 

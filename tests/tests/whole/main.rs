@@ -19,6 +19,7 @@ mod erase;
 mod foe;
 mod history;
 mod mailbox;
+mod operator;
 mod photo_killed;
 mod relay_killed;
 mod shell;
