@@ -115,7 +115,9 @@ impl Relay {
     /// # Panics
     /// When it can't be run, or does not end.
     pub async fn command(&self, args: &[&str]) -> std::process::Output {
-        let command = Command::new(program::path(program::RELAY))
+        let (program, first) = program::relay();
+        let command = Command::new(program)
+            .args(first)
             .args(args)
             .arg("--data")
             .arg(self.data())
