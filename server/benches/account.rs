@@ -2,7 +2,8 @@
 //!
 //! Prints Welch's t between the times of answers about accounts that are there and about ids that
 //! are not (100,000 in all, in random order); below 4.5 a listener in this very process can't tell
-//! them apart. And what one guess at a password costs who has the database and the key file.
+//! them apart. (With the counting of tries left out for ids that are not there, 20,000 answers gave
+//! 5.8.) And what one guess at a password costs who has the database and the key file.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

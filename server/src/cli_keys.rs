@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use kinline_protocol::day::Day;
+use kinline_protocol::ticket::epoch_of;
 use tokio::runtime::Builder;
 
 use crate::cli::{Options, refused, say};
@@ -12,11 +14,13 @@ use crate::config::Config;
 use crate::keys::{KeyFile, KeyFileError, Rotated, export, rotate};
 use crate::relay::{StartError, rotate_at_rest};
 use crate::storage::{SqliteStorage, lock};
+use crate::ticket::Issuer;
 
 /// What to do with the key file.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Say which versions of which keys there are, and whether they were exported.
+    /// Say which versions of which keys there are, whether they were exported, and the public keys
+    /// of tickets, which `operator issuer` publishes.
     Show(#[command(flatten)] Options),
     /// Copy the key file to FILE, which must not be there yet, mode 0600. Keep it away from
     /// backups of the data folder: together they are everything.
@@ -80,7 +84,10 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
     if let Some(Which::AtRest) = rotated {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| KeyFileError::Io { path, source })?;
-        return Ok(show(&runtime.block_on(rotate_at_rest(config, today))?));
+        return Ok(show(
+            &runtime.block_on(rotate_at_rest(config, today))?,
+            today,
+        ));
     }
     // Changed only where no relay has the old ones in its memory.
     let _lock = match command {
@@ -90,7 +97,7 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
     let exists = SqliteStorage::exists(&config.data);
     let mut keys = KeyFile::open_or_create(&path, &config.data, exists)?;
     match command {
-        KeysCommand::Show(_) => Ok(show(&keys)),
+        KeysCommand::Show(_) => Ok(show(&keys, today)),
         KeysCommand::Export { file, .. } => {
             export(&mut keys, &path, &config.data, file)?;
             Ok(vec![format!(
@@ -105,12 +112,12 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
                 _ => Rotated::Tickets,
             };
             rotate(&mut keys, &path, which, today.0)?;
-            Ok(show(&keys))
+            Ok(show(&keys, today))
         }
     }
 }
 
-fn show(keys: &KeyFile) -> Vec<String> {
+fn show(keys: &KeyFile, today: Day) -> Vec<String> {
     let mut lines = vec![format!("at-rest {}: in use", keys.at_rest_version())];
     if keys.is_changing() {
         lines.push("at-rest: a change of it broke off; the next start ends it".into());
@@ -127,6 +134,17 @@ fn show(keys: &KeyFile) -> Vec<String> {
     for key in &keys.tickets {
         let (version, epoch) = (key.version, key.first_epoch);
         lines.push(format!("tickets {version}: from epoch {epoch} on"));
+    }
+    // Public, for the operator's log.
+    let issuer = Issuer::new(keys.tickets.clone());
+    let now = epoch_of(today.0);
+    for epoch in [now, now.saturating_add(1)] {
+        if let Some(key) = issuer.key(epoch) {
+            lines.push(format!(
+                "public key of epoch {epoch}: {}",
+                hex::encode(key.public())
+            ));
+        }
     }
     lines.push(if keys.is_exported() {
         "exported: yes, as they are now".into()

@@ -11,6 +11,10 @@ use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{AccountRow, Change, Entry, Said, VaultParts};
 
+/// How far above the one before a vault's number may be: with 60 writings an hour 2^64 is never
+/// reached.
+const STEP_MAX: u64 = u32::MAX as u64;
+
 /// The vault of the account that was logged in to.
 ///
 /// # Errors
@@ -69,7 +73,10 @@ pub(crate) async fn put(
         if !found.is_there() || found.row.write_key != key {
             return (Change::Nothing, Said::Denied);
         }
-        if version <= found.row.vault_version {
+        // Nor far above: whoever has the write key for a moment could else leave no number for
+        // the next one.
+        let step = version.saturating_sub(found.row.vault_version);
+        if step == 0 || step > STEP_MAX {
             return (Change::Nothing, Said::Stale);
         }
         let row = AccountRow {

@@ -175,6 +175,11 @@ async fn an_account_needs_a_code_or_a_ticket_where_the_relay_asks_for_one() {
             assert_eq!(refused, Err(ErrorCode::Admission), "{none}");
         }
         alice.register(&mut socket, &code, None).await.unwrap();
+        // Who may not register does not hear who has.
+        let mut foe = Parent::random("guess");
+        foe.id = alice.id;
+        let refused = foe.register(&mut socket, "no code", None).await;
+        assert_eq!(refused, Err(ErrorCode::Admission));
         let mut bob = Parent::random("word");
         let used_up = bob.register(&mut socket, &code, None).await;
         assert_eq!(used_up, Err(ErrorCode::Admission));
@@ -182,6 +187,10 @@ async fn an_account_needs_a_code_or_a_ticket_where_the_relay_asks_for_one() {
         let logged_in = alice.log_in(&mut socket).await.unwrap();
         let ticket = draw(&mut socket, &logged_in, 1).await.unwrap()[0].to_text();
         let mut socket = here.connect().await;
+        if mode == Admission::Tickets {
+            let taken = foe.register(&mut socket, &ticket, None).await;
+            assert_eq!(taken, Err(ErrorCode::Taken), "and it is not spent");
+        }
         let with_ticket = bob.register(&mut socket, &ticket, None).await;
         assert_eq!(with_ticket.is_ok(), mode == Admission::Tickets);
     }

@@ -18,6 +18,7 @@ async fn keys_are_shown_without_a_secret_and_exported_once() {
     let folder = here.folder.path().to_owned();
     let shown = said(&run(&["keys", "show"], &folder, &[]));
     assert!(shown.contains("exported: not as they are now"), "{shown}");
+    assert_eq!(shown.matches("public key of epoch").count(), 2);
     let file = std::fs::read_to_string(here.config.key_file()).unwrap();
     for line in file.lines().skip(1) {
         let secret = line.rsplit(' ').next().unwrap();

@@ -135,6 +135,30 @@ impl Group<'_> {
         }
     }
 
+    /// Whether this would let somebody in; uses nothing up.
+    async fn is_admissible(&mut self, entry: Entry) -> Result<bool, sqlx::Error> {
+        let found: Option<i64> = match entry {
+            Entry::Open => return Ok(true),
+            Entry::Code(hash) => {
+                let hash = self.keys.admission.permute_hash(&hash).to_vec();
+                sqlx::query_scalar("SELECT 1 FROM admission_code WHERE hash = ?1")
+                    .bind(hash)
+                    .fetch_optional(self.begin().await?)
+                    .await?
+            }
+            Entry::Ticket { hash, .. } => {
+                let hash = self.keys.ticket.permute_hash(&hash).to_vec();
+                let spent: Option<i64> =
+                    sqlx::query_scalar("SELECT 1 FROM spent_ticket WHERE hash = ?1")
+                        .bind(hash)
+                        .fetch_optional(self.begin().await?)
+                        .await?;
+                return Ok(spent.is_none());
+            }
+        };
+        Ok(found.is_some())
+    }
+
     /// Decides about an account and writes what was decided.
     pub(super) async fn change_account(
         &mut self,
@@ -152,6 +176,10 @@ impl Group<'_> {
             }
         };
         let (change, said) = decide(&found);
+        // Who may not register does not hear who has.
+        if said == Said::Taken && !self.is_admissible(entry).await? {
+            return Ok(Said::Admission);
+        }
         let old = found.place.and_then(|at| places.ids.get(at));
         match change {
             Change::Nothing => {}
