@@ -77,7 +77,7 @@ async fn main() {
     let answers: usize = std::env::args()
         .find_map(|word| word.parse().ok())
         .unwrap_or(100_000);
-    let ids = (answers / EACH / 2).max(1);
+    let ids = answers.div_ceil((EACH - 1) * 2).max(1);
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::embedded(folder.path());
     let cheap = Stretching::cheap_for_tests(8, 1, 1).unwrap();

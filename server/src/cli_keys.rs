@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use tokio::runtime::Builder;
 
 use crate::cli::{Options, refused, say};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::{KeyFile, Rotated, export, rotate};
-use crate::relay::StartError;
+use crate::keys::{KeyFile, KeyFileError, Rotated, export, rotate};
+use crate::relay::{StartError, rotate_at_rest};
 use crate::storage::{SqliteStorage, lock};
 
 /// What to do with the key file.
@@ -49,7 +50,7 @@ impl KeysCommand {
 /// A key that can be changed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Which {
-    /// What everything on the disk is sealed under
+    /// What everything on the disk is sealed under; all of it is written anew, which takes its time
     AtRest,
     /// What logins depend on: new accounts have the new one at once, others after their next login
     Accounts,
@@ -71,6 +72,16 @@ pub(crate) fn run(config: &Config, command: &KeysCommand) -> ExitCode {
 fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, StartError> {
     config.check_places()?;
     let path = config.key_file();
+    let today = Clock::system().day();
+    let rotated = match command {
+        KeysCommand::Rotate { which, .. } => Some(*which),
+        KeysCommand::Show(_) | KeysCommand::Export { .. } => None,
+    };
+    if let Some(Which::AtRest) = rotated {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| KeyFileError::Io { path, source })?;
+        return Ok(show(&runtime.block_on(rotate_at_rest(config, today))?));
+    }
     // Changed only where no relay has the old ones in its memory.
     let _lock = match command {
         KeysCommand::Rotate { .. } if config.data.exists() => Some(lock(&config.data)?),
@@ -88,13 +99,12 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
                 config.data.display()
             )])
         }
-        KeysCommand::Rotate { which, .. } => {
-            let which = match which {
-                Which::AtRest => Rotated::AtRest,
-                Which::Accounts => Rotated::Accounts,
-                Which::Tickets => Rotated::Tickets,
+        KeysCommand::Rotate { .. } => {
+            let which = match rotated {
+                Some(Which::Accounts) => Rotated::Accounts,
+                _ => Rotated::Tickets,
             };
-            rotate(&mut keys, &path, which, Clock::system().day().0)?;
+            rotate(&mut keys, &path, which, today.0)?;
             Ok(show(&keys))
         }
     }
@@ -102,6 +112,9 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
 
 fn show(keys: &KeyFile) -> Vec<String> {
     let mut lines = vec![format!("at-rest {}: in use", keys.at_rest_version())];
+    if keys.is_changing() {
+        lines.push("at-rest: a change of it broke off; the next start ends it".into());
+    }
     for (at, key) in keys.accounts.iter().enumerate() {
         lines.push(match at {
             0 => format!("accounts {}: for new registrations", key.version),

@@ -84,7 +84,7 @@ pub struct Engine {
     /// Other guardians' proposals that wait for this one's yes, by salt.
     pub(super) proposals: BTreeMap<[u8; 16], wire::ProposalRecord>,
     /// Guardians' wishes to come back that this device has heard of.
-    pub(super) returns: BTreeMap<MemberId, wire::ReturnAskedRecord>,
+    pub(super) returns: BTreeMap<DeviceId, wire::ReturnAskedRecord>,
     /// The newest versions of guardians' vaults that were said in the family.
     pub(super) vaults: BTreeMap<MemberId, u64>,
     /// Contact passes on their way.
@@ -130,6 +130,8 @@ pub struct Engine {
     pub(super) rolled_back: BTreeSet<MemberId>,
     /// When other families' guardians are asked again to let this device into their links.
     pub(super) links_at: Option<Timestamp>,
+    /// Key packages with which that is asked, by conversation.
+    pub(super) link_packages: BTreeMap<Vec<u8>, bytes::Bytes>,
     /// When to look again at who asks to come back.
     pub(super) asked_at: Option<Timestamp>,
     /// Whose contents are missing, and when it is time to ask (again).
@@ -283,9 +285,9 @@ impl Engine {
                 self.vault_written(version, outcome, &mut cx);
             }
             Command::ComeBack { vault, keys } => self.start_return(&vault, &keys, &mut cx)?,
-            Command::ReturnShown { member } => self.return_shown(member, &mut cx)?,
-            Command::AnswerReturn { member, accept } => {
-                self.answer_return(member, accept, &mut cx)?;
+            Command::ReturnShown { device } => self.return_shown(device, &mut cx)?,
+            Command::AnswerReturn { device, accept } => {
+                self.answer_return(device, accept, &mut cx)?;
             }
             Command::EraseMember { member, messages } => {
                 self.erase_member(member, messages, &mut cx)?;

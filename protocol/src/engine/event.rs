@@ -384,16 +384,20 @@ pub enum Event {
     /// The vault is to be written at the relay, on a connection of its own; then say
     /// [`super::io::Command::VaultWritten`].
     VaultDue(Box<VaultWrite>),
-    /// The account of this phone is not good any more: its password was changed elsewhere, it was
-    /// deleted, or another phone of this guardian made another. Log in again.
+    /// The account of this phone is not good any more, or the relay says so: its password was changed
+    /// elsewhere, it was deleted, or another phone of this guardian made another. Log in again.
     AccountOutdated,
     /// On a guardian's phone: a guardian who says that every device is lost asks to come back by
     /// the password. Show it, say [`super::io::Command::ReturnShown`], and let the person answer.
     ReturnAsked {
         /// Who.
         member: MemberId,
-        /// What the new device calls itself.
+        /// The device that asks.
+        device: DeviceId,
+        /// What it calls itself: anybody can choose that.
         device_name: String,
+        /// Four pictures that its own screen shows too.
+        pictures: String,
         /// It is this phone's own guardian: somebody else knows the password.
         own: bool,
     },

@@ -370,6 +370,7 @@ impl Engine {
             match &decision {
                 Decision::ApprovePass(pass) => self.watch_pass(pass, cx),
                 Decision::Return(back) => self.tell_rolled_back(back.member(), cx),
+                Decision::Veto { .. } => self.return_vetoed(cx),
                 _ => {}
             }
             cx.event(Event::Decided {

@@ -135,6 +135,7 @@ impl Engine {
             returning_at: None,
             asked_at: None,
             links_at: None,
+            link_packages: BTreeMap::new(),
             rolled_back: BTreeSet::new(),
             copies: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -278,9 +279,9 @@ impl Engine {
         } else if let Some(content) = split(records::COPY) {
             let content = ContentId::try_from(content.as_slice()).map_err(|_| damaged)?;
             self.copies.insert(content, read(value)?);
-        } else if let Some(member) = split(records::RETURN) {
-            let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged)?;
-            self.returns.insert(member, read(value)?);
+        } else if let Some(device) = split(records::RETURN) {
+            let device = DeviceId::try_from(device.as_slice()).map_err(|_| damaged)?;
+            self.returns.insert(device, read(value)?);
         } else if let Some(member) = split(records::VAULT) {
             let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged.clone())?;
             self.vaults.insert(member, be64(value).ok_or(damaged)?);

@@ -93,6 +93,7 @@ mod standing;
 mod state;
 mod summary;
 
+pub use asked::ReturnWish;
 pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;

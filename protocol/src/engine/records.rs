@@ -43,7 +43,7 @@ pub(super) const GROUP: &[u8] = b"group/";
 pub(super) const TOLD: &[u8] = b"u/";
 /// A picture of which the family gets a copy, by content.
 pub(super) const COPY: &[u8] = b"copy/";
-/// A guardian's wish to come back that this device has heard of, by member.
+/// A guardian's wish to come back that this device has heard of, by the device that asks.
 pub(super) const RETURN: &[u8] = b"return/";
 /// The newest version of a guardian's vault that was said in the family, by member.
 pub(super) const VAULT: &[u8] = b"vault/";

@@ -31,6 +31,8 @@ const AGAIN_MS: u64 = 60_000;
 
 /// Tickets that a phone keeps: two drawings.
 const TICKETS_MAX: usize = 64;
+/// What was denied is tried again after a day.
+const DENIED_MS: u64 = 24 * 3_600_000;
 /// Versions that are passed over when the relay has a newer one than this phone knows.
 const VERSIONS_PASSED: u64 = 64;
 
@@ -234,8 +236,14 @@ impl Engine {
                 self.save_device(cx);
             }
             VaultOutcome::Denied => {
-                // With another password other keys seal it, which this phone does not have.
-                self.forget_account(cx);
+                // With another password other keys seal it, which this phone does not have. Or the
+                // relay lies: it is asked again tomorrow.
+                account.written_digest = bytes::Bytes::new();
+                self.vault_asked = Some(VaultAsked {
+                    at: cx.now.plus_ms(DENIED_MS),
+                    ..asked
+                });
+                self.save_device(cx);
                 cx.event(Event::AccountOutdated);
             }
             // It stays asked for until it is time again.
@@ -275,19 +283,13 @@ impl Engine {
         if self.guardian_of(sender) == Some(member) {
             return self.keep_vault_note(member, version, cx);
         }
-        // Of ourselves, by who knew of a newer one than we came back with.
-        let came_with = self
-            .record
-            .account
-            .as_ref()
-            .map(|account| account.vault_version);
+        // Of ourselves, by who knew of a newer one than we came back with. It is told and nothing
+        // else: whoever made up a number must not make this phone go by it.
+        let account = self.record.account.as_ref();
+        let came_with = account.map(|account| account.vault_version);
         if self.member() == Some(member)
             && let Some(given) = came_with.filter(|given| *given < version)
         {
-            if let Some(account) = &mut self.record.account {
-                account.vault_version = version;
-            }
-            self.save_device(cx);
             cx.event(Event::VaultRolledBack {
                 member,
                 given,
@@ -328,6 +330,21 @@ impl Engine {
                 // Another phone of this guardian has made an account of its own.
                 self.forget_account(cx);
                 cx.event(Event::AccountOutdated);
+                return;
+            }
+            None if self.is_in_log() => {
+                // One of this guardian's phones was lost, or they vetoed in their own name: what
+                // was known until now leads back no more.
+                if let Some(account) = &mut self.record.account {
+                    account.request_seed.clear();
+                    account.recovery_seed.clear();
+                    account.in_log = false;
+                }
+                self.draw_recovery_seeds(cx);
+                self.save_device(cx);
+                if let Some(keys) = self.recovery_keys() {
+                    self.set_recovery(own, keys, cx);
+                }
                 return;
             }
             _ => return self.set_recovery(own, keys, cx),
@@ -440,6 +457,7 @@ impl Engine {
             family: log.family().to_bytes(),
             member: member.to_bytes(),
             recovery_seed: account.recovery_seed.clone(),
+            request_digest: bytes::Bytes::new(), // when it is sealed
         };
         let id = AccountId::try_from(&account.account).ok()?;
         Some((id, keys, request, recovery))

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::asked::return_pictures;
 use super::device::Engine;
 use super::errors::{CommandError, named};
 use super::recovery::account_record;
@@ -20,6 +21,8 @@ use crate::wire;
 
 /// Days that a wish to come back holds: another guardian may be on a journey.
 const WISH_DAYS: u32 = 7;
+/// Days after which other families' guardians are asked no more to be let into links again.
+const LINKS_DAYS: u32 = 60;
 /// Whoever was asked may be off: they are asked again so often.
 const AGAIN_MS: u64 = 600_000;
 
@@ -60,6 +63,7 @@ impl Engine {
             vault_version: vault.version,
         });
         self.record.lost_links = request.links.clone();
+        self.record.lost_links_until_day = self.today(cx.now).plus(LINKS_DAYS).0;
         self.returning_at = None;
         self.save_device(cx);
         Ok(())
@@ -69,6 +73,24 @@ impl Engine {
     #[must_use]
     pub const fn is_returning(&self) -> bool {
         self.record.returning.is_some()
+    }
+
+    /// The four pictures that guardians are shown of this device's wish to come back; `None` when it
+    /// has none.
+    #[must_use]
+    pub fn return_pictures(&self) -> Option<String> {
+        let returning = self.record.returning.as_ref()?;
+        Some(return_pictures(&self.returning_device(returning)?))
+    }
+
+    fn returning_device(&self, returning: &wire::ReturningRecord) -> Option<AddedDevice> {
+        Some(AddedDevice {
+            member: MemberId::try_from(&returning.member).ok()?,
+            device: self.signer.device,
+            signature_key: self.signer.key.public(),
+            name: named(&self.record.device_name),
+            identity_key: Some(self.identity_key()?.public()),
+        })
     }
 
     pub(super) fn tend_returning(&mut self, cx: &mut Cx<'_>) {
@@ -129,13 +151,7 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) -> Option<wire::ReturnRequest> {
         let family = FamilyId::try_from(&self.record.family).ok()?;
-        let device = AddedDevice {
-            member: MemberId::try_from(&returning.member).ok()?,
-            device: self.signer.device,
-            signature_key: self.signer.key.public(),
-            name: named(&self.record.device_name),
-            identity_key: Some(self.identity_key()?.public()),
-        };
+        let device = self.returning_device(returning)?;
         let back = |way| Return {
             device: device.clone(),
             way,

@@ -35,7 +35,11 @@ impl Engine {
         }
         let before = self.record.lost_links.len();
         let mut links = core::mem::take(&mut self.record.lost_links);
+        let over = self.today(cx.now).0 > self.record.lost_links_until_day;
         links.retain(|link| {
+            if over {
+                return false;
+            }
             let id = ConversationId::try_from(&link.conversation);
             id.is_ok_and(|id| !self.rooms.contains_key(&id))
         });
@@ -58,8 +62,18 @@ impl Engine {
     }
 
     fn ask_link(&mut self, link: &wire::VaultLink, log: &FamilyLog, head: &Bytes, cx: &mut Cx<'_>) {
-        let Ok(key_package) = self.new_key_package(None, cx) else {
-            return;
+        // One for all times that it is asked until this program is started anew.
+        let key = link.conversation.to_vec();
+        let key_package = match self.link_packages.get(&key) {
+            Some(key_package) => key_package.clone(),
+            None => {
+                let Ok(made) = self.new_key_package(None, cx) else {
+                    return;
+                };
+                let made = Bytes::from(made);
+                self.link_packages.insert(key, made.clone());
+                made
+            }
         };
         // What a link shows: guardians, and what both families have in common.
         let other = FamilyId::try_from(&link.family);
@@ -79,7 +93,7 @@ impl Engine {
                 head: head.clone(),
                 from: 0,
             }),
-            key_package: key_package.into(),
+            key_package,
         };
         let recipients: Vec<Recipient> = link
             .addresses

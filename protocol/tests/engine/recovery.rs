@@ -211,10 +211,14 @@ fn with_the_password_and_another_guardians_yes() {
         "once, by however many it is told"
     );
     assert_eq!(asked(&mut world, "kid"), 0, "children are not asked");
+    let new = world.device("new").engine.device();
     let accept = |accept| Command::AnswerReturn {
-        member: mum,
+        device: new,
         accept,
     };
+    let pictures = world.device("new").engine.return_pictures().unwrap();
+    let shown = |event: &Event| matches!(event, Event::ReturnAsked { pictures: shown, .. } if *shown == pictures);
+    assert_eq!(world.count("dad", shown), 1);
     let child = world.try_command("kid", accept(true));
     assert!(matches!(child, Err(CommandError::NotGuardian)));
     world.command("dad", accept(true));
@@ -242,7 +246,8 @@ fn with_the_password_alone_after_a_day_on_another_guardians_screen() {
         world.settle();
     }
     assert!(!is_in(&mut world, "new"));
-    world.command("dad", Command::ReturnShown { member: mum });
+    let new = world.device("new").engine.device();
+    world.command("dad", Command::ReturnShown { device: new });
     world.settle();
     let asks = world
         .device("kid")
@@ -276,17 +281,17 @@ fn a_veto_ends_it_also_by_the_phone_that_is_not_lost() {
     for by in ["dad", "mum"] {
         let mut world = World::new();
         let (_, vault) = lost(&mut world);
-        let mum = member(&mut world, "mum");
         world.connect("mum");
         come_back(&mut world, "thief", &vault, keys(1, false));
         let own = world.count("mum", |event| {
             matches!(event, Event::ReturnAsked { own: true, .. })
         });
         assert_eq!(own, 1, "who still has a phone sees it");
-        world.command("dad", Command::ReturnShown { member: mum });
+        let thief = world.device("thief").engine.device();
+        world.command("dad", Command::ReturnShown { device: thief });
         world.settle();
         let veto = Command::AnswerReturn {
-            member: mum,
+            device: thief,
             accept: false,
         };
         world.command(by, veto);
@@ -684,4 +689,56 @@ fn a_lost_tablet_is_replaced_and_its_friends_are_there_again() {
             .texts("leo")
             .contains(&"I have a new tablet".to_owned())
     );
+}
+
+#[test]
+fn a_yes_is_to_the_device_that_was_compared_and_to_no_other() {
+    let mut world = World::new();
+    let (_, vault) = lost(&mut world);
+    let mum = member(&mut world, "mum");
+    come_back(&mut world, "new", &vault, keys(1, false));
+    // Whoever guessed the password asks too, later, and calls its device the same.
+    come_back(&mut world, "thief", &vault, keys(1, false));
+    assert_eq!(asked(&mut world, "dad"), 2);
+    let new = world.device("new").engine.device();
+    let accept = Command::AnswerReturn {
+        device: new,
+        accept: true,
+    };
+    world.command("dad", accept);
+    world.settle();
+    assert_eq!(member(&mut world, "new"), mum);
+    for _ in 0..10 {
+        world.pass(10 * HOUR_MS);
+        world.settle();
+    }
+    assert!(!is_in(&mut world, "thief"));
+    assert_eq!(world.device("dad").engine.returns().count(), 0);
+}
+
+#[test]
+fn a_second_try_in_a_new_folder_is_let_in_in_place_of_the_first() {
+    let mut world = World::new();
+    let (_, vault) = lost(&mut world);
+    for name in ["dad", "kid"] {
+        world.disconnect(name);
+    }
+    world.add("first");
+    world.connect("first");
+    let command = Command::ComeBack {
+        vault: Box::new(opened(&vault, &keys(1, true))),
+        keys: Box::new(keys(1, true)),
+    };
+    world.command("first", command);
+    world.disconnect("first");
+    // They let in whoever asked, and nobody is there to hear of it.
+    for name in ["dad", "kid"] {
+        world.connect(name);
+    }
+    world.settle();
+    let first = world.device("first").engine.device();
+    let log = world.device("kid").engine.family_log().unwrap();
+    assert!(log.certificate(&first).is_some());
+    come_back(&mut world, "second", &vault, keys(1, true));
+    assert!(is_in(&mut world, "second"));
 }

@@ -325,7 +325,7 @@ fn family_logs() {
             Err(LogError::Wish) => "wish",
             Err(LogError::NotShown) => "not shown",
             Err(LogError::ReturnEarly { .. }) => "return early",
-            Err(LogError::Vetoed { .. }) => "vetoed",
+            Err(LogError::Vetoed) => "vetoed",
             Err(LogError::Contradiction(_)) => "contradiction",
         }
         .into()

@@ -9,7 +9,7 @@ use crate::harness::{
     Device, Here, Mailbox, Parent, Process, Socket, TODAY, cheap, draw, fetch, run, vault,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_is_made_logged_in_to_changed_and_deleted() {
     let mut here = Here::start_with(cheap).await;
     let mut alice = Parent::random("correct horse");
@@ -70,7 +70,7 @@ async fn an_account_is_made_logged_in_to_changed_and_deleted() {
     assert_eq!(here.count("account"), 1, "nobody's");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_for_mailboxes_or_for_an_account() {
     let here = Here::start_with(cheap).await;
     let alice = Parent::random("word");
@@ -98,7 +98,7 @@ async fn a_connection_is_for_mailboxes_or_for_an_account() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_needs_a_login_or_comes_out_of_its_order_is_refused() {
     let here = Here::start_with(cheap).await;
     let mut alice = Parent::random("word");
@@ -124,7 +124,7 @@ async fn what_needs_a_login_or_comes_out_of_its_order_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_is_taken_stays_with_its_owner() {
     let here = Here::start_with(cheap).await;
     let mut alice = Parent::random("hers");
@@ -158,7 +158,7 @@ async fn a_name_that_is_taken_stays_with_its_owner() {
     assert_eq!(denied.unwrap_err(), ErrorCode::Denied);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_needs_a_code_or_a_ticket_where_the_relay_asks_for_one() {
     for mode in [Admission::Codes, Admission::Tickets] {
         let here = Here::start_with(|config| {
@@ -187,7 +187,7 @@ async fn an_account_needs_a_code_or_a_ticket_where_the_relay_asks_for_one() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn costs_that_are_not_announced_are_refused_and_dearer_ones_are_asked_for() {
     let mut here = Here::start_with(cheap).await;
     let mut alice = Parent::random("word");
@@ -220,7 +220,7 @@ async fn costs_that_are_not_announced_are_refused_and_dearer_ones_are_asked_for(
     assert!(!alice.log_in(&mut socket).await.unwrap().renew);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_key_of_logins_was_changed_everybody_still_comes_in_and_moves() {
     let mut here = Here::start_with(cheap).await;
     let mut alice = Parent::random("word");
@@ -255,7 +255,7 @@ async fn after_the_key_of_logins_was_changed_everybody_still_comes_in_and_moves(
 }
 
 /// Killed in the middle of changes: the password before or the one after, with its vault.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_changed_in_a_crash_is_the_old_one_or_the_new_one_never_none() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [(
@@ -302,4 +302,5 @@ async fn a_password_changed_in_a_crash_is_the_old_one_or_the_new_one_never_none(
         alice.password = vec![b'0' + number];
         alice.export_key = key;
     }
+    relay.kill();
 }

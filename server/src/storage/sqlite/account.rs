@@ -14,9 +14,9 @@ use crate::storage::{
 };
 
 const TABLE: &str = "account";
-const STATE: &str = "account.state";
-const REQUEST: &str = "account.request_part";
-const RECOVERY: &str = "account.recovery_part";
+pub(super) const STATE: &str = "account.state";
+pub(super) const REQUEST: &str = "account.request_part";
+pub(super) const RECOVERY: &str = "account.recovery_part";
 
 /// Looks at every place, whatever was found before, and opens two states, whether or not there
 /// is such an account: the answer takes as long either way.
