@@ -326,12 +326,22 @@ pub(crate) async fn rotate_at_rest(config: &Config, today: Day) -> Result<KeyFil
 
 /// Opens the database alone, beside a relay that may be running.
 pub(crate) async fn open_rows(config: &Config, clock: &Clock) -> Result<SqliteStorage, StartError> {
+    Ok(open_secrets(config, clock).await?.0)
+}
+
+/// [`open_rows`], where accounts lie in it, and whose tickets are good.
+pub(crate) async fn open_secrets(
+    config: &Config,
+    clock: &Clock,
+) -> Result<(SqliteStorage, Accounts, Issuer), StartError> {
     let (options, key_file) = storage_options(config, false)?;
     if key_file.is_changing() {
         return Err(StartError::Changing);
     }
     let keys = AtRest::new(key_file.at_rest());
-    Ok(SqliteStorage::open(options, keys, clock.clone()).await?)
+    let storage = SqliteStorage::open(options, keys, clock.clone()).await?;
+    let accounts = Accounts::new(key_file.accounts, Vec::new(), 0, 0);
+    Ok((storage, accounts, Issuer::new(key_file.tickets)))
 }
 
 fn storage_options(

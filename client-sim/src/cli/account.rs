@@ -117,6 +117,16 @@ fn typed_code(code: &Code) -> Result<Option<RecoveryCode>, Failure> {
         .map_err(|error: kinline_protocol::account::CodeError| Failure::refused(error.to_string()))
 }
 
+/// Whether tickets were made under another key than the operator's log has for their epoch. Where
+/// it has none, nothing is known.
+async fn is_marked(device: &Device, done: &LoggedIn) -> Result<bool, Failure> {
+    let Some((epoch, key)) = done.issuer else {
+        return Ok(false);
+    };
+    let named = device.with(move |engine| engine.issuer_key(epoch)).await?;
+    Ok(named.is_some_and(|named| named != key))
+}
+
 /// Refuses before anything has happened.
 fn check_print(print: &Print) -> Result<(), Failure> {
     for path in [&print.code_out, &print.png].into_iter().flatten() {
@@ -302,7 +312,11 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
         }
     };
     tell_failed(&done);
-    if !done.tickets.is_empty() {
+    if !done.tickets.is_empty() && is_marked(&device, &done).await? {
+        eprintln!(
+            "The relay made these tickets under another key than its operator's log names, and could know them again: they are thrown away."
+        );
+    } else if !done.tickets.is_empty() {
         println!("{} tickets were drawn.", done.tickets.len());
         let tickets = done.tickets.iter().map(|ticket| ticket.to_text()).collect();
         device.command(Command::KeepTickets { tickets }).await?;

@@ -10,6 +10,7 @@ use super::talk::{Talk, account_id, change, check_vault};
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{AccountRow, Change, Entry, Said, VaultParts};
+use crate::tripwire::{Alarm, DECOY_ACCOUNT};
 
 /// How far above the one before a vault's number may be: with 60 writings an hour 2^64 is never
 /// reached.
@@ -56,6 +57,9 @@ pub(crate) async fn put(
     check_vault(&vault)?;
     let places = shared.accounts.places(&account);
     let found = shared.storage.account(places, false).await?;
+    if found.is_there() && found.row.flags & DECOY_ACCOUNT != 0 {
+        shared.tripwire.touched(Alarm::Account);
+    }
     // Nobody's key is a key of nobody: the proof is checked, and bad.
     let key = found.row.write_key;
     let proof = verify_put_vault(&key, challenge, &account, &vault, &request.signature);

@@ -190,6 +190,24 @@ async fn a_long_log_comes_in_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_tickets_are_published_from_the_key_file_once() {
+    let here = Here::start().await;
+    let operator = Operator::new(here.folder.path());
+    for _ in 0..2 {
+        operator.does(&["operator", "issuer"]);
+    }
+    here.relay.as_ref().unwrap().look_at_operator_log().await;
+    let mut socket = here.connect().await;
+    let (log, said) = whole(&mut socket, operator.offline).await;
+    assert_eq!(said.len(), 3, "{said:?}");
+    let [now, next] = log.issuers() else {
+        panic!("of this epoch and the next: {:?}", log.issuers())
+    };
+    assert_eq!(now.epoch + 1, next.epoch);
+    assert_ne!(now.key, next.key);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_are_commands_without_a_good_key_or_with_a_bad_text() {
     let here = Here::start().await;
     let folder = here.folder.path();

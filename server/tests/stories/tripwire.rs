@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::harness::{Device, Here, Mailbox, Socket, TODAY, run};
+use crate::harness::{Device, Here, Mailbox, Parent, Socket, TODAY, cheap, run, vault};
 
 fn make(here: &Here, count: &str) {
     let output = run(&["decoys", "--count", count], here.folder.path(), &[]);
@@ -100,6 +100,45 @@ async fn each_way_of_touching_a_decoy_is_an_alarm_and_answers_as_another_does() 
     let attach = other.attach_request(&decoy, 1, 64);
     other.refused(Ask::Attach(attach)).await;
     assert_eq!(posted(&listener).await, alarm("decoy_attach"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_tries_a_decoy_account_raises_an_alarm_and_a_real_one_raises_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let webhook = format!("http://{}/alarm", listener.local_addr().unwrap());
+    let here = Here::start_with(|config| {
+        cheap(config);
+        config.tripwire.webhook = Some(webhook);
+    })
+    .await;
+    let (mut bait, mut real) = (Parent::random("bait"), Parent::random("real"));
+    for parent in [&mut bait, &mut real] {
+        let mut socket = here.connect().await;
+        parent.register(&mut socket, "", None).await.unwrap();
+    }
+    let mark = |id: &[u8; 32]| {
+        let id = hex::encode(id);
+        run(&["decoys", "--account", &id], here.folder.path(), &[])
+    };
+    assert!(!mark(&[7; 32]).status.success(), "nobody has registered it");
+    let marked = mark(bait.id.as_bytes());
+    let error = String::from_utf8_lossy(&marked.stderr);
+    assert!(marked.status.success(), "{error}");
+    real.log_in(&mut here.connect().await).await.unwrap();
+    // Guessed wrong, as any other account answers.
+    for parent in [&mut bait, &mut real] {
+        parent.password = b"guess".to_vec();
+        let guessed = parent.log_in(&mut here.connect().await).await;
+        assert_eq!(guessed.map(|_| ()), Err(ErrorCode::Denied));
+    }
+    assert_eq!(posted(&listener).await, alarm("decoy_account"));
+    // Guessed right: the password was "bait". And its vault.
+    bait.password = b"bait".to_vec();
+    bait.log_in(&mut here.connect().await).await.unwrap();
+    assert_eq!(posted(&listener).await, alarm("decoy_account"));
+    let written = bait.put(&mut here.connect().await, vault(3, 1)).await;
+    written.unwrap();
+    assert_eq!(posted(&listener).await, alarm("decoy_account"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
