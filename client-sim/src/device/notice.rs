@@ -344,6 +344,46 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
             "operator-forged",
             "The relay said something in its operator's name that the operator has not signed.".into(),
         ),
+        Event::ReturnAsked {
+            member,
+            device,
+            device_name,
+            pictures,
+            own,
+        } => Some(Notice::new(
+            "return-asked",
+            if *own {
+                format!(
+                    "A device that calls itself {device_name} has logged in with YOUR password and asks to come back as you. If that is not you, refuse it and change the password: account veto {}",
+                    short(device.as_bytes())
+                )
+            } else {
+                format!(
+                    "{} asks to come back, on a device that calls itself {device_name}. Its screen shows {pictures}: ask before you answer. Look with: account requests",
+                    book.name(member)
+                )
+            },
+            json!({
+                "device": hex::encode(device.as_bytes()),
+                "pictures": pictures,
+                "own": own,
+            }),
+        )),
+        Event::VaultRolledBack {
+            member,
+            given,
+            newest,
+        } => said(
+            "vault-rolled-back",
+            format!(
+                "The relay gave {} vault number {given} when number {newest} had been written: it, or whoever restored it, is not as it should be. Nothing in it can do harm.",
+                book.name(member)
+            ),
+        ),
+        Event::AccountOutdated => said(
+            "account-outdated",
+            "The account of this phone is not good any more: its password was changed on another phone, or it was deleted. Recovery would not work: log in again with account login.".into(),
+        ),
         Event::TimeAhead { told, own } => said(
             "time-ahead",
             format!(
