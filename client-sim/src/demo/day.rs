@@ -94,7 +94,7 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
         &home,
     )?;
     println!(
-        "Two days with a family: two guardians' phones, a child's tablet, friends, and a relay that will be killed and robbed.\n"
+        "Three days with a family: two guardians' phones, a child's tablet, friends, and a relay that will be killed and robbed.\n"
     );
     if let Some(path) = &arguments.report {
         // Tried before the day is lived for it.

@@ -1,4 +1,4 @@
-//! Two days with a family: two guardians' phones, a child's tablet, a relay that is killed and
+//! Three days with a family: two guardians' phones, a child's tablet, a relay that is killed and
 //! robbed, two friends' families, and parents who decide. Everything in it is real: the socket,
 //! the database, the keys, the media.
 //!
