@@ -86,6 +86,14 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    /// A test that fails leaves no relay behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs to the end; what should have ended by itself is ended after a while.
 ///
 /// Beside a relay in this process the test needs threads of its own for that one (`multi_thread`):
