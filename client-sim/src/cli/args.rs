@@ -446,6 +446,7 @@ mod tests {
             "correct-time 2027-11-22 --far",
             "reform Elms",
             "notices --all --json",
+            "operator --json",
             "meet show --child Mia --short --yes",
             "meet show --child Mia --png f.png --code-file f --no-qr",
             "meet join kinline:meet:1:x --child Leo",

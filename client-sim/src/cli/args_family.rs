@@ -24,6 +24,12 @@ pub enum FamilyVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Show what this device knows of its relay's operator, and whether the relay is locked down
+    Operator {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Take a person or a lost device out of the family (guardians only)
     #[command(subcommand)]
     Remove(RemoveVerb),

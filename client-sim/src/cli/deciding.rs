@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::args_family::{FamilyVerb, PolicyVerb, RemoveVerb};
 use super::failure::Failure;
 use super::session::Session;
-use super::{correcting, family_log, find, policies};
+use super::{correcting, family_log, find, operator, policies};
 use crate::device::{Book, Notice, notices, short, unseen};
 
 /// Does one of these.
@@ -18,6 +18,7 @@ pub(super) async fn run(session: &Session, verb: FamilyVerb) -> Result<(), Failu
     match verb {
         FamilyVerb::Family { json } => family_log::show(session, json).await,
         FamilyVerb::Notices { all, json } => show_notices(session, all, json).await,
+        FamilyVerb::Operator { json } => operator::show(session, json).await,
         FamilyVerb::Remove(what) => remove(session, what).await,
         FamilyVerb::Settings {
             signatures,
@@ -250,7 +251,8 @@ fn removed(book: &Book, device: DeviceId, undo: bool) -> Failure {
 async fn show_notices(session: &Session, all: bool, as_json: bool) -> Result<(), Failure> {
     let device = session.open_current().await?;
     let kept = if all { notices(&device).await? } else { vec![] };
-    let fresh = unseen(&device).await?;
+    let mut fresh = unseen(&device).await?;
+    operator::acknowledge(&device, &mut fresh).await?;
     device.shutdown().await;
     let shown = if all { kept } else { fresh };
     for notice in &shown {

@@ -26,6 +26,7 @@ mod history;
 mod inbox;
 mod meeting;
 mod message;
+mod operator;
 mod pairing;
 mod passes;
 mod policies;

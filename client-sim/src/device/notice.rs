@@ -8,7 +8,7 @@ use kinline_protocol::content::{Body, Content, ContentIn, Control, Report};
 use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::day::Timestamp;
 use kinline_protocol::engine::Engine;
-use kinline_protocol::engine::io::{Changes, Event};
+use kinline_protocol::engine::io::{Changes, Event, OperatorNotice};
 use kinline_protocol::ids::ConversationId;
 use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::server_name::operator_text;
@@ -50,6 +50,25 @@ impl Notice {
                 _ => Map::new(),
             },
         }
+    }
+}
+
+impl Notice {
+    /// What the operator says.
+    #[must_use]
+    pub fn of_operator(notice: &OperatorNotice) -> Self {
+        Self::new(
+            "operator-notice",
+            format!(
+                "The relay's operator says on {}: {}",
+                notice.day, notice.text
+            ),
+            json!({
+                "index": notice.index,
+                "severity": notice.severity.as_str(),
+                "language": notice.language,
+            }),
+        )
     }
 }
 
@@ -309,15 +328,7 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
             },
             json!({"key": operator_text(key), "vouched": vouched}),
         )),
-        Event::OperatorNotice(notice) => Some(Notice::new(
-            "operator-notice",
-            format!("The relay's operator says on {}: {}", notice.day, notice.text),
-            json!({
-                "index": notice.index,
-                "severity": notice.severity.as_str(),
-                "language": notice.language,
-            }),
-        )),
+        Event::OperatorNotice(notice) => Some(Notice::of_operator(notice)),
         Event::LockedDown { renew, .. } => said(
             "locked-down",
             if *renew {
