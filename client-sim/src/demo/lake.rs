@@ -176,15 +176,17 @@ impl Day {
 
     async fn old_photo(&mut self, cast: &Cast) -> Result<(), Broken> {
         let first = self.report.photo.sha256_sent.clone();
-        let photo = |view: &MessageView| matches!(view.body, Some(Body::Photo(_)));
+        let own = cast.mother.device.with(|engine: &Engine| engine.member());
+        let own = own.await?;
+        // The tablet has a file of what it fetched, not of what it sent.
+        let is_it = |view: &MessageView| {
+            view.conversation == cast.family
+                && matches!(view.body, Some(Body::Photo(_)))
+                && Some(view.sender) == own
+        };
         let began = std::time::Instant::now();
-        let photos = loop {
-            let screen = cast.mother.screen().await?;
-            let found: Vec<MessageView> = screen
-                .into_iter()
-                .filter(|view| view.conversation == cast.family && photo(view))
-                .collect();
-            if found.len() >= 2 {
+        let photo = loop {
+            if let Some(found) = cast.mother.screen().await?.into_iter().find(is_it) {
                 break found;
             }
             if began.elapsed() > PATIENCE {
@@ -192,23 +194,19 @@ impl Day {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        let mut seen = Vec::new();
-        for view in &photos {
-            let fetched = fetch_message(&cast.mother.device, view, None, PATIENCE);
-            tokio::pin!(fetched);
-            let path = loop {
-                tokio::select! {
-                    path = &mut fetched => break path?,
-                    given = give_media(&cast.child.device) => {
-                        if given? == 0 {
-                            tokio::time::sleep(Duration::from_millis(10)).await;
-                        }
+        let fetched = fetch_message(&cast.mother.device, &photo, None, PATIENCE);
+        tokio::pin!(fetched);
+        let path = loop {
+            tokio::select! {
+                path = &mut fetched => break path?,
+                given = give_media(&cast.child.device) => {
+                    if given? == 0 {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                 }
-            };
-            seen.push(hex::encode(sha256(&std::fs::read(path)?)));
-        }
-        if seen.contains(&first) {
+            }
+        };
+        if hex::encode(sha256(&std::fs::read(path)?)) == first {
             Ok(())
         } else {
             Err(broken("the photo that came is another one"))

@@ -70,6 +70,8 @@ pub(super) struct Witness {
 }
 
 struct Sent {
+    /// A member's devices write each in an order of its own.
+    device: DeviceId,
     sender: MemberId,
     place: u64,
     body: Body,
@@ -91,6 +93,7 @@ pub(super) fn count(witnesses: &[Witness], audiences: &Audiences) -> MessageCoun
             {
                 place += 1;
                 let written = Sent {
+                    device: witness.device,
                     sender: *sender,
                     place,
                     body: body.clone(),
@@ -115,7 +118,7 @@ pub(super) fn count(witnesses: &[Witness], audiences: &Audiences) -> MessageCoun
             .collect();
         count.sent += expected.len() as u64;
         let mut seen = BTreeSet::new();
-        let mut last_place: BTreeMap<(ConversationId, MemberId), u64> = BTreeMap::new();
+        let mut last_place: BTreeMap<(ConversationId, DeviceId), u64> = BTreeMap::new();
         for event in &witness.events {
             let Event::Message {
                 conversation,
@@ -139,7 +142,7 @@ pub(super) fn count(witnesses: &[Witness], audiences: &Audiences) -> MessageCoun
             if written.body != *body || written.sender != *sender {
                 count.altered += 1;
             }
-            let last = last_place.entry((*conversation, *sender)).or_default();
+            let last = last_place.entry((*conversation, written.device)).or_default();
             if written.place < *last {
                 count.out_of_order += 1;
             }
