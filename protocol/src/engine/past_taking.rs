@@ -52,8 +52,7 @@ impl Engine {
                 && past.record.request == piece.request
                 && !piece.request.is_empty()
         }) else {
-            // Of a request that was given up.
-            return;
+            return self.giver_is_back(id, device, cx);
         };
         let moved = piece.cursor > past.record.cursor;
         past.record.request = Bytes::new();
@@ -109,6 +108,37 @@ impl Engine {
             total: record.done.saturating_add(record.left),
             finished: record.finished,
         });
+    }
+
+    /// A device answers a request that was given up: it is there after all, so it is asked
+    /// again, instead of one that is silent.
+    fn giver_is_back(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        let giver = self.past_givers(id).contains(&device);
+        let Some(past) = self.pasts.get_mut(&id) else {
+            return;
+        };
+        let heard = past.record.heard.iter();
+        let waited = past.rounds > 0 || past.silent.contains(&device);
+        let known = past.record.giver.as_ref() == device.as_bytes();
+        if past.record.complete
+            || !giver
+            || !waited
+            || (known && past.asked)
+            || heard.into_iter().any(|it| it.as_ref() == device.as_bytes())
+        {
+            return;
+        }
+        past.silent.remove(&device);
+        past.rounds = 0;
+        past.asked = false;
+        past.next_at = None;
+        past.record.asks = 0;
+        if !known {
+            past.record.several |= past.record.done > 0;
+            past.record.giver = device.to_bytes();
+            (past.record.cursor, past.record.left) = (0, 0);
+        }
+        self.save_past(id, cx);
     }
 
     /// Takes one message in; false for what is here already, or is over.

@@ -372,6 +372,29 @@ fn it_goes_on_with_another_giver_where_one_stopped() {
     assert!(seen.iter().all(|(_, total, _)| *total == 45), "{seen:?}");
 }
 
+#[test]
+fn a_tablet_that_was_off_for_long_answers_as_soon_as_it_is_there() {
+    let mut world = talked();
+    world.add("mum2");
+    world.reads_left = Some(0);
+    world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
+    for name in ["mum", "dad", "kid"] {
+        world.disconnect(name);
+    }
+    // Asked again and again, more and more seldom.
+    for _ in 0..60 {
+        world.pass(10 * MINUTE);
+    }
+    assert!(world.texts("mum2").is_empty());
+    world.reads_left = None;
+    world.restart("kid");
+    world.connect("kid");
+    for _ in 0..5 {
+        world.pass(1_000);
+    }
+    assert_eq!(sorted(world.texts("mum2")), sorted(world.texts("kid")));
+}
+
 /// Alters what a device stores of a message.
 fn forge(
     world: &mut World,
