@@ -348,6 +348,38 @@ impl Engine {
         past.late.insert((target, content), record);
     }
 
+    /// What came in with the history, and was on its way from its sender too, is news after
+    /// all, once.
+    pub(super) fn announce(
+        &mut self,
+        id: ConversationId,
+        content: &Content,
+        member: MemberId,
+        cx: &mut Cx<'_>,
+    ) {
+        let entry = self.index.get(&content.id).filter(|entry| {
+            entry.past && !entry.announced && entry.conversation.as_ref() == id.as_bytes()
+        });
+        let Some(entry) = entry.cloned() else { return };
+        let kept =
+            self.rests(id, content.sender, cx.now) || self.past_is_off(id, &content.body, member);
+        if kept {
+            return;
+        }
+        let entry = wire::IndexRecord {
+            announced: true,
+            ..entry
+        };
+        self.save_entry(content.id, entry, cx);
+        cx.event(Event::Message {
+            conversation: id,
+            content: content.id,
+            sender: member,
+            mine: false,
+            body: content.body.clone(),
+        });
+    }
+
     // ---- who and where
 
     /// The key of a device and whose it is or was, as far as this device was ever shown.
