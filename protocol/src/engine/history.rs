@@ -222,6 +222,7 @@ impl Engine {
             veiled_until_day: 0,
             audience,
             past: false,
+            announced: false,
         };
         self.save_entry(content.id, entry, cx);
     }

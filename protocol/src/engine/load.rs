@@ -403,7 +403,7 @@ impl Engine {
                     .insert((Timestamp(record.disappears_at_ms), content));
             }
             // What was taken back or has disappeared is of no conversation any more.
-            if record.mine && !record.conversation.is_empty() {
+            if record.mine && record.sequence > 0 && !record.conversation.is_empty() {
                 let conversation = ConversationId::try_from(&record.conversation)
                     .map_err(|_| LoadError::Damaged("an index"))?;
                 self.own_contents

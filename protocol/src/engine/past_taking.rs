@@ -52,8 +52,7 @@ impl Engine {
                 && past.record.request == piece.request
                 && !piece.request.is_empty()
         }) else {
-            // Of a request that was given up.
-            return;
+            return self.giver_is_back(id, device, cx);
         };
         let moved = piece.cursor > past.record.cursor;
         past.record.request = Bytes::new();
@@ -109,6 +108,37 @@ impl Engine {
             total: record.done.saturating_add(record.left),
             finished: record.finished,
         });
+    }
+
+    /// A device answers a request that was given up: it is there after all, so it is asked
+    /// again, instead of one that is silent.
+    fn giver_is_back(&mut self, id: ConversationId, device: DeviceId, cx: &mut Cx<'_>) {
+        let giver = self.past_givers(id).contains(&device);
+        let Some(past) = self.pasts.get_mut(&id) else {
+            return;
+        };
+        let heard = past.record.heard.iter();
+        let waited = past.rounds > 0 || past.silent.contains(&device);
+        let known = past.record.giver.as_ref() == device.as_bytes();
+        if past.record.complete
+            || !giver
+            || !waited
+            || (known && past.asked)
+            || heard.into_iter().any(|it| it.as_ref() == device.as_bytes())
+        {
+            return;
+        }
+        past.silent.remove(&device);
+        past.rounds = 0;
+        past.asked = false;
+        past.next_at = None;
+        past.record.asks = 0;
+        if !known {
+            past.record.several |= past.record.done > 0;
+            past.record.giver = device.to_bytes();
+            (past.record.cursor, past.record.left) = (0, 0);
+        }
+        self.save_past(id, cx);
     }
 
     /// Takes one message in; false for what is here already, or is over.
@@ -316,6 +346,38 @@ impl Engine {
         };
         cx.put_message(late_key(id, target, content), &record);
         past.late.insert((target, content), record);
+    }
+
+    /// What came in with the history, and was on its way from its sender too, is news after
+    /// all, once.
+    pub(super) fn announce(
+        &mut self,
+        id: ConversationId,
+        content: &Content,
+        member: MemberId,
+        cx: &mut Cx<'_>,
+    ) {
+        let entry = self.index.get(&content.id).filter(|entry| {
+            entry.past && !entry.announced && entry.conversation.as_ref() == id.as_bytes()
+        });
+        let Some(entry) = entry.cloned() else { return };
+        let kept =
+            self.rests(id, content.sender, cx.now) || self.past_is_off(id, &content.body, member);
+        if kept {
+            return;
+        }
+        let entry = wire::IndexRecord {
+            announced: true,
+            ..entry
+        };
+        self.save_entry(content.id, entry, cx);
+        cx.event(Event::Message {
+            conversation: id,
+            content: content.id,
+            sender: member,
+            mine: false,
+            body: content.body.clone(),
+        });
     }
 
     // ---- who and where

@@ -478,8 +478,9 @@ impl Engine {
         let known = self.index.get(&content.id);
         if let Some(known) = known.filter(|_| !planted(Fault::ContentAgain)) {
             if known.sender_device.as_ref() == content.sender.as_bytes() {
-                // Said again by a device that came back.
+                // Said again by a device that came back, or given with the history before.
                 self.counters.duplicates += 1;
+                self.announce(id, content, member, cx);
             } else {
                 self.unreadable("its id was used before", cx);
             }

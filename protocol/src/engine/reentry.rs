@@ -14,7 +14,7 @@ use super::state::{Cx, Room};
 use crate::conversation::{ConversationKind, check_key_package};
 use crate::day::Timestamp;
 use crate::faults::{Fault, planted};
-use crate::ids::{ConversationId, DeviceId, MailboxId};
+use crate::ids::{ContentId, ConversationId, DeviceId, MailboxId};
 use crate::primitives::hash;
 use crate::{labels, wire};
 
@@ -479,6 +479,17 @@ impl Engine {
     /// Contents that somebody has not confirmed are said again by the new leaf, from 1 on.
     fn recount(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
         self.own_contents.retain(|(of, _), _| *of != id);
+        // What was said before has no number any more, or receipts for the new ones would be
+        // taken for it after a restart.
+        let mine: Vec<ContentId> = self
+            .index
+            .iter()
+            .filter(|(_, entry)| entry.mine && entry.conversation.as_ref() == id.as_bytes())
+            .map(|(content, _)| *content)
+            .collect();
+        for content in mine {
+            self.number_again(content, 0, cx);
+        }
         let keys: Vec<_> = self.outbox.from(id, 0).map(|(key, _)| *key).collect();
         for key in keys {
             let Some(mut outgoing) = self.outbox.remove(&key) else {
@@ -503,8 +514,18 @@ impl Engine {
             // Nobody hears what becomes of what devices say to each other.
             if !outgoing.control {
                 self.own_contents.insert((id, content.sequence), content.id);
+                self.number_again(content.id, content.sequence, cx);
             }
             self.put_back((id, content.sequence), outgoing, cx);
+        }
+    }
+
+    /// An own content has another number now; 0: none.
+    fn number_again(&mut self, content: ContentId, sequence: u64, cx: &mut Cx<'_>) {
+        let entry = self.index.get(&content).cloned();
+        if let Some(entry) = entry.filter(|entry| entry.mine && entry.sequence != sequence) {
+            let entry = wire::IndexRecord { sequence, ..entry };
+            self.save_entry(content, entry, cx);
         }
     }
 }

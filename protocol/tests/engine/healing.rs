@@ -1,10 +1,11 @@
 //! Devices that can't follow any more come back as new leaves, and say what they miss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordKey};
 use kinline_protocol::identity::{Decision, Settings};
-use kinline_protocol::ids::ConversationId;
+use kinline_protocol::ids::{ContentId, ConversationId};
 
 use super::world::{Name, World};
 
@@ -470,4 +471,47 @@ fn two_pasts_of_the_log_are_told() {
         head(&mut world, "dad"),
         "none gives in"
     );
+}
+
+#[test]
+fn receipts_after_a_restart_are_for_what_a_device_said_since_it_came_back() {
+    let mut world = World::new();
+    let family = world.family();
+    for n in 0..6 {
+        world.text("dad", family, &format!("before {n}"));
+    }
+    world.settle();
+    let copy = world.device("dad").store.clone();
+    world.self_update("dad", family);
+    world.settle();
+    world.disconnect("dad");
+    world.restore("dad", copy);
+    for n in 0..6 {
+        world.text("dad", family, &format!("after {n}"));
+    }
+    world.settle();
+    world.restart("dad");
+    world.connect("dad");
+    world.settle();
+    world.device("dad").events.clear();
+    let read = Command::MarkRead {
+        conversation: family,
+    };
+    world.command("kid", read);
+    world.settle();
+    let told: BTreeSet<ContentId> = world
+        .device("dad")
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Read { content, .. } => Some(*content),
+            _ => None,
+        })
+        .collect();
+    let after = world.screen("dad").into_iter().filter(
+        |view| matches!(&view.body, Some(Body::Text { text }) if text.starts_with("after")),
+    );
+    let after: BTreeSet<ContentId> = after.map(|view| view.content).collect();
+    assert_eq!(after.len(), 6);
+    assert_eq!(told, after);
 }

@@ -372,6 +372,63 @@ fn it_goes_on_with_another_giver_where_one_stopped() {
     assert!(seen.iter().all(|(_, total, _)| *total == 45), "{seen:?}");
 }
 
+#[test]
+fn what_comes_from_its_sender_after_the_history_is_news_once() {
+    let mut world = talked();
+    let family = family(&mut world, "mum");
+    world.add("mum2");
+    world.reads_left = Some(0);
+    world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
+    let mailbox = world.mailbox("mum2");
+    world.relay.drop_for = Some(mailbox);
+    world.text("dad", family, "lost on its way");
+    world.relay.drop_for = None;
+    world.reads_left = None;
+    // He is away before he hears that it is missing.
+    world.disconnect("dad");
+    for _ in 0..4 {
+        world.pass(MINUTE);
+    }
+    let lost = content_of(&mut world, "mum2", "lost on its way");
+    let news = |world: &mut World| {
+        world.count(
+            "mum2",
+            |event| matches!(event, Event::Message { content, .. } if *content == lost),
+        )
+    };
+    assert_eq!(news(&mut world), 0);
+    world.connect("dad");
+    for text in ["the next", "and one more"] {
+        world.text("dad", family, text);
+        world.settle();
+    }
+    assert_eq!(news(&mut world), 1);
+    assert_eq!(world.texts("mum2"), world.texts("mum"));
+}
+
+#[test]
+fn a_tablet_that_was_off_for_long_answers_as_soon_as_it_is_there() {
+    let mut world = talked();
+    world.add("mum2");
+    world.reads_left = Some(0);
+    world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
+    for name in ["mum", "dad", "kid"] {
+        world.disconnect(name);
+    }
+    // Asked again and again, more and more seldom.
+    for _ in 0..60 {
+        world.pass(10 * MINUTE);
+    }
+    assert!(world.texts("mum2").is_empty());
+    world.reads_left = None;
+    world.restart("kid");
+    world.connect("kid");
+    for _ in 0..5 {
+        world.pass(1_000);
+    }
+    assert_eq!(sorted(world.texts("mum2")), sorted(world.texts("kid")));
+}
+
 /// Alters what a device stores of a message.
 fn forge(
     world: &mut World,
