@@ -408,6 +408,7 @@ mod tests {
                 &mailbox,
                 &renewed.public(),
             )),
+            hex::encode(sign_erase(&authentication, &challenge, &mailbox)),
         ];
         let printed = [
             "ea21aa302c1a6b8273301558f61d3bc4592c14d083edb875063829bd1fc9b86a\
@@ -419,6 +420,8 @@ mod tests {
             "8a875fff1eb38451577acd5afee405456568dd7c89e090863a0557bc7af49f17",
             "83fd823443dc6be6cd6ae9f5f701bffb814db435854b2512e7ed4601da389339\
              818a2b266ffb647d4a68ed70dd55e6ed76d47d5162d53ef289d7a7f16b0ede0d",
+            "59c2c037ef2574fa5176687641ae9745cb444ef26b00584e9d25633fb1c5f872\
+             c20f5eaa38b386aa0a25136490ce676a017e4a638064f0262671ae8ba3eb2604",
         ];
         assert_eq!(made, printed);
     }

@@ -71,7 +71,9 @@ pub const HASH_VAULT: &[u8] = b"kinline v1 hash vault\0";
 pub const HASH_LOGIN: &[u8] = b"kinline v1 hash login\0";
 /// Hash that makes a meeting point of a short code's public part.
 pub const HASH_RENDEZVOUS: &[u8] = b"kinline v1 hash rendezvous\0";
-/// Hash that tells a device whether what its vault holds has changed.
+/// Hash that makes four pictures of a device that asks to come back.
+pub const HASH_RETURN: &[u8] = b"kinline v1 hash return\0";
+/// Hash of what a vault holds: tells a device whether it has changed, and binds its parts.
 pub const HASH_KEPT: &[u8] = b"kinline v1 hash kept\0";
 
 /// SPAKE2's name for the one who typed a short code.
@@ -166,6 +168,7 @@ mod tests {
             super::HASH_LOGIN,
             super::HASH_RENDEZVOUS,
             super::HASH_KEPT,
+            super::HASH_RETURN,
             super::AEAD_VAULT,
             super::KDF_VAULT_REQUEST,
             super::KDF_VAULT_RECOVERY,

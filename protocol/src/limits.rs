@@ -139,8 +139,9 @@ pub const RETURN_WAIT_DAYS: u32 = 1;
 /// For so long a guardian's device that has shown a wish to come back waits for a veto: 24 hours.
 pub const RETURN_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// Days after a veto in which no further wish of that guardian is taken.
-pub const RETURN_VETO_DAYS: u32 = 3;
+/// Devices with which one guardian may ask to come back at a time: those beyond wait until one was
+/// vetoed.
+pub const RETURN_ASKS_MAX: usize = 4;
 /// Characters of a notice, or of a lockdown's reason.
 pub const OPERATOR_TEXT_CHARACTERS_MAX: usize = 4_000;
 /// One entry of the operator's log: 4,000 characters of at most 4 bytes, and what stands around them

@@ -67,6 +67,12 @@ impl RelayAddress {
         }
     }
 
+    /// Whether both name the same relay, whatever they say of its operator.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.host, self.port, self.pin) == (&other.host, other.port, other.pin)
+    }
+
     /// `host:port`, with brackets around an IPv6 address.
     #[must_use]
     pub fn authority(&self) -> String {

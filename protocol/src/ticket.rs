@@ -271,6 +271,24 @@ mod tests {
         }
     }
 
+    /// The vector of PROTOCOL §15.4.
+    #[test]
+    fn the_printed_vector_holds() {
+        let key = issuer_key(&Secret::new([9; 32]), 667).unwrap();
+        assert_eq!(
+            hex::encode(key.public()),
+            "f69fff9725bbc0942e151c1655a4dcb2b852c71f821ec3dec7067da29d43dd76"
+        );
+        let text = "ticket:AQAAAps4VVOqI6JLFNi7wt_2Bid_RE4El5eufgQE46m6Ds7y-9CGsSlZSBnwmqirAaybo30PIYAYL57F7_TfhYrmUNswZUFUlbAa0bu7nMf86iiruSLK5KW_GvpkSg1INuWc86I";
+        let ticket = Ticket::from_text(text).unwrap();
+        assert_eq!(ticket.epoch(), 667);
+        assert!(ticket.is_made_by(&key));
+        assert_eq!(
+            hex::encode(ticket.spent_hash()),
+            "9fdf67a8b915dae9858d6300f1791ef9488f7174378130d3fd550470275104af"
+        );
+    }
+
     #[test]
     fn bytes_and_text_read_back_and_print_nothing() {
         for ticket in tickets(70_000) {

@@ -4,18 +4,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use kinline_protocol::day::Day;
+use kinline_protocol::ticket::epoch_of;
+use tokio::runtime::Builder;
 
 use crate::cli::{Options, refused, say};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::{KeyFile, Rotated, export, rotate};
-use crate::relay::StartError;
+use crate::keys::{KeyFile, KeyFileError, Rotated, export, rotate};
+use crate::relay::{StartError, rotate_at_rest};
 use crate::storage::{SqliteStorage, lock};
+use crate::ticket::Issuer;
 
 /// What to do with the key file.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Say which versions of which keys there are, and whether they were exported.
+    /// Say which versions of which keys there are, whether they were exported, and the public keys
+    /// of tickets, which `operator issuer` publishes.
     Show(#[command(flatten)] Options),
     /// Copy the key file to FILE, which must not be there yet, mode 0600. Keep it away from
     /// backups of the data folder: together they are everything.
@@ -49,7 +54,7 @@ impl KeysCommand {
 /// A key that can be changed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Which {
-    /// What everything on the disk is sealed under
+    /// What everything on the disk is sealed under; all of it is written anew, which takes its time
     AtRest,
     /// What logins depend on: new accounts have the new one at once, others after their next login
     Accounts,
@@ -71,6 +76,19 @@ pub(crate) fn run(config: &Config, command: &KeysCommand) -> ExitCode {
 fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, StartError> {
     config.check_places()?;
     let path = config.key_file();
+    let today = Clock::system().day();
+    let rotated = match command {
+        KeysCommand::Rotate { which, .. } => Some(*which),
+        KeysCommand::Show(_) | KeysCommand::Export { .. } => None,
+    };
+    if let Some(Which::AtRest) = rotated {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| KeyFileError::Io { path, source })?;
+        return Ok(show(
+            &runtime.block_on(rotate_at_rest(config, today))?,
+            today,
+        ));
+    }
     // Changed only where no relay has the old ones in its memory.
     let _lock = match command {
         KeysCommand::Rotate { .. } if config.data.exists() => Some(lock(&config.data)?),
@@ -79,7 +97,7 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
     let exists = SqliteStorage::exists(&config.data);
     let mut keys = KeyFile::open_or_create(&path, &config.data, exists)?;
     match command {
-        KeysCommand::Show(_) => Ok(show(&keys)),
+        KeysCommand::Show(_) => Ok(show(&keys, today)),
         KeysCommand::Export { file, .. } => {
             export(&mut keys, &path, &config.data, file)?;
             Ok(vec![format!(
@@ -88,20 +106,22 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
                 config.data.display()
             )])
         }
-        KeysCommand::Rotate { which, .. } => {
-            let which = match which {
-                Which::AtRest => Rotated::AtRest,
-                Which::Accounts => Rotated::Accounts,
-                Which::Tickets => Rotated::Tickets,
+        KeysCommand::Rotate { .. } => {
+            let which = match rotated {
+                Some(Which::Accounts) => Rotated::Accounts,
+                _ => Rotated::Tickets,
             };
-            rotate(&mut keys, &path, which, Clock::system().day().0)?;
-            Ok(show(&keys))
+            rotate(&mut keys, &path, which, today.0)?;
+            Ok(show(&keys, today))
         }
     }
 }
 
-fn show(keys: &KeyFile) -> Vec<String> {
+fn show(keys: &KeyFile, today: Day) -> Vec<String> {
     let mut lines = vec![format!("at-rest {}: in use", keys.at_rest_version())];
+    if keys.is_changing() {
+        lines.push("at-rest: a change of it broke off; the next start ends it".into());
+    }
     for (at, key) in keys.accounts.iter().enumerate() {
         lines.push(match at {
             0 => format!("accounts {}: for new registrations", key.version),
@@ -114,6 +134,17 @@ fn show(keys: &KeyFile) -> Vec<String> {
     for key in &keys.tickets {
         let (version, epoch) = (key.version, key.first_epoch);
         lines.push(format!("tickets {version}: from epoch {epoch} on"));
+    }
+    // Public, for the operator's log.
+    let issuer = Issuer::new(keys.tickets.clone());
+    let now = epoch_of(today.0);
+    for epoch in [now, now.saturating_add(1)] {
+        if let Some(key) = issuer.key(epoch) {
+            lines.push(format!(
+                "public key of epoch {epoch}: {}",
+                hex::encode(key.public())
+            ));
+        }
     }
     lines.push(if keys.is_exported() {
         "exported: yes, as they are now".into()

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use kinline_protocol::day::Day;
 use kinline_protocol::server_name::{RelayAddress, pinned_name};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -26,7 +27,8 @@ use crate::mailbox::{self, Grants, Mailboxes};
 use crate::operator::{self, Operator};
 use crate::rendezvous::Rendezvous;
 use crate::storage::{
-    EmbeddedStorage, GROUP_WRITES_MAX, OpenError, SqliteOptions, SqliteStorage, Storage, Write,
+    self, EmbeddedStorage, GROUP_WRITES_MAX, OpenError, Settled, SqliteOptions, SqliteStorage,
+    Step, Storage, Write, lock,
 };
 use crate::ticket::Issuer;
 use crate::tls::{self, Tls, TlsError};
@@ -60,6 +62,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// A change of the at-rest key broke off.
+    #[error("a change of the at-rest key broke off: start the relay, which ends it, and try again")]
+    Changing,
     /// The database takes nothing.
     #[error("the database takes nothing: the disk, or the room given to it, is full")]
     NoRoom,
@@ -271,17 +276,72 @@ pub(crate) async fn open_storage(
     config: &Config,
     clock: &Clock,
 ) -> Result<(EmbeddedStorage, KeyFile), StartError> {
-    let (options, key_file) = storage_options(config, true)?;
+    let (options, mut key_file) = storage_options(config, true)?;
+    settle_at_rest(config, &options, &mut key_file).await?;
     let keys = AtRest::new(key_file.at_rest());
     let storage = EmbeddedStorage::open(options, keys, clock.clone()).await?;
     Ok((storage, key_file))
 }
 
+/// Ends a change of the at-rest key that broke off.
+async fn settle_at_rest(
+    config: &Config,
+    options: &SqliteOptions,
+    key_file: &mut KeyFile,
+) -> Result<(), StartError> {
+    if key_file.is_changing() {
+        let _lock = lock(&config.data)?;
+        let new = AtRest::new(key_file.at_rest());
+        let settled = storage::settle(options, &new).await?;
+        key_file.settle_at_rest(settled == Settled::New);
+        key_file.replace(&config.key_file())?;
+    }
+    Ok(())
+}
+
+/// Changes the at-rest key of a data folder that no relay runs on: everything in it is written
+/// anew.
+pub(crate) async fn rotate_at_rest(config: &Config, today: Day) -> Result<KeyFile, StartError> {
+    let (options, mut key_file) = storage_options(config, true)?;
+    let path = config.key_file();
+    let exists = EmbeddedStorage::exists(&config.data);
+    if exists {
+        settle_at_rest(config, &options, &mut key_file).await?;
+        // Once as a relay would, for what a program of before left to be moved.
+        let keys = AtRest::new(key_file.at_rest());
+        let storage = EmbeddedStorage::open(options.clone(), keys, Clock::system()).await?;
+        storage.close().await;
+    }
+    key_file.begin_at_rest().map_err(KeyFileError::from)?;
+    if exists && let Some(before) = key_file.at_rest_of_before() {
+        let (old, new) = (AtRest::new(before), AtRest::new(key_file.at_rest()));
+        let _lock = lock(&config.data)?;
+        key_file.replace(&path)?;
+        storage::rekey(&options, &old, &new, today, Step::Done).await?;
+    }
+    key_file.settle_at_rest(true);
+    key_file.replace(&path)?;
+    Ok(key_file)
+}
+
 /// Opens the database alone, beside a relay that may be running.
 pub(crate) async fn open_rows(config: &Config, clock: &Clock) -> Result<SqliteStorage, StartError> {
+    Ok(open_secrets(config, clock).await?.0)
+}
+
+/// [`open_rows`], where accounts lie in it, and whose tickets are good.
+pub(crate) async fn open_secrets(
+    config: &Config,
+    clock: &Clock,
+) -> Result<(SqliteStorage, Accounts, Issuer), StartError> {
     let (options, key_file) = storage_options(config, false)?;
+    if key_file.is_changing() {
+        return Err(StartError::Changing);
+    }
     let keys = AtRest::new(key_file.at_rest());
-    Ok(SqliteStorage::open(options, keys, clock.clone()).await?)
+    let storage = SqliteStorage::open(options, keys, clock.clone()).await?;
+    let accounts = Accounts::new(key_file.accounts, Vec::new(), 0, 0);
+    Ok((storage, accounts, Issuer::new(key_file.tickets)))
 }
 
 fn storage_options(

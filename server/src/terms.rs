@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use kinline_protocol::limits;
 use kinline_protocol::primitives::hash::sha256;
+use kinline_protocol::ticket::EPOCH_DAYS;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -17,6 +18,9 @@ use crate::relay::Shared;
 
 /// Where it is read.
 pub const PATH: &str = "/v1/terms";
+
+/// A ticket is good in its epoch and the next one.
+const SPENT_DAYS: u32 = 2 * EPOCH_DAYS - 1;
 
 /// What stands in place of the hash while it is computed.
 const NO_HASH: &str = "";
@@ -115,6 +119,27 @@ pub fn classes() -> Vec<Class> {
             None,
             "",
             "it is used up",
+        ),
+        class(
+            "account",
+            "a blinded id, a sealed OPAQUE record and counters, and a vault of a size class",
+            None,
+            "",
+            "deletion by its owner",
+        ),
+        class(
+            "spent_ticket",
+            "a hash",
+            Some(SPENT_DAYS),
+            "the first day of the epoch that it was drawn in",
+            "",
+        ),
+        class(
+            "operator_log",
+            "signed statements about the service, public, never about a person",
+            None,
+            "",
+            "it is kept",
         ),
         class(
             "rendezvous",

@@ -30,6 +30,7 @@
     reason = "a harness: what goes wrong here ends the test that uses it, with the place and the reason"
 )]
 
+pub mod breach;
 pub mod chat;
 pub mod drill;
 pub mod foe;

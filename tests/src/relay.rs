@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
+use kinline_protocol::ids::MailboxId;
 use kinline_protocol::server_name::RelayAddress;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -107,6 +108,38 @@ impl Relay {
         self.address = address.parse().unwrap();
         self.output = Some(lines);
         *self.running.lock().unwrap() = Some(child);
+    }
+
+    /// Runs one of its commands beside it, over its folder.
+    ///
+    /// # Panics
+    /// When it can't be run, or does not end.
+    pub async fn command(&self, args: &[&str]) -> std::process::Output {
+        let (program, first) = program::relay();
+        let command = Command::new(program)
+            .args(first)
+            .args(args)
+            .arg("--data")
+            .arg(self.data())
+            .arg("--key-file")
+            .arg(self.folder.join("keys/kinline.key"))
+            .env_clear()
+            .envs(program::environment())
+            .envs(self.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        in_time("the operator's command", command).await.unwrap()
+    }
+
+    /// Its decoys, for whoever has its key file.
+    ///
+    /// # Panics
+    /// When its folder can't be read.
+    pub async fn decoys(&self) -> Vec<MailboxId> {
+        let key_file = self.folder.join("keys/kinline.key");
+        let decoys = kinline_server::measure::decoys(&self.data(), &key_file).await;
+        decoys.unwrap()
     }
 
     /// Where it listens, with its pin; the same after every restart.

@@ -10,8 +10,7 @@ use kinline_protocol::account::{
     AccountKeys, Costs, Credentials, LoggedIn, Outcome, RecoveryCode, Wish, account_id,
 };
 use kinline_protocol::engine::io::Command;
-use kinline_protocol::engine::{Engine, Setup};
-use kinline_protocol::ids::MemberId;
+use kinline_protocol::engine::{Engine, ReturnWish, Setup};
 use kinline_protocol::primitives::stretching::Stretching;
 use kinline_protocol::server_name::RelayAddress;
 use serde_json::json;
@@ -32,6 +31,10 @@ const ENV_PASSWORD: &str = "KINLINE_PASSWORD";
 const FILE_BYTES_MAX: usize = 4_096;
 /// Tickets drawn at a login.
 const TICKETS: usize = 16;
+const LOG_IN: Wish = Wish::LogIn {
+    tickets: TICKETS,
+    anew: false,
+};
 
 /// `account …`
 pub(super) async fn run(session: &Session, verb: AccountVerb) -> Result<(), Failure> {
@@ -67,8 +70,8 @@ pub(super) async fn run(session: &Session, verb: AccountVerb) -> Result<(), Fail
             recover(session, setup, &who, &code, no_wait).await
         }
         AccountVerb::Requests { json } => requests(session, json).await,
-        AccountVerb::Allow { name } => answer(session, &name, true).await,
-        AccountVerb::Veto { name } => answer(session, &name, false).await,
+        AccountVerb::Allow { id } => answer(session, &id, true).await,
+        AccountVerb::Veto { id } => answer(session, &id, false).await,
     }
 }
 
@@ -112,6 +115,16 @@ fn typed_code(code: &Code) -> Result<Option<RecoveryCode>, Failure> {
     text.parse()
         .map(Some)
         .map_err(|error: kinline_protocol::account::CodeError| Failure::refused(error.to_string()))
+}
+
+/// Whether tickets were made under another key than the operator's log has for their epoch. Where
+/// it has none, nothing is known.
+async fn is_marked(device: &Device, done: &LoggedIn) -> Result<bool, Failure> {
+    let Some((epoch, key)) = done.issuer else {
+        return Ok(false);
+    };
+    let named = device.with(move |engine| engine.issuer_key(epoch)).await?;
+    Ok(named.is_some_and(|named| named != key))
 }
 
 /// Refuses before anything has happened.
@@ -195,9 +208,9 @@ async fn logged_in(
     who: &Who,
     password: Zeroizing<String>,
     code: Option<RecoveryCode>,
-    tickets: usize,
+    wish: Wish,
 ) -> Result<LoggedIn, Failure> {
-    match talk(relay, who, password, code, Wish::LogIn { tickets }).await? {
+    match talk(relay, who, password, code, wish).await? {
         Outcome::LoggedIn(done) => Ok(*done),
         _ => Err(Failure::new("the relay answered what makes no sense here")),
     }
@@ -291,7 +304,7 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
     let password = password(who.password_file.as_deref(), "Password:").await?;
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
-    let done = match logged_in(&relay, who, password, code, TICKETS).await {
+    let done = match logged_in(&relay, who, password, code, LOG_IN).await {
         Ok(done) => done,
         Err(failure) => {
             device.shutdown().await;
@@ -299,7 +312,11 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
         }
     };
     tell_failed(&done);
-    if !done.tickets.is_empty() {
+    if !done.tickets.is_empty() && is_marked(&device, &done).await? {
+        eprintln!(
+            "The relay made these tickets under another key than its operator's log names, and could know them again: they are thrown away."
+        );
+    } else if !done.tickets.is_empty() {
         println!("{} tickets were drawn.", done.tickets.len());
         let tickets = done.tickets.iter().map(|ticket| ticket.to_text()).collect();
         device.command(Command::KeepTickets { tickets }).await?;
@@ -412,7 +429,8 @@ async fn change_password(
         request,
         recovery: Some(recovery),
     };
-    keep(session, device, keys, Some(vault), false).await?;
+    // Who knew the old one may have what it led to: other keys go into the log.
+    keep(session, device, keys, Some(vault), true).await?;
     println!("The password is changed. Your other phones have to log in again.");
     Ok(())
 }
@@ -423,7 +441,11 @@ async fn new_code(session: &Session, who: &Who, print: &Print) -> Result<(), Fai
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
     let code = RecoveryCode::random(&mut random::os());
-    let done = match logged_in(&relay, who, password, Some(code.clone()), 0).await {
+    let only_keys = Wish::LogIn {
+        tickets: 0,
+        anew: false,
+    };
+    let done = match logged_in(&relay, who, password, Some(code.clone()), only_keys).await {
         Ok(done) => done,
         Err(failure) => {
             device.shutdown().await;
@@ -473,7 +495,12 @@ async fn recover(
     }
     let by_code = code.is_some();
     let password = password(who.password_file.as_deref(), "Password:").await?;
-    let done = logged_in(&setup.relay, who, password, code, TICKETS).await?;
+    // What the lost phone kept of the account is worth nothing from now on.
+    let come = Wish::LogIn {
+        tickets: TICKETS,
+        anew: true,
+    };
+    let done = logged_in(&setup.relay, who, password, code, come).await?;
     tell_failed(&done);
     let vault = done
         .vault
@@ -505,6 +532,10 @@ async fn recover(
         println!(
             "The family's guardians are asked. One of them says yes; or, once one has seen it, a day passes without a veto."
         );
+        let pictures = device.with(|engine: &Engine| engine.return_pictures());
+        if let Some(pictures) = pictures.await? {
+            println!("Call them, and compare these pictures with what they see:  {pictures}");
+        }
     }
     if no_wait {
         let settled = session.settle(&device).await;
@@ -544,64 +575,67 @@ async fn wait_until_in(session: &Session, device: &Device) -> Result<(), Failure
     }
 }
 
+/// A wish with the name of whoever it is said to be of.
 struct Asks {
-    member: MemberId,
+    wish: ReturnWish,
     name: String,
-    device_name: String,
     own: bool,
-    shown: Option<String>,
 }
 
 async fn who_asks(device: &Device) -> Result<Vec<Asks>, Failure> {
     let asks = device.with(|engine: &Engine| {
         let log = engine.family_log();
         let own = engine.member();
-        let each = engine.returns().map(|(member, device_name)| Asks {
-            member,
+        let each = engine.returns().map(|wish| Asks {
             name: log
-                .and_then(|log| log.name_ever(&member))
+                .and_then(|log| log.name_ever(&wish.member))
                 .unwrap_or_default()
                 .to_owned(),
-            device_name,
-            own: own == Some(member),
-            shown: log.and_then(|log| {
-                let mut asks = log.asks();
-                let asked = asks.find(|asked| asked.back.member() == member)?;
-                Some(asked.day.to_string())
-            }),
+            own: own == Some(wish.member),
+            wish,
         });
         each.collect()
     });
     Ok(asks.await?)
 }
 
+/// The beginning of a device's id, as it is typed.
+fn short_id(wish: &ReturnWish) -> String {
+    crate::device::short(wish.device.as_bytes())
+}
+
 async fn requests(session: &Session, as_json: bool) -> Result<(), Failure> {
     let device = session.open_current().await?;
     let asks = who_asks(&device).await?;
     for ask in &asks {
+        let id = short_id(&ask.wish);
         if as_json {
+            // A program has seen it, and nobody else: no day begins.
             let line = json!({
-                "name": ask.name, "device": ask.device_name,
-                "own": ask.own, "shown": ask.shown,
+                "id": id, "name": ask.name, "device": ask.wish.device_name,
+                "pictures": ask.wish.pictures, "own": ask.own,
+                "shown": ask.wish.shown.map(|day| day.to_string()),
             });
             println!("{line}");
-        } else if ask.own {
+            continue;
+        }
+        let device_name = harmless(&ask.wish.device_name);
+        if ask.own {
             println!(
-                "Somebody who knows YOUR password asks to come back as you, with a device called \"{}\". If that is not you: account veto \"{}\", and change the password.",
-                harmless(&ask.device_name),
-                harmless(&ask.name)
+                "{id}  Somebody who knows YOUR password asks to come back as you, with a device called \"{device_name}\" ({}). If that is not you: account veto {id}, and then account change-password.",
+                ask.wish.pictures
             );
         } else {
             println!(
-                "{} says that every phone is lost and asks to come back with \"{}\". Call them. Then: account allow \"{}\", or account veto \"{}\". If nobody vetoes they are in after a day.",
+                "{id}  {} says that every phone is lost and asks to come back with \"{device_name}\" ({}). Call them and compare the pictures. Then: account allow {id}, or account veto {id}. If nobody vetoes they are in after a day.",
                 harmless(&ask.name),
-                harmless(&ask.device_name),
-                harmless(&ask.name),
-                harmless(&ask.name)
+                ask.wish.pictures
             );
         }
-        let member = ask.member;
-        device.command(Command::ReturnShown { member }).await?;
+        let device_id = ask.wish.device;
+        device
+            .command(Command::ReturnShown { device: device_id })
+            .await?;
     }
     if asks.is_empty() && !as_json {
         println!("Nobody asks to come back.");
@@ -609,18 +643,24 @@ async fn requests(session: &Session, as_json: bool) -> Result<(), Failure> {
     session.finish(device).await
 }
 
-async fn answer(session: &Session, name: &str, accept: bool) -> Result<(), Failure> {
+async fn answer(session: &Session, id: &str, accept: bool) -> Result<(), Failure> {
     let device = session.open_current().await?;
     let asks = who_asks(&device).await?;
-    let Some(ask) = asks.iter().find(|ask| ask.name == name) else {
+    let mut wanted = asks.iter().filter(|ask| {
+        let whole = hex::encode(ask.wish.device.as_bytes());
+        !id.is_empty() && whole.starts_with(&id.to_lowercase())
+    });
+    let (Some(ask), None) = (wanted.next(), wanted.next()) else {
         device.shutdown().await;
         return Err(Failure::refused(format!(
-            "nobody called \"{}\" asks to come back",
-            harmless(name)
+            "no wish to come back, or several, begin with \"{}\": look at account requests",
+            harmless(id)
         )));
     };
-    let member = ask.member;
-    session
-        .carry_out(device, Command::AnswerReturn { member, accept })
-        .await
+    let asked = ask.wish.device;
+    let answer = Command::AnswerReturn {
+        device: asked,
+        accept,
+    };
+    session.carry_out(device, answer).await
 }

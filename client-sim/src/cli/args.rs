@@ -425,7 +425,7 @@ mod tests {
             "history --json --wait",
             "export --out d",
             "erase child Mila --messages --confirm Mila --receipt f",
-            "erase family --confirm Elms",
+            "erase family --confirm Elms --keep-account",
             "status --json",
             "room T --member A --member B",
             "update --to T",

@@ -120,17 +120,17 @@ pub enum AccountVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Let a guardian back in who asks
+    /// Let a guardian back in who asks, after a call in which the pictures were compared
     Allow {
-        /// Who
-        #[arg(value_name = "NAME")]
-        name: String,
+        /// Which wish: the beginning of its id, from `requests`
+        #[arg(value_name = "ID")]
+        id: String,
     },
     /// Don't let somebody in who asks to come back as this guardian
     Veto {
-        /// Who
-        #[arg(value_name = "NAME")]
-        name: String,
+        /// Which wish: the beginning of its id, from `requests`
+        #[arg(value_name = "ID")]
+        id: String,
     },
 }
 

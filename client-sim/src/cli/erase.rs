@@ -43,6 +43,9 @@ pub enum EraseVerb {
         /// The family's whole name: it can't be undone
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
+        /// Leave this guardian's account at the relay (with the phone goes what reminds of it)
+        #[arg(long)]
+        keep_account: bool,
         /// Also write the receipt as JSON
         #[arg(long, value_name = "FILE")]
         receipt: Option<PathBuf>,
@@ -58,9 +61,11 @@ pub(super) async fn run(session: &Session, verb: EraseVerb) -> Result<(), Failur
             confirm,
             receipt,
         } => child(session, &name, messages, confirm.as_deref(), receipt).await,
-        EraseVerb::Family { confirm, receipt } => {
-            family(session, confirm.as_deref(), receipt).await
-        }
+        EraseVerb::Family {
+            confirm,
+            keep_account,
+            receipt,
+        } => family(session, confirm.as_deref(), keep_account, receipt).await,
     }
 }
 
@@ -79,7 +84,7 @@ fn confirmed(what: &str, confirm: Option<&str>) -> Result<(), Failure> {
 async fn backup_days(device: &Device) -> Option<u32> {
     let terms = device.blobs().terms().await.ok()?;
     let terms: Value = serde_json::from_slice(&terms).ok()?;
-    terms["backup_days"].as_u64()?.try_into().ok()
+    terms.get("backup_days")?.as_u64()?.try_into().ok()
 }
 
 async fn child(
@@ -145,10 +150,11 @@ async fn erase_child(
 async fn family(
     session: &Session,
     confirm: Option<&str>,
+    keep_account: bool,
     receipt: Option<PathBuf>,
 ) -> Result<(), Failure> {
     let device = session.open_current().await?;
-    let erased = erase_family(session, &device, confirm).await;
+    let erased = erase_family(session, &device, confirm, keep_account).await;
     device.shutdown().await;
     tell(&erased?, receipt)
 }
@@ -157,12 +163,18 @@ async fn erase_family(
     session: &Session,
     device: &Device,
     confirm: Option<&str>,
+    keep_account: bool,
 ) -> Result<Value, Failure> {
     let name = device
         .with(|engine: &Engine| engine.family_log().map(|log| log.family_name().to_owned()))
         .await?;
     let name = name.ok_or_else(|| Failure::refused("this device belongs to no family yet"))?;
     confirmed(&name, confirm)?;
+    if !keep_account && device.with(Engine::has_account).await? {
+        return Err(Failure::refused(
+            "this guardian has an account at the relay, which outlives the phone: delete it first (kinline-sim account --state … delete), or say --keep-account",
+        ));
+    }
     let book = session.book(device).await?;
     let now = device.clock().now();
     let today = device.with(move |engine: &Engine| engine.day(now)).await?;
@@ -181,7 +193,7 @@ async fn erase_family(
     let mut left = vec![
         "Other guardians erase their own phones: erase family, on each of them.",
         "What devices of other families received stays on them, as on any screen that showed it.",
-        "An account at the relay is deleted by itself: account delete.",
+        "An account that another guardian has at the relay is theirs to delete: account delete.",
     ];
     match ended {
         Ok(Some(told)) => {

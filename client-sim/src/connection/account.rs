@@ -2,6 +2,7 @@
 //! thing is done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kinline_protocol::account::{
     Costs, Credentials, LoginError, Outcome, Session, Step, Wish, sign_put_vault,
@@ -17,12 +18,16 @@ use kinline_protocol::wire::{
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::{ConnectError, Lost, Socket, connect};
 use crate::random;
 
 /// Frames of an account that are under way at a time: one asks, one answers.
 const FRAMES_MAX: usize = 4;
+
+/// A relay has so long for each answer.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +66,10 @@ impl Line {
     }
 
     async fn hear(&mut self) -> Result<ServerFrame, Lost> {
-        match self.incoming.recv().await {
-            Some(frame) => Ok(frame),
-            None => Err((&mut self.task).await.unwrap_or(Lost::Closed)),
+        match timeout(ANSWER, self.incoming.recv()).await {
+            Err(_) => Err(Lost::Silent),
+            Ok(Some(frame)) => Ok(frame),
+            Ok(None) => Err((&mut self.task).await.unwrap_or(Lost::Closed)),
         }
     }
 }

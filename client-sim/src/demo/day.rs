@@ -9,7 +9,7 @@ use kinline_protocol::ids::ConversationId;
 use super::acquaintance::Side;
 use super::cast::{Broken, Person, Place};
 use super::friends::Guests;
-use super::ledger::Book;
+use super::ledger::{Book, Witness};
 use super::loot::Theft;
 use super::media::Files;
 use super::relay::RelayProcess;
@@ -19,7 +19,7 @@ use super::telling::step;
 use super::{DemoArgs, Obstacle};
 
 const FAMILY: &str = "Familie Sommerfeld-Akinwale";
-const MOTHER: &str = "Katharina Sommerfeld";
+pub(super) const MOTHER: &str = "Katharina Sommerfeld";
 pub(super) const FATHER: &str = "Babatunde Akinwale";
 pub(super) const CHILD: &str = "Mila Sommerfeld-Akinwale";
 const MOTHERS_PHONE: &str = "Katharinas Telefon";
@@ -38,6 +38,8 @@ pub(super) struct Day {
     pub(super) book: Book,
     /// Mailboxes that nobody opens any more: what lies in them stays.
     pub(super) abandoned: u64,
+    /// What devices saw that are gone.
+    pub(super) departed: Vec<Witness>,
 }
 
 /// The family, once it is whole.
@@ -92,7 +94,7 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
         &home,
     )?;
     println!(
-        "Two days with a family: two guardians' phones, a child's tablet, friends, and a relay that will be killed and robbed.\n"
+        "Three days with a family: two guardians' phones, a child's tablet, friends, and a relay that will be killed and robbed.\n"
     );
     if let Some(path) = &arguments.report {
         // Tried before the day is lived for it.
@@ -118,6 +120,7 @@ pub(super) async fn live(arguments: &DemoArgs) -> Result<bool, Obstacle> {
         thefts: vec![],
         book: Book::default(),
         abandoned: 0,
+        departed: vec![],
     };
     let sentence = format!("The relay listens on {}", day.relay.address.authority());
     day.note(&sentence, began, Ok(()));

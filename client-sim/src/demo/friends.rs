@@ -81,6 +81,10 @@ impl Day {
     pub(super) async fn second_day(&mut self, cast: &mut Cast) -> Result<Vec<Guests>, Obstacle> {
         self.chapter("The next day Mila has friends, in other families.");
         let began = Instant::now();
+        let put_by = self.put_by(cast).await;
+        let name = "Katharina makes an account; its recovery code goes into a drawer";
+        let drawer = self.keep(name, began, put_by);
+        let began = Instant::now();
         let found = self.other_family(&SECOND).await;
         let name = "Priyanka founds a second family and pairs Linnea's tablet";
         let Some(guests) = self.keep(name, began, found) else {
@@ -152,6 +156,9 @@ impl Day {
             "Linnea's tablet is lost: Priyanka takes it out and closes its mailbox",
             self.lose(&guests)
         );
+        if let Some(drawer) = drawer {
+            self.at_the_lake(cast, &drawer).await?;
+        }
         step!(
             self,
             "Everything else is delivered and confirmed",

@@ -1,9 +1,9 @@
-//! Two days with a family: two guardians' phones, a child's tablet, a relay that is killed and
+//! Three days with a family: two guardians' phones, a child's tablet, a relay that is killed and
 //! robbed, two friends' families, and parents who decide. Everything in it is real: the socket,
 //! the database, the keys, the media.
 //!
 //! [`day`] tells the first day with [`talk`] and [`night`], [`friends`] the second with
-//! [`acquaintance`], [`watch`], [`three`] and [`parting`]; [`telling`] prints it. [`cast`] holds the
+//! [`acquaintance`], [`watch`], [`three`] and [`parting`], [`lake`] what comes then; [`telling`] prints it. [`cast`] holds the
 //! people, [`relay`] the relay's process, [`loot`] the theft, [`ledger`] counts what was sent and
 //! received, [`report`] what comes out.
 
@@ -11,6 +11,7 @@ mod acquaintance;
 mod cast;
 mod day;
 mod friends;
+mod lake;
 mod ledger;
 mod loot;
 mod media;

@@ -118,7 +118,7 @@ impl Day {
 
     pub(super) async fn count(&mut self, people: &[&Person]) {
         let began = Instant::now();
-        let mut witnesses = Vec::new();
+        let mut witnesses = core::mem::take(&mut self.departed);
         for person in people {
             match person.witness().await {
                 Ok(witness) => witnesses.push(witness),

@@ -362,9 +362,9 @@ impl Book {
                 self.name(&back.member()),
                 back.device.name
             ),
-            Decision::Veto { member } => {
+            Decision::Veto { member, .. } => {
                 format!(
-                    "{} was not let back in: a guardian vetoed it",
+                    "who asked to come back as {} was not let in: a guardian vetoed it",
                     self.name(member)
                 )
             }

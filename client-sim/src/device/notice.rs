@@ -11,6 +11,7 @@ use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Changes, Event};
 use kinline_protocol::ids::ConversationId;
 use kinline_protocol::primitives::sign::PublicKey;
+use kinline_protocol::server_name::operator_text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -295,6 +296,93 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 "Somebody in {} was shown another past of a family's decisions than this device. The relay may be lying: compare what `family` shows on two devices.",
                 book.title(conversation)
             ),
+        ),
+        Event::OperatorPinned { key, vouched } => Some(Notice::new(
+            "operator-pinned",
+            if *vouched {
+                format!("The relay's operator signs with {}.", operator_text(key))
+            } else {
+                format!(
+                    "The relay says that its operator signs with {}. Nobody else has said so: compare it with what the operator publishes.",
+                    operator_text(key)
+                )
+            },
+            json!({"key": operator_text(key), "vouched": vouched}),
+        )),
+        Event::OperatorNotice(notice) => Some(Notice::new(
+            "operator-notice",
+            format!("The relay's operator says on {}: {}", notice.day, notice.text),
+            json!({
+                "index": notice.index,
+                "severity": notice.severity.as_str(),
+                "language": notice.language,
+            }),
+        )),
+        Event::LockedDown { renew, .. } => said(
+            "locked-down",
+            if *renew {
+                "The relay's operator has locked it down. Messages go on, nobody can be paired or log in, and this device makes its keys and addresses anew.".into()
+            } else {
+                "The relay's operator has locked it down. Messages go on, nobody can be paired or log in.".into()
+            },
+        ),
+        Event::LockdownLifted => said(
+            "lockdown-lifted",
+            "The relay's operator has lifted the lockdown.".into(),
+        ),
+        Event::OperatorLogCut { known, shown } => said(
+            "operator-log-cut",
+            format!(
+                "The relay shows {shown} entries of its operator's log, and has shown {known} before: something is kept back."
+            ),
+        ),
+        Event::OperatorLogForked { .. } => said(
+            "operator-log-forked",
+            "The relay's operator has two logs: somebody was shown another one than this device. The relay may be in other hands.".into(),
+        ),
+        Event::OperatorForged => said(
+            "operator-forged",
+            "The relay said something in its operator's name that the operator has not signed.".into(),
+        ),
+        Event::ReturnAsked {
+            member,
+            device,
+            device_name,
+            pictures,
+            own,
+        } => Some(Notice::new(
+            "return-asked",
+            if *own {
+                format!(
+                    "A device that calls itself {device_name} has logged in with YOUR password and asks to come back as you. If that is not you, refuse it and change the password: account veto {}",
+                    short(device.as_bytes())
+                )
+            } else {
+                format!(
+                    "{} asks to come back, on a device that calls itself {device_name}. Its screen shows {pictures}: ask before you answer. Look with: account requests",
+                    book.name(member)
+                )
+            },
+            json!({
+                "device": hex::encode(device.as_bytes()),
+                "pictures": pictures,
+                "own": own,
+            }),
+        )),
+        Event::VaultRolledBack {
+            member,
+            given,
+            newest,
+        } => said(
+            "vault-rolled-back",
+            format!(
+                "The relay gave {} vault number {given} when number {newest} had been written: it, or whoever restored it, is not as it should be. Nothing in it can do harm.",
+                book.name(member)
+            ),
+        ),
+        Event::AccountOutdated => said(
+            "account-outdated",
+            "The account of this phone is not good any more: its password was changed on another phone, or it was deleted. Recovery would not work: log in again with account login.".into(),
         ),
         Event::TimeAhead { told, own } => said(
             "time-ahead",

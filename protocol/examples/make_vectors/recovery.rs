@@ -84,7 +84,14 @@ pub(super) fn logs() -> Vec<Value> {
             .propose_with(decision, salt, vec![consent], &[&key], Day(day));
         shown.and(signed)
     };
-    let vetoed = prepared().then(Decision::Veto { member: id(2) }, 20_603, &[1]);
+    let vetoed = prepared().then(
+        Decision::Veto {
+            member: id(2),
+            device: back(ReturnWay::Waited).device.device,
+        },
+        20_603,
+        &[1],
+    );
     let again = wished(&vetoed, ask, 20_605, &request_key(), &[1]);
     vec![
         good(
@@ -124,11 +131,7 @@ pub(super) fn logs() -> Vec<Value> {
             "comes back by the password alone on the day after",
             &wait(20_604),
         ),
-        refused(
-            "asks again two days after a veto",
-            "vetoed",
-            &vetoed.and(again),
-        ),
+        refused("asks again after a veto", "vetoed", &vetoed.and(again)),
         refused(
             "comes back without recovery keys in the log",
             "no recovery",
@@ -161,12 +164,14 @@ pub(super) fn vaults() -> Value {
         day: 20_602,
         code: true,
         alone: false,
+        links: vec![],
     };
     let recovery = RecoveryPart {
         version: 1,
         family: vec![0x0f; 16].into(),
         member: vec![2; 16].into(),
         recovery_seed: vec![0xf2; 32].into(),
+        ..RecoveryPart::default()
     };
     let sealed = |request: &RequestPart, keys: &VaultKeys, seed| {
         seal_vault(&account, 7, keys, request, &recovery, &mut rng(seed)).unwrap()

@@ -27,6 +27,8 @@ mod codes;
 mod context;
 #[path = "family.rs"]
 mod family;
+#[path = "operator.rs"]
+mod operator;
 #[path = "recovery.rs"]
 mod recovery;
 
@@ -49,6 +51,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("meet_code", codes::meet_codes()),
         ("short_code", codes::short_codes()),
         ("short_handshake", codes::short_handshake()),
+        ("operator_log", operator::logs()),
         ("vault", recovery::vaults()),
     ]
 }

@@ -33,6 +33,6 @@ pub use session::{
 };
 #[cfg(feature = "client")]
 pub use vault::{
-    OpenedVault, RecoveryPart, RequestPart, VAULT_ADDRESSES_MAX, VaultError, VaultKeys, open_vault,
-    seal_vault, vault_digest,
+    OpenedVault, RecoveryPart, RequestPart, VAULT_ADDRESSES_MAX, VAULT_LINK_ADDRESSES_MAX,
+    VAULT_LINKS_MAX, VaultError, VaultKeys, open_vault, seal_vault, vault_digest,
 };

@@ -116,6 +116,27 @@ mod tests {
         assert!(!holds(&here, &account, &moved));
     }
 
+    /// The vector of PROTOCOL §15.3.
+    #[test]
+    fn the_printed_vector_holds() {
+        let challenge = Challenge {
+            server_name: "pin:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+            nonce: &[4; 32],
+        };
+        let vault = proto::Vault {
+            version: 9,
+            request_part: vec![5; 1024].into(),
+            recovery_part: vec![6; 2048].into(),
+        };
+        let account = AccountId::new([8; 32]);
+        let key = SecretKey::from_seed(&[7; 32]);
+        assert_eq!(
+            hex::encode(sign_put_vault(&key, &challenge, &account, &vault)),
+            "e689cb3742a3eb6105891b1ed65f94ee07e875a71937a1309f832b99452b248a\
+             88711847697ae530b3da246e2db76f07cf7c64960b80c03b4b74fb2de1badd02"
+        );
+    }
+
     #[test]
     fn parts_come_in_size_classes() {
         assert!(is_part_size(1024) && is_part_size(65_536));

@@ -46,7 +46,6 @@ impl core::fmt::Debug for Credentials {
 }
 
 /// What is wanted of the relay.
-#[derive(Debug)]
 pub enum Wish {
     /// A new account. Its vault is written afterwards by the phone.
     Register {
@@ -57,6 +56,9 @@ pub enum Wish {
     LogIn {
         /// Tickets wanted; as many come as this epoch still allows.
         tickets: usize,
+        /// Register again with the same password, where all of the vault opens: what a lost phone
+        /// kept of the account is worth nothing then.
+        anew: bool,
     },
     /// Another password, and with it other keys of the vault.
     ChangePassword {
@@ -69,6 +71,17 @@ pub enum Wish {
     },
     /// No account any more.
     Delete,
+}
+
+impl core::fmt::Debug for Wish {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Register { .. } => "Register",
+            Self::LogIn { .. } => "LogIn",
+            Self::ChangePassword { .. } => "ChangePassword",
+            Self::Delete => "Delete",
+        })
+    }
 }
 
 /// How it ended.
@@ -191,7 +204,7 @@ pub enum Step {
 enum Phase {
     Registering(device::Registration),
     Finishing(AccountKeys, Option<u64>),
-    LoggingIn(device::Login),
+    LoggingIn(Box<device::Login>),
     Proving(Box<device::LoggedIn>),
     Fetching(Box<LoggedIn>, Drawable),
     Drawing(Box<LoggedIn>, Draw),
@@ -279,7 +292,10 @@ impl Session {
                 let (state, message) = device::Login::start(password, rng)?;
                 let message = message.into();
                 let start = wire::LoginStart { account, message };
-                (Phase::LoggingIn(state), Request::LoginStart(start))
+                (
+                    Phase::LoggingIn(Box::new(state)),
+                    Request::LoginStart(start),
+                )
             }
         };
         let mut session = Self {
@@ -432,7 +448,7 @@ impl Session {
                 };
                 self.send(Request::RegisterStart(start))
             }
-            Wish::LogIn { tickets } => {
+            Wish::LogIn { tickets, anew } => {
                 let count = (*tickets).min(said.tickets_left as usize);
                 let key = said.issuer_key.as_ref().try_into().ok();
                 let done = LoggedIn {
@@ -444,7 +460,7 @@ impl Session {
                     tickets: vec![],
                     issuer: key.map(|key| (said.ticket_epoch, key)),
                 };
-                let renew = said.renew;
+                let renew = said.renew || *anew;
                 self.phase = Phase::Fetching(Box::new(done), Drawable { count, renew });
                 self.send(Request::FetchVault(wire::FetchVault {}))
             }
@@ -473,7 +489,7 @@ impl Session {
             Some(vault) if vault.version != done.vault_version => Err(VaultError::Damaged),
             Some(vault) => open_vault(&self.credentials.account, &done.keys.vault, vault),
         };
-        if let Wish::LogIn { tickets } = &mut self.wish {
+        if let Wish::LogIn { tickets, .. } = &mut self.wish {
             *tickets = drawable.count;
         }
         // Only what opens as a whole can be sealed anew under the keys that a renewal makes.
@@ -529,7 +545,7 @@ impl Session {
         rng: &mut impl rand_core::CryptoRng,
     ) -> Result<Option<Step>, LoginError> {
         let count = match &self.wish {
-            Wish::LogIn { tickets } => *tickets,
+            Wish::LogIn { tickets, .. } => *tickets,
             _ => 0,
         };
         let Some((epoch, _)) = done.issuer.filter(|_| count > 0) else {

@@ -11,6 +11,7 @@
 //! padded = length 4 BE ‖ message ‖ zeros, so that nonce, padded and tag are a Padmé size class
 //! ```
 
+use bytes::Bytes;
 use prost::Message;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -26,6 +27,15 @@ const VERSION: u32 = 1;
 const SEAL_BYTES: usize = 24 + 16;
 /// Devices of a family that a vault names: as many as its conversation can have.
 pub const VAULT_ADDRESSES_MAX: usize = crate::limits::CONVERSATION_LEAVES_MAX;
+/// Links with other families that a vault names; with 16 devices each of some 200 bytes they and
+/// the family stay below [`VAULT_PART_BYTES_MAX`].
+pub const VAULT_LINKS_MAX: usize = 16;
+/// Devices of one other family that a vault names.
+pub const VAULT_LINK_ADDRESSES_MAX: usize = 16;
+const _: () = assert!(
+    (VAULT_ADDRESSES_MAX + VAULT_LINKS_MAX * VAULT_LINK_ADDRESSES_MAX) * 220 + 1_024
+        <= VAULT_PART_BYTES_MAX
+);
 
 /// Why a vault does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -114,8 +124,10 @@ pub fn seal_vault(
         version: VERSION,
         ..request.clone()
     };
+    let request = request.encode_to_vec();
     let recovery = RecoveryPart {
         version: VERSION,
+        request_digest: request_digest(&request).to_vec().into(),
         ..recovery.clone()
     };
     let nobodys = Secret::random(rng);
@@ -127,7 +139,7 @@ pub fn seal_vault(
     };
     Ok(wire::Vault {
         version,
-        request_part: seal(&keys.request, Part::Request, request.encode_to_vec())?,
+        request_part: seal(&keys.request, Part::Request, request)?,
         recovery_part: seal(second, Part::Recovery, recovery.encode_to_vec())?,
     })
 }
@@ -154,13 +166,16 @@ pub fn open_vault(
     };
     let padded = open(&keys.request, Part::Request, &vault.request_part);
     let padded = padded.ok_or(VaultError::Password)?;
-    let request = RequestPart::decode(unpad(&padded)?).map_err(|_| VaultError::Damaged)?;
+    let message = unpad(&padded)?;
+    let digest = request_digest(message);
+    let request = RequestPart::decode(message).map_err(|_| VaultError::Damaged)?;
     let sound = request.version == VERSION
         && FamilyId::try_from(&request.family).is_ok()
         && MemberId::try_from(&request.member).is_ok()
         && request.head.len() == 32
         && request.request_seed.len() == 32
-        && request.addresses.len() <= VAULT_ADDRESSES_MAX;
+        && request.addresses.len() <= VAULT_ADDRESSES_MAX
+        && request.links.len() <= VAULT_LINKS_MAX;
     if !sound {
         return Err(VaultError::Damaged);
     }
@@ -171,7 +186,9 @@ pub fn open_vault(
             let padded = open(key, Part::Recovery, &vault.recovery_part);
             let padded = padded.ok_or(VaultError::Code)?;
             let part = RecoveryPart::decode(unpad(&padded)?).map_err(|_| VaultError::Damaged)?;
-            let same = part.family == request.family && part.member == request.member;
+            let same = part.family == request.family
+                && part.member == request.member
+                && part.request_digest.as_ref() == digest;
             if part.version != VERSION || !same || part.recovery_seed.len() != 32 {
                 return Err(VaultError::Damaged);
             }
@@ -185,6 +202,12 @@ pub fn open_vault(
     })
 }
 
+/// Binds the first part to the second: who has only the password can write another first part, and
+/// would lead its owner elsewhere.
+fn request_digest(message: &[u8]) -> [u8; 32] {
+    hash::labelled(labels::HASH_KEPT, &[message])
+}
+
 /// Tells whether what a vault holds has changed: over all but its day, so that time alone
 /// changes nothing.
 #[must_use]
@@ -194,7 +217,11 @@ pub fn vault_digest(keys: &VaultKeys, request: &RequestPart, recovery: &Recovery
         ..request.clone()
     }
     .encode_to_vec();
-    let mut recovery = recovery.encode_to_vec();
+    let mut recovery = RecoveryPart {
+        request_digest: Bytes::new(),
+        ..recovery.clone()
+    }
+    .encode_to_vec();
     let code = keys.recovery.as_ref().map_or(&[][..], |key| key.expose());
     let digest = hash::labelled(
         labels::HASH_KEPT,
@@ -251,6 +278,7 @@ mod tests {
     use crate::padme;
     use crate::secrets::Secret;
     use crate::wire;
+    use prost::Message as _;
     use rand::SeedableRng;
     use rand_chacha::ChaCha20Rng;
 
@@ -280,6 +308,9 @@ mod tests {
             family: vec![3; 16].into(),
             member: vec![4; 16].into(),
             recovery_seed: vec![8; 32].into(),
+            request_digest: super::request_digest(&request(true).encode_to_vec())
+                .to_vec()
+                .into(),
         }
     }
 

@@ -12,6 +12,7 @@ use super::body::bounded;
 use crate::conversation::Person;
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
 use crate::limits;
+use crate::operator::CHECKPOINT_BYTES;
 use crate::wire::{self, control::Body as WireBody};
 
 /// Bytes of one control content: with id, number and signature it is below
@@ -56,6 +57,8 @@ pub enum Control {
     Setup(ContactSetup),
     /// Children of several families in one conversation, on its way between guardians.
     Group(GroupOffer),
+    /// How far this device was shown the operator's log: the bytes of a checkpoint.
+    OperatorSeen(Bytes),
     /// A guardian asks to come back: the bytes of a `ReturnRequest`, 1 byte to 32 KiB.
     ReturnRequest(Bytes),
     /// A guardian's phone has written its vault.
@@ -253,6 +256,11 @@ impl Control {
     pub(super) fn check(&self) -> Result<(), BodyError> {
         match self {
             Self::Head(head) => filled("a head", head, SMALL_BYTES_MAX)?,
+            Self::OperatorSeen(checkpoint) => {
+                if checkpoint.len() != CHECKPOINT_BYTES {
+                    return Err(BodyError::Control("a checkpoint"));
+                }
+            }
             Self::News(news) => {
                 if news.entries.is_empty() {
                     return Err(BodyError::Control("a family log"));
@@ -318,6 +326,7 @@ impl Control {
     pub(super) fn to_wire(&self) -> wire::Control {
         let body = match self.clone() {
             Self::Head(head) => WireBody::Head(head),
+            Self::OperatorSeen(checkpoint) => WireBody::OperatorSeen(checkpoint),
             Self::News(news) => WireBody::News(wire::LogNews {
                 family: news.family.to_bytes(),
                 from: news.from,
@@ -391,6 +400,7 @@ impl Control {
     pub(super) fn from_wire(control: wire::Control) -> Result<Self, BodyError> {
         Ok(match control.body.ok_or(BodyError::Unknown)? {
             WireBody::Head(head) => Self::Head(head),
+            WireBody::OperatorSeen(checkpoint) => Self::OperatorSeen(checkpoint),
             WireBody::News(news) => Self::News(LogNews {
                 family: FamilyId::try_from(&news.family)?,
                 from: news.from,

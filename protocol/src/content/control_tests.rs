@@ -59,6 +59,16 @@ fn setup(title: &str, key_packages: Vec<Bytes>) -> Control {
     })
 }
 
+#[test]
+fn a_checkpoint_of_the_operator_has_one_size() {
+    for (size, good) in [(0, false), (217, false), (218, true), (219, false)] {
+        let seen = Control::OperatorSeen(bytes(size));
+        assert_eq!(seen.check().is_ok(), good, "{size}");
+        let back = Control::from_wire(seen.to_wire());
+        assert_eq!(back, Ok(seen));
+    }
+}
+
 fn group(stage: PassStage) -> Control {
     let child = |n| Person {
         family: FamilyId::new([n; 16]),
@@ -149,6 +159,7 @@ fn refusal(sentence: &str) -> Control {
 fn all() -> Vec<Control> {
     vec![
         Control::Head(bytes(200)),
+        Control::OperatorSeen(bytes(218)),
         news(vec![shown(), hidden()]),
         proposal(bytes(80), bytes(100), vec![bytes(9)]),
         offer(bytes(80), PassStage::Offered, ""),
@@ -285,7 +296,10 @@ fn damage_is_refused() {
         WireBody::Group(offer) => offer.group = bytes(15),
         WireBody::VaultNote(note) => note.member = bytes(15),
         WireBody::Erase(erase) => erase.member = bytes(15),
-        WireBody::Head(_) | WireBody::FriendRequest(_) | WireBody::ReturnRequest(_) => {}
+        WireBody::Head(_)
+        | WireBody::FriendRequest(_)
+        | WireBody::OperatorSeen(_)
+        | WireBody::ReturnRequest(_) => {}
     });
     let nothing = Control::from_wire(wire::Control { body: None });
     assert_eq!(nothing, Err(BodyError::Unknown));

@@ -2,7 +2,9 @@
 //! (PROTOCOL §7.10).
 //!
 //! With the recovery code any device carries it into the log, the child's tablet too. With the
-//! password alone it is shown to the guardians, who say yes, veto, or let a day pass.
+//! password alone it is shown to the guardians, who say yes, veto, or let a day pass. Whoever
+//! guessed the password may ask beside the one who has it: each wish is its device's, and a yes or
+//! a veto is to that device alone.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -13,12 +15,14 @@ use super::io::Event;
 use super::records;
 use super::state::Cx;
 use crate::content::Control;
-use crate::conversation::check_key_package;
-use crate::day::Timestamp;
-use crate::identity::{AddedDevice, Decision, FamilyLog, RecoveryKeys, Return, ReturnWay};
-use crate::ids::{ConversationId, MemberId};
+use crate::conversation::{ConversationKind, check_key_package};
+use crate::day::{Day, Timestamp};
+use crate::identity::{AddedDevice, Decision, FamilyLog, LogError, Return, ReturnWay};
+use crate::ids::{ConversationId, DeviceId, MemberId};
 use crate::limits;
-use crate::wire;
+use crate::pairing::pictures_of;
+use crate::primitives::hash;
+use crate::{labels, wire};
 
 /// Ways in one request: another guardian's yes, showing it, and a day later.
 const WISHES_MAX: usize = 3;
@@ -30,17 +34,45 @@ struct Asking {
     member: MemberId,
     device: AddedDevice,
     by_code: bool,
+    /// The last day of its consents.
+    last_day: Day,
+}
+
+/// Somebody who asks to come back by a password, for a guardian's screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnWish {
+    /// As whom.
+    pub member: MemberId,
+    /// The device that asks: a yes or a veto is to it alone.
+    pub device: DeviceId,
+    /// What it calls itself: anybody can choose that.
+    pub device_name: String,
+    /// Four pictures that its own screen shows too: to be compared over the phone.
+    pub pictures: String,
+    /// The day on which a guardian's device first showed it; `None`: none has.
+    pub shown: Option<Day>,
+}
+
+/// The four pictures of a device that asks to come back.
+pub(super) fn return_pictures(device: &AddedDevice) -> String {
+    let key = device.signature_key.as_bytes();
+    let parts = [&device.device.as_bytes()[..], key];
+    pictures_of(&hash::labelled(labels::HASH_RETURN, &parts))
 }
 
 impl Engine {
     // ---- hearing of it
 
-    /// Something came to this device's address that only its family and a vault know.
-    pub(super) fn return_asked(&mut self, id: ConversationId, payload: &[u8], cx: &mut Cx<'_>) {
-        if self.family_conversation() != Some(id) {
-            return self.unreadable("it came to an address that is not for its kind", cx);
+    /// Something came to this device's address that only its members and a vault know.
+    pub(super) fn someone_returns(&mut self, id: ConversationId, payload: &[u8], cx: &mut Cx<'_>) {
+        let kind = self.rooms.get(&id).map(|room| room.kind);
+        if self.family_conversation() == Some(id) {
+            self.hear_return(payload, false, cx);
+        } else if kind == Some(ConversationKind::Link) {
+            self.link_return(id, payload, cx);
+        } else {
+            self.unreadable("it came to an address that is not for its kind", cx);
         }
-        self.hear_return(payload, false, cx);
     }
 
     /// Another device of the family was asked.
@@ -50,29 +82,50 @@ impl Engine {
 
     fn hear_return(&mut self, payload: &[u8], told: bool, cx: &mut Cx<'_>) {
         let request = wire::ReturnRequest::decode(payload).ok();
+        if let Some(request) = &request
+            && self.let_in_again(request, cx)
+        {
+            return;
+        }
         let asking = request
             .as_ref()
             .and_then(|request| self.check_asking(request));
         let (Some(request), Some(asking)) = (request, asking) else {
             return self.unreadable("a wish to come back is not signed by who may ask", cx);
         };
-        let in_family = |log: &FamilyLog| log.certificate(&asking.device.device).is_some();
-        if self.log.as_ref().is_some_and(in_family) {
+        let device = asking.device.device;
+        let log = self.log.as_ref();
+        let vetoed = log.is_some_and(|log| log.is_vetoed(&device));
+        if vetoed || asking.last_day < self.today(cx.now) {
             return;
         }
         self.compare_vault(asking.member, request.vault_version, cx);
         if asking.by_code {
             return self.carry_wish(&request, ReturnWay::Code, false, cx);
         }
-        let known = self.returns.get(&asking.member);
-        if known.is_some_and(|known| known.request.as_ref() == Some(&request)) {
+        let known = self.returns.get(&device);
+        let before = known.and_then(|known| known.request.clone());
+        if before.as_ref() == Some(&request) {
+            return;
+        }
+        let shown_at_ms = known.map_or(0, |known| known.shown_at_ms);
+        let others = self.returns.values().filter(|record| {
+            let asks = record.request.as_ref().and_then(asked_of);
+            asks.is_some_and(|(back, _)| back.member() == asking.member)
+        });
+        if before.is_none() && others.count() >= limits::RETURN_ASKS_MAX {
             return;
         }
         let record = wire::ReturnAskedRecord {
             request: Some(request),
-            shown_at_ms: 0,
+            shown_at_ms,
         };
-        self.save_return(asking.member, record, cx);
+        self.save_return(device, record, cx);
+        self.asked_at = None;
+        if before.is_some() {
+            // The same device with newer words: its consents hold for so many days.
+            return;
+        }
         if !told && let Some(family) = self.family_conversation() {
             // The vault may know this device alone.
             let said = Control::ReturnRequest(Bytes::copy_from_slice(payload));
@@ -81,10 +134,46 @@ impl Engine {
         if self.own_guardian().is_some() {
             cx.event(Event::ReturnAsked {
                 member: asking.member,
+                device,
+                pictures: return_pictures(&asking.device),
                 device_name: asking.device.name,
                 own: self.member() == Some(asking.member),
             });
         }
+    }
+
+    /// A device that is back in the log and not in the family's conversation: its welcome was lost,
+    /// or it came in with a decision that was made otherwise. True when it was one.
+    fn let_in_again(&mut self, request: &wire::ReturnRequest, cx: &mut Cx<'_>) -> bool {
+        let package = check_key_package(&self.crypto, &request.key_package).ok();
+        let (Some(log), Some(family), Some(package)) =
+            (&self.log, self.family_conversation(), package)
+        else {
+            return false;
+        };
+        let certified = log.certificate(&package.device);
+        let own = certified.is_some_and(|holder| holder.signature_key == package.signature_key);
+        if !own || log.came_back(&package.device).is_none() {
+            return false;
+        }
+        let there = self
+            .rooms
+            .get(&family)
+            .is_none_or(|room| room.conversation.leaf(package.device).is_some());
+        let queued = self.operations.values().any(|operation| {
+            operation.conversation.as_ref() == family.as_bytes()
+                && operation.key_packages.contains(&request.key_package)
+        });
+        if !there && !queued {
+            let operation = wire::OperationRecord {
+                conversation: family.to_bytes(),
+                key_packages: vec![request.key_package.clone()],
+                reconcile: true,
+                ..wire::OperationRecord::default()
+            };
+            self.queue_operation(operation, cx);
+        }
+        true
     }
 
     /// Reads a request, and whether the keys in the log have signed all of it.
@@ -98,26 +187,20 @@ impl Engine {
         }
         let mut asking: Option<Asking> = None;
         for wish in &request.wishes {
-            let (back, by_code) = match Decision::decode(&wish.decision).ok()? {
-                Decision::Return(back) => {
-                    let by_code = back.way == ReturnWay::Code;
-                    (back, by_code)
-                }
-                Decision::Ask(back) => (back, false),
-                _ => return None,
-            };
-            let keys = log.recovery(&back.member())?;
-            is_consented(log, keys, &back, wish)?;
+            let (back, by_code) = read_wish(wish)?;
+            let last_day = consented_until(log, &back, wish)?;
             let same = asking
                 .as_ref()
                 .is_none_or(|known| known.device == back.device && known.by_code == by_code);
             if !same {
                 return None;
             }
+            let first = asking.as_ref().map_or(last_day, |known| known.last_day);
             asking = Some(Asking {
                 member: back.member(),
                 device: back.device,
                 by_code,
+                last_day: first.min(last_day),
             });
         }
         let asking = asking?;
@@ -133,13 +216,14 @@ impl Engine {
         let Some(newest) = self.vaults.get(&member).copied().filter(|it| *it > given) else {
             return;
         };
-        cx.event(Event::VaultRolledBack {
-            member,
-            given,
-            newest,
-        });
         // Whoever comes back is told as soon as it can hear.
-        self.rolled_back.insert(member);
+        if self.rolled_back.insert(member) {
+            cx.event(Event::VaultRolledBack {
+                member,
+                given,
+                newest,
+            });
+        }
     }
 
     /// A guardian is back: hears which version its vault has, if it came with an older one.
@@ -155,81 +239,98 @@ impl Engine {
         self.say(family, Control::VaultNote { member, version }, cx);
     }
 
-    fn save_return(&mut self, member: MemberId, record: wire::ReturnAskedRecord, cx: &mut Cx<'_>) {
-        cx.put_message(
-            records::state(records::RETURN, &[member.as_bytes()]),
-            &record,
-        );
-        self.returns.insert(member, record);
+    /// A guardian vetoed: whoever asked knows where the family's devices are reached, and shall not
+    /// write to them any more.
+    pub(super) fn return_vetoed(&mut self, cx: &mut Cx<'_>) {
+        if let Some(family) = self.family_conversation() {
+            self.replace_address(family, cx);
+        }
     }
 
-    fn drop_return(&mut self, member: MemberId, cx: &mut Cx<'_>) {
-        cx.erase(records::state(records::RETURN, &[member.as_bytes()]));
-        self.returns.remove(&member);
+    fn save_return(&mut self, device: DeviceId, record: wire::ReturnAskedRecord, cx: &mut Cx<'_>) {
+        cx.put_message(
+            records::state(records::RETURN, &[device.as_bytes()]),
+            &record,
+        );
+        self.returns.insert(device, record);
+    }
+
+    fn drop_return(&mut self, device: DeviceId, cx: &mut Cx<'_>) {
+        cx.erase(records::state(records::RETURN, &[device.as_bytes()]));
+        self.returns.remove(&device);
     }
 
     // ---- what a guardian does
 
-    /// Who asks to come back by the password, as far as this device knows: the member, and what
-    /// the new device calls itself.
-    pub fn returns(&self) -> impl Iterator<Item = (MemberId, String)> {
-        self.returns.iter().filter_map(|(member, record)| {
-            let wish = record.request.as_ref()?.wishes.first()?;
-            match Decision::decode(&wish.decision).ok()? {
-                Decision::Return(back) | Decision::Ask(back) => Some((*member, back.device.name)),
-                _ => None,
-            }
+    /// Who asks to come back by the password, as far as this device knows.
+    pub fn returns(&self) -> impl Iterator<Item = ReturnWish> {
+        self.returns.values().filter_map(|record| {
+            let (back, _) = asked_of(record.request.as_ref()?)?;
+            let mut asks = self.log.as_ref()?.asks();
+            let shown = asks.find(|it| it.back.device == back.device);
+            Some(ReturnWish {
+                member: back.member(),
+                device: back.device.device,
+                pictures: return_pictures(&back.device),
+                shown: shown.map(|it| it.day),
+                device_name: back.device.name,
+            })
         })
     }
 
     /// It is on this guardian's screen: the day for a veto begins.
     pub(super) fn return_shown(
         &mut self,
-        member: MemberId,
+        device: DeviceId,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         let own = self.own_guardian().ok_or(CommandError::NotGuardian)?;
-        let record = self.returns.get(&member).ok_or(CommandError::NoReturn)?;
+        let (record, member) = self.asked_by(device)?;
         if own == member || record.shown_at_ms > 0 {
             return Ok(());
         }
         let record = wire::ReturnAskedRecord {
             shown_at_ms: cx.now.0.max(1),
-            ..record.clone()
+            ..record
         };
-        if let Some(request) = record.request.clone() {
-            self.carry_wish(&request, ReturnWay::Waited, true, cx);
-        }
-        self.save_return(member, record, cx);
+        self.save_return(device, record, cx);
+        self.asked_at = None;
         Ok(())
+    }
+
+    fn asked_by(
+        &self,
+        device: DeviceId,
+    ) -> Result<(wire::ReturnAskedRecord, MemberId), CommandError> {
+        let record = self.returns.get(&device).ok_or(CommandError::NoReturn)?;
+        let asked = record.request.as_ref().and_then(asked_of);
+        let (back, _) = asked.ok_or(CommandError::NoReturn)?;
+        Ok((record.clone(), back.member()))
     }
 
     pub(super) fn answer_return(
         &mut self,
-        member: MemberId,
+        device: DeviceId,
         accept: bool,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         let own = self.own_guardian().ok_or(CommandError::NotGuardian)?;
-        let record = self.returns.get(&member).ok_or(CommandError::NoReturn)?;
-        let request = record.request.clone().unwrap_or_default();
+        let (record, member) = self.asked_by(device)?;
         if !accept {
-            self.decide(&[Decision::Veto { member }], vec![], cx)?;
-            self.drop_return(member, cx);
+            self.decide(&[Decision::Veto { member, device }], vec![], cx)?;
+            self.drop_return(device, cx);
             return Ok(());
         }
         if own == member {
             // Whoever still has a phone lets a further one in from it.
             return Err(CommandError::OwnReturn);
         }
-        if let Some(freeze) = self
-            .log
-            .as_ref()
-            .and_then(|log| log.is_frozen(self.today(cx.now)))
-        {
+        let frozen = self.log.as_ref();
+        if let Some(freeze) = frozen.and_then(|log| log.is_frozen(self.today(cx.now))) {
             let until = freeze.until;
-            return Err(crate::identity::LogError::Frozen { until }.into());
+            return Err(LogError::Frozen { until }.into());
         }
+        let request = record.request.unwrap_or_default();
         self.carry_wish(&request, ReturnWay::Guardian, false, cx);
         Ok(())
     }
@@ -282,47 +383,52 @@ impl Engine {
         self.queue_operation(operation, cx);
     }
 
-    /// Lets those in whose day is over, and forgets what is settled.
+    /// Shows those in the log that were on this screen, lets those in whose day is over, and
+    /// forgets what is settled. What does not come about is tried again later, not at once.
     pub(super) fn tend_asked(&mut self, cx: &mut Cx<'_>) {
+        if self.returns.is_empty() || self.asked_at.is_some_and(|at| at > cx.now) {
+            return;
+        }
         self.asked_at = None;
-        let members: Vec<MemberId> = self.returns.keys().copied().collect();
-        for member in members {
-            self.tend_one(member, cx);
+        let devices: Vec<DeviceId> = self.returns.keys().copied().collect();
+        for device in devices {
+            self.tend_one(device, cx);
         }
     }
 
-    fn tend_one(&mut self, member: MemberId, cx: &mut Cx<'_>) {
-        let (Some(record), Some(log)) = (self.returns.get(&member), &self.log) else {
+    fn tend_one(&mut self, device: DeviceId, cx: &mut Cx<'_>) {
+        let (Some(record), Some(log)) = (self.returns.get(&device), &self.log) else {
             return;
         };
         let request = record.request.clone().unwrap_or_default();
         let shown_at = record.shown_at_ms;
         let today = self.today(cx.now);
-        let vetoed = log.vetoed_until(&member).is_some_and(|until| today < until);
-        let asking = self.check_asking(&request).filter(|_| !vetoed);
-        let Some(asking) = asking.filter(|it| log.certificate(&it.device.device).is_none()) else {
-            return self.drop_return(member, cx);
+        let open = |asking: &Asking| {
+            asking.last_day >= today
+                && !log.is_vetoed(&device)
+                && log.certificate(&device).is_none()
+        };
+        let Some(asking) = self.check_asking(&request).filter(open) else {
+            return self.drop_return(device, cx);
         };
         let own = self.own_guardian();
-        if shown_at == 0 || own.is_none() || own == Some(member) || !self.can_decide() {
+        if shown_at == 0 || own.is_none() || own == Some(asking.member) || !self.can_decide() {
             return;
         }
         let over = Timestamp(shown_at).plus_ms(limits::RETURN_WAIT_MS);
-        let shown = log
-            .asks()
-            .find(|it| it.back.member() == member && it.back.device == asking.device);
+        let shown = log.asks().find(|it| it.back.device == asking.device);
         let from = shown.map(|it| it.day.plus(limits::RETURN_WAIT_DAYS));
         let frozen = log.is_frozen(today).is_some();
-        if over <= cx.now && from.is_some_and(|from| from <= today) && !frozen {
-            self.carry_wish(&request, ReturnWay::Waited, false, cx);
-        } else {
-            let next = if over > cx.now {
-                over
-            } else {
-                cx.now.plus_ms(AGAIN_MS)
-            };
-            self.asked_at = Some(self.asked_at.map_or(next, |at| at.min(next)));
+        let mut next = cx.now.plus_ms(AGAIN_MS);
+        match from {
+            None => self.carry_wish(&request, ReturnWay::Waited, true, cx),
+            Some(from) if over <= cx.now && from <= today && !frozen => {
+                self.carry_wish(&request, ReturnWay::Waited, false, cx);
+            }
+            Some(_) if over > cx.now => next = over,
+            Some(_) => {}
         }
+        self.asked_at = Some(self.asked_at.map_or(next, |at| at.min(next)));
     }
 
     /// When recovery wants a tick.
@@ -332,25 +438,37 @@ impl Engine {
         }
         let returning = self.returning_at.filter(|_| self.is_returning());
         let vault = self.vault_asked.map(super::recovery::VaultAsked::again_at);
-        [returning, self.asked_at, vault]
-            .into_iter()
-            .flatten()
-            .min()
+        let asked = self.asked_at.filter(|_| !self.returns.is_empty());
+        let links = self.links_at.filter(|_| !self.record.lost_links.is_empty());
+        [returning, asked, vault, links].into_iter().flatten().min()
     }
 }
 
-/// Whether the key of a way has consented to a decision.
-fn is_consented(
-    log: &FamilyLog,
-    keys: &RecoveryKeys,
-    back: &Return,
-    wish: &wire::ReturnWish,
-) -> Option<()> {
+/// The return that a wish is about, and whether it is one by the recovery code.
+fn read_wish(wish: &wire::ReturnWish) -> Option<(Return, bool)> {
+    match Decision::decode(&wish.decision).ok()? {
+        Decision::Return(back) => {
+            let by_code = back.way == ReturnWay::Code;
+            Some((back, by_code))
+        }
+        Decision::Ask(back) => Some((back, false)),
+        _ => None,
+    }
+}
+
+fn asked_of(request: &wire::ReturnRequest) -> Option<(Return, bool)> {
+    read_wish(request.wishes.first()?)
+}
+
+/// The last day of the consent to a wish, when it is one of the way's key.
+fn consented_until(log: &FamilyLog, back: &Return, wish: &wire::ReturnWish) -> Option<Day> {
+    let keys = log.recovery(&back.member())?;
     let key = match back.way {
         ReturnWay::Code => keys.recovery,
         ReturnWay::Guardian | ReturnWay::Waited => keys.request,
     };
     let salt = <[u8; 16]>::try_from(wish.salt.as_ref()).ok()?;
     let consent = wire::Consent::decode(wish.consent.clone()).ok()?;
-    crate::identity::verify_consent(&log.family(), &salt, &wish.decision, &consent, &key)
+    crate::identity::verify_consent(&log.family(), &salt, &wish.decision, &consent, &key)?;
+    Some(Day(consent.last_day))
 }

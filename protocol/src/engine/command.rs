@@ -287,6 +287,11 @@ pub enum Command {
         /// Where.
         conversation: ConversationId,
     },
+    /// Somebody has read what the operator said.
+    AcknowledgeNotice {
+        /// Which: [`super::io::OperatorNotice::index`].
+        index: u64,
+    },
     /// Says what a child may do with others. Guardians only.
     SetPolicy {
         /// Which child.
@@ -352,13 +357,13 @@ pub enum Command {
     /// A guardian has seen on this screen that another one asks to come back: from now on there is
     /// a day for a veto.
     ReturnShown {
-        /// Who asks.
-        member: MemberId,
+        /// The device that asks.
+        device: DeviceId,
     },
     /// A guardian says yes to another one's wish to come back, or vetoes it.
     AnswerReturn {
-        /// Who asks.
-        member: MemberId,
+        /// The device that asks: a yes is to it and to no other.
+        device: DeviceId,
         /// Yes, or veto.
         accept: bool,
     },

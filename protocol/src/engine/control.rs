@@ -53,6 +53,9 @@ impl Engine {
             (Control::Head(head), ConversationKind::Family) => {
                 return self.hear_head(id, head, cx);
             }
+            (Control::OperatorSeen(checkpoint), ConversationKind::Family) => {
+                return self.operator_seen(checkpoint, cx);
+            }
             (Control::News(news), ConversationKind::Family | ConversationKind::Link) => {
                 return self.news_told(id, content.sender, news, cx);
             }

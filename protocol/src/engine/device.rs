@@ -9,6 +9,7 @@ use super::inbox::Inbox;
 use super::io::{Command, Input, Output};
 use super::meeting::Meeting;
 use super::noticing::Noticed;
+use super::operator::Operating;
 use super::pairing::PairingState;
 use super::past::Past;
 use super::past_giving::Giving;
@@ -40,6 +41,8 @@ pub struct Counters {
     pub refused: u64,
     /// Contents that a child's policy keeps from its screen for good.
     pub withheld: u64,
+    /// Words said to be the operator's that are not.
+    pub forged: u64,
     /// Gaps that were shown.
     pub gaps: u64,
     /// Contents that wait for some device's confirmation.
@@ -81,7 +84,7 @@ pub struct Engine {
     /// Other guardians' proposals that wait for this one's yes, by salt.
     pub(super) proposals: BTreeMap<[u8; 16], wire::ProposalRecord>,
     /// Guardians' wishes to come back that this device has heard of.
-    pub(super) returns: BTreeMap<MemberId, wire::ReturnAskedRecord>,
+    pub(super) returns: BTreeMap<DeviceId, wire::ReturnAskedRecord>,
     /// The newest versions of guardians' vaults that were said in the family.
     pub(super) vaults: BTreeMap<MemberId, u64>,
     /// Contact passes on their way.
@@ -91,6 +94,7 @@ pub struct Engine {
     pub(super) clock: Option<Clock>,
     pub(super) lease: Lease,
     pub(super) noticed: Noticed,
+    pub(super) operator: Operating,
     /// The newest signed head of each family.
     pub(super) heads: BTreeMap<FamilyId, bytes::Bytes>,
     /// While loading: until the family is known.
@@ -124,6 +128,10 @@ pub struct Engine {
     pub(super) returning_at: Option<Timestamp>,
     /// Guardians who ask to come back with an older vault than was said in the family.
     pub(super) rolled_back: BTreeSet<MemberId>,
+    /// When other families' guardians are asked again to let this device into their links.
+    pub(super) links_at: Option<Timestamp>,
+    /// Key packages with which that is asked, by conversation.
+    pub(super) link_packages: BTreeMap<Vec<u8>, bytes::Bytes>,
     /// When to look again at who asks to come back.
     pub(super) asked_at: Option<Timestamp>,
     /// Whose contents are missing, and when it is time to ask (again).
@@ -266,6 +274,7 @@ impl Engine {
             Command::Reform { conversation } => self.reform(conversation, &mut cx)?,
             Command::CorrectTime { day } => self.correct_time(day, &mut cx)?,
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
+            Command::AcknowledgeNotice { index } => self.acknowledge_notice(index, &mut cx)?,
             Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
             Command::KeepAccount { keys, vault, fresh } => {
                 self.keep_account(&keys, vault.as_deref(), fresh, &mut cx)?;
@@ -276,9 +285,9 @@ impl Engine {
                 self.vault_written(version, outcome, &mut cx);
             }
             Command::ComeBack { vault, keys } => self.start_return(&vault, &keys, &mut cx)?,
-            Command::ReturnShown { member } => self.return_shown(member, &mut cx)?,
-            Command::AnswerReturn { member, accept } => {
-                self.answer_return(member, accept, &mut cx)?;
+            Command::ReturnShown { device } => self.return_shown(device, &mut cx)?,
+            Command::AnswerReturn { device, accept } => {
+                self.answer_return(device, accept, &mut cx)?;
             }
             Command::EraseMember { member, messages } => {
                 self.erase_member(member, messages, &mut cx)?;
@@ -303,8 +312,10 @@ impl Engine {
         self.tend_return(cx);
         self.tend_recovery(cx);
         self.tend_returning(cx);
+        self.tend_links(cx);
         self.tend_asked(cx);
         self.tend_heads(cx);
+        self.tend_operator(cx);
         self.tend_erasures(cx);
         self.tell_news(cx);
         self.advance_passes(cx);
@@ -383,6 +394,7 @@ impl Engine {
             && self.operations.is_empty()
             && self.revocations.is_empty()
             && self.closings.is_empty()
+            && !self.operator.renews()
             && self.transfers.is_idle()
             && self.confirm_at.is_none()
             && self.outbox.all_acknowledged()

@@ -321,6 +321,11 @@ impl Engine {
             peer.is_some_and(|peer| peer.unheard)
         }) {
             room.peer(device).unheard = false;
+            let log = self.log.as_ref();
+            if log.is_some_and(|log| log.came_back(&device).is_some()) {
+                // Back for good: what was lost with its guardian's former devices knew our address.
+                self.replace_address(id, cx);
+            }
         }
         if !self.session.is_caught_up() {
             // From the past: it says nothing about now.

@@ -89,6 +89,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether this guardian has an account at the relay, as far as this device knows: erasing
+    /// devices does not delete it.
+    #[must_use]
+    pub const fn has_account(&self) -> bool {
+        self.record.account.is_some()
+    }
+
     /// Erasures that this device asked for and that are not carried out yet; `None` is the
     /// family.
     #[must_use]

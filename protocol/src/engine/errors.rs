@@ -50,6 +50,9 @@ pub enum CommandError {
     /// Needs a connection.
     #[error("the relay can't be reached right now; this needs it")]
     Offline,
+    /// No such notice.
+    #[error("there is no such notice of the operator on this device")]
+    NoNotice,
     /// Nothing to answer.
     #[error("there is no pairing to answer")]
     NoPairing,

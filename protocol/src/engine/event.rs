@@ -7,6 +7,8 @@ use crate::conversation::Person;
 use crate::day::Day;
 use crate::identity::{ContactPass, Decision};
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MemberId, PassId};
+use crate::operator::Severity;
+use crate::primitives::sign::PublicKey;
 use crate::wire::ErrorCode;
 
 /// What happened, for a screen.
@@ -382,16 +384,20 @@ pub enum Event {
     /// The vault is to be written at the relay, on a connection of its own; then say
     /// [`super::io::Command::VaultWritten`].
     VaultDue(Box<VaultWrite>),
-    /// The account of this phone is not good any more: its password was changed elsewhere, it was
-    /// deleted, or another phone of this guardian made another. Log in again.
+    /// The account of this phone is not good any more, or the relay says so: its password was changed
+    /// elsewhere, it was deleted, or another phone of this guardian made another. Log in again.
     AccountOutdated,
     /// On a guardian's phone: a guardian who says that every device is lost asks to come back by
     /// the password. Show it, say [`super::io::Command::ReturnShown`], and let the person answer.
     ReturnAsked {
         /// Who.
         member: MemberId,
-        /// What the new device calls itself.
+        /// The device that asks.
+        device: DeviceId,
+        /// What it calls itself: anybody can choose that.
         device_name: String,
+        /// Four pictures that its own screen shows too.
+        pictures: String,
         /// It is this phone's own guardian: somebody else knows the password.
         own: bool,
     },
@@ -448,4 +454,54 @@ pub enum Event {
         /// did not tell.
         backups_end: Option<Day>,
     },
+    /// The key of the relay's operator, whose word counts from now on.
+    OperatorPinned {
+        /// The offline key.
+        key: PublicKey,
+        /// The relay's address or the family named it; else the relay itself did, and nobody
+        /// knows whether it does so to everybody.
+        vouched: bool,
+    },
+    /// On a guardian's device: the operator says something. It is kept until somebody has
+    /// acknowledged it.
+    OperatorNotice(OperatorNotice),
+    /// The operator has locked the relay down: nobody can be paired now, and messages go on.
+    LockedDown {
+        /// Why; empty on a child's device.
+        reason: String,
+        /// This device makes its keys, grants and addresses anew.
+        renew: bool,
+    },
+    /// The lockdown is over.
+    LockdownLifted,
+    /// The relay shows less of the operator's log than this device or another of the family was
+    /// shown before.
+    OperatorLogCut {
+        /// Entries that somebody was shown.
+        known: u64,
+        /// Entries that are shown now.
+        shown: u64,
+    },
+    /// Another operator's log than this device knows was shown to it, or to another of the family.
+    OperatorLogForked {
+        /// Entries of the other one; 0: it has another key.
+        entries: u64,
+    },
+    /// The relay said something in the operator's name that the operator has not signed.
+    OperatorForged,
+}
+
+/// What the operator says to guardians.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorNotice {
+    /// Index of its entry in the operator's log.
+    pub index: u64,
+    /// The day on which it was signed.
+    pub day: Day,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Language tag of the text; empty for the reason of a lockdown.
+    pub language: String,
+    /// 1 to 4,000 characters.
+    pub text: String,
 }

@@ -370,6 +370,7 @@ impl Engine {
             match &decision {
                 Decision::ApprovePass(pass) => self.watch_pass(pass, cx),
                 Decision::Return(back) => self.tell_rolled_back(back.member(), cx),
+                Decision::Veto { .. } => self.return_vetoed(cx),
                 _ => {}
             }
             cx.event(Event::Decided {
@@ -416,8 +417,11 @@ impl Engine {
             .collect();
         for device in gone {
             // Its mailbox may still have to be closed: that is queued by itself.
-            self.wards.remove(&device);
+            let ward = self.wards.remove(&device);
             cx.erase(records::state(records::WARD, &[device.as_bytes()]));
+            if let Some(ward) = ward {
+                self.contacts_lost(device, &ward, cx);
+            }
         }
     }
 }

@@ -193,7 +193,7 @@ impl Engine {
                 match kind {
                     Kind::Direct => self.direct_to_former(*id, &payload, cx),
                     // Who lost everything may know an older address: the keys in the log decide.
-                    Kind::Return => self.return_asked(*id, &payload, cx),
+                    Kind::Return => self.someone_returns(*id, &payload, cx),
                     _ => {}
                 }
                 Step::Done
@@ -209,7 +209,7 @@ impl Engine {
                 }
             }
             (Kind::Return, Lock::Conversation(id)) => {
-                self.return_asked(*id, &payload, cx);
+                self.someone_returns(*id, &payload, cx);
                 Step::Done
             }
             _ => {

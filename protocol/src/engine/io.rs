@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 pub use super::command::{Command, MemberRole, OutgoingBlob, PassWish, Silence, VaultOutcome};
-pub use super::event::Event;
+pub use super::event::{Event, OperatorNotice};
 use crate::day::Timestamp;
 use crate::secrets::Secret;
 use crate::wire::{ClientFrame, Hello, ServerFrame};

@@ -293,8 +293,13 @@ impl Engine {
         for log in parties.logs() {
             match self.latest(&log.family()) {
                 Some(latest) => newest.push(latest.merged(&log.entries())?),
-                // Guardians meet first; of a contact, the pass in our own log speaks.
-                None if kind == ConversationKind::Link => return Err(WelcomeError::Strangers),
+                // Guardians meet first, or this one did before it lost everything; of a contact, the
+                // pass in our own log speaks.
+                None if kind == ConversationKind::Link
+                    && !self.was_linked(conversation.id(), &log.family()) =>
+                {
+                    return Err(WelcomeError::Strangers);
+                }
                 None => newest.push(log.clone()),
             }
         }

@@ -14,7 +14,7 @@ use crate::pairing::{
     HandshakeError, Initiator, JoinCode, PairingRole, SHORT_CODE_TRIES_MAX, ShortJoiner, ShortKey,
     Transport, sign_request,
 };
-use crate::primitives::sign::SecretKey;
+use crate::primitives::sign::{PublicKey, SecretKey};
 use crate::wire::{self, client_frame::Body as ClientBody};
 
 impl Engine {
@@ -29,7 +29,7 @@ impl Engine {
                 if code.is_expired(cx.now) {
                     return Err(CommandError::CodeExpired);
                 }
-                if code.relay != self.relay {
+                if !code.relay.is_same(&self.relay) {
                     return Err(CommandError::OtherRelay);
                 }
                 Timestamp(code.expires_unix_seconds.saturating_mul(1_000))
@@ -50,6 +50,11 @@ impl Engine {
             }) => Some((code.rendezvous(), *expires)),
             Some(_) => return Err(CommandError::PairingUnderWay),
         };
+        if let JoinCode::Qr(code) = &code
+            && let Some(key) = code.relay.operator
+        {
+            self.vouch_operator(key, cx);
+        }
         if code.role() == PairingRole::Guardian && self.record.identity_seed.is_empty() {
             self.record.identity_seed = SecretKey::random(&mut cx.rng).seed().to_vec().into();
             self.save_device(cx);
@@ -228,6 +233,9 @@ impl Engine {
             Err(error) => {
                 return self.pairing_failed(PairingError::Inside(error.to_string()), cx);
             }
+        }
+        if let Some(key) = PublicKey::from_slice(&answer.operator_key) {
+            self.vouch_operator(key, cx);
         }
         self.record.family = answer.family;
         self.record.pairing_head = answer.head;

@@ -171,9 +171,11 @@ impl Engine {
     }
 
     fn has_friends(&self) -> bool {
-        self.rooms
-            .values()
-            .any(|room| room.kind == ConversationKind::Link && room.can_talk())
+        !self.record.lost_links.is_empty()
+            || self
+                .rooms
+                .values()
+                .any(|room| room.kind == ConversationKind::Link && room.can_talk())
     }
 
     // ---- every device

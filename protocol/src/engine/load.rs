@@ -13,6 +13,7 @@ use super::errors::LoadError;
 use super::inbox::Inbox;
 use super::io::Output;
 use super::noticing::Noticed;
+use super::operator::Operating;
 use super::past_giving::Giving;
 use super::past_media::MediaWish;
 use super::policing::Policing;
@@ -68,6 +69,12 @@ impl Engine {
             revocation_seed: seed(),
             device: DeviceId::new(cx.random16()).to_bytes(),
             mailbox: MailboxId::new(cx.random16()).to_bytes(),
+            operator_key: setup
+                .relay
+                .operator
+                .map(|key| key.as_bytes().to_vec().into())
+                .unwrap_or_default(),
+            operator_vouched: setup.relay.operator.is_some(),
             relay: setup.relay.to_string(),
             device_name: setup.device_name,
             invitation: setup.admission_code.clone(),
@@ -98,6 +105,7 @@ impl Engine {
                 key: SecretKey::from_seed(&seed),
             },
             mailbox: MailboxId::try_from(&record.mailbox).map_err(|_| damaged)?,
+            operator: Operating::default(),
             record,
             generation: 0,
             log: None,
@@ -126,6 +134,8 @@ impl Engine {
             vault_asked: None,
             returning_at: None,
             asked_at: None,
+            links_at: None,
+            link_packages: BTreeMap::new(),
             rolled_back: BTreeSet::new(),
             copies: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -252,6 +262,12 @@ impl Engine {
             let log = FamilyLog::from_entries(&news.entries)
                 .map_err(|_| LoadError::Damaged("another family's log"))?;
             self.friends.insert(log.family(), log);
+        } else if name == records::OPERATOR {
+            self.operator
+                .load(&read(value)?, &self.record.operator_key)?;
+        } else if let Some(index) = split(records::OPERATOR_NOTICE) {
+            let index = be64(&index).ok_or(damaged)?;
+            self.operator.load_notice(index, read(value)?);
         } else if name == records::CLOCK {
             self.clock_record = Some(read(value)?);
         } else if let Some(family) = split(records::HEAD) {
@@ -263,9 +279,9 @@ impl Engine {
         } else if let Some(content) = split(records::COPY) {
             let content = ContentId::try_from(content.as_slice()).map_err(|_| damaged)?;
             self.copies.insert(content, read(value)?);
-        } else if let Some(member) = split(records::RETURN) {
-            let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged)?;
-            self.returns.insert(member, read(value)?);
+        } else if let Some(device) = split(records::RETURN) {
+            let device = DeviceId::try_from(device.as_slice()).map_err(|_| damaged)?;
+            self.returns.insert(device, read(value)?);
         } else if let Some(member) = split(records::VAULT) {
             let member = MemberId::try_from(member.as_slice()).map_err(|_| damaged.clone())?;
             self.vaults.insert(member, be64(value).ok_or(damaged)?);

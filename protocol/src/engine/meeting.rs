@@ -161,7 +161,7 @@ impl Engine {
                 if code.is_expired(cx.now) {
                     return Err(CommandError::CodeExpired);
                 }
-                if code.relay != self.relay {
+                if !code.relay.is_same(&self.relay) {
                     return Err(CommandError::OtherRelay);
                 }
                 Timestamp(code.expires_unix_seconds.saturating_mul(1_000))

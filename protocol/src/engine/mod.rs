@@ -20,13 +20,16 @@
 //! - `meeting` and `cards` bring guardians of two families together, `contacts` and `groups`
 //!   their children, `setup` has their conversations formed, `news` and `parts` tell each what the
 //!   other decided, `copies` send home what supervision wants to see;
+//! - `operator` reads the log of the relay's operator, compares it with what the family was shown,
+//!   and does what it orders;
 //! - `past` asks other devices of the family for what was said before this one came,
 //!   `past_giving` gives it, `past_media` puts attachments up again that the relay has no more;
 //! - `erasing` forgets a child or the family everywhere;
 //! - `mailboxes` gives guardians power over a child's mailbox; `reentry` comes back where a
 //!   device can't follow any more, `reform` forms again what nobody can change any more;
 //! - `recovery` puts by what a guardian needs who loses every phone, `returning` is the new phone
-//!   that asks to come back, `asked` what the family does about it.
+//!   that asks to come back (`returning_links`: with other families), `asked` what the family does
+//!   about it.
 
 pub mod io;
 pub mod view;
@@ -61,6 +64,7 @@ mod news;
 mod noticing;
 mod offering;
 mod operations;
+mod operator;
 mod outbox;
 mod outgoing;
 mod packages;
@@ -78,6 +82,7 @@ mod recovery;
 mod reentry;
 mod reform;
 mod returning;
+mod returning_links;
 mod safety;
 mod sends;
 mod session;
@@ -88,9 +93,11 @@ mod standing;
 mod state;
 mod summary;
 
+pub use asked::ReturnWish;
 pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
+pub use operator::OperatorStatus;
 pub use past::HistoryProgress;
 pub use past_media::MediaWish;
 pub use policing::PolicyNow;

@@ -150,6 +150,12 @@ impl Engine {
         if !may_tell {
             return self.unreadable("what it tells of another family is not for it to tell", cx);
         }
+        self.take_news(id, news, cx);
+    }
+
+    /// What another family's log says, when that family's own head vouches for it, whoever tells.
+    pub(super) fn take_news(&mut self, id: ConversationId, news: &LogNews, cx: &mut Cx<'_>) {
+        let home = self.family_conversation() == Some(id);
         let log = match (self.friends.get(&news.family), news.from) {
             (Some(known), 0) => known.merged(&news.entries),
             (Some(known), from) => continued(known, from, &news.entries),

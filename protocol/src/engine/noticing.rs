@@ -74,6 +74,17 @@ fn noticed(event: &Event, home: ConversationId) -> Option<(ConversationId, Strin
             home,
             format!("a guardian's device says that it is {told}, and the own clock says {own}"),
         )),
+        Event::OperatorLogCut { known, shown } => Some((
+            home,
+            format!(
+                "the relay shows {shown} entries of its operator's log, and has shown {known} before"
+            ),
+        )),
+        Event::OperatorLogForked { .. } => Some((
+            home,
+            "the relay's operator has two logs: somebody was shown another one than this device"
+                .into(),
+        )),
         Event::PassRefused { sentence, .. } => {
             Some((home, format!("a contact was not agreed on: {sentence}")))
         }

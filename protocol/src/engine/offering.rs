@@ -68,7 +68,7 @@ impl Engine {
         let expires = meeting_over(cx.now);
         let code = match by {
             CodeKind::Qr => JoinCode::Qr(PairingCode {
-                relay: self.relay.clone(),
+                relay: self.relay_with_operator(),
                 rendezvous: RendezvousId::random(&mut cx.rng),
                 secret: Secret::random(&mut cx.rng),
                 admission: self.next_admission(cx),
@@ -145,6 +145,7 @@ impl Engine {
                 accepted: true,
                 family: log.family().to_bytes(),
                 head: log.head().to_vec().into(),
+                operator_key: self.record.operator_key.clone(),
                 ..wire::PairAnswer::default()
             }
         } else {

@@ -11,7 +11,7 @@ use super::device::Engine;
 use super::records;
 use super::state::{Cx, Room};
 use crate::day::Timestamp;
-use crate::identity::{ReturnWay, Role};
+use crate::identity::Role;
 use crate::ids::{ContentId, ConversationId, DeviceId};
 use crate::wire;
 
@@ -66,8 +66,11 @@ impl Engine {
     /// Whether a device may be given history at all. One that came back with a password alone
     /// may not.
     pub(super) fn may_have_history(&self, device: DeviceId) -> bool {
-        let log = self.log.as_ref();
-        log.is_none_or(|log| log.came_back(&device) != Some(ReturnWay::Waited))
+        let Some(log) = self.log.as_ref() else {
+            return true;
+        };
+        let owner = log.owner_ever(&device);
+        !owner.is_some_and(|owner| log.has_waited(&owner))
     }
 
     /// How much of the history has come in, for each conversation that this device came to
@@ -179,8 +182,9 @@ impl Engine {
     }
 
     fn ask_past(&mut self, id: ConversationId, cx: &mut Cx<'_>) {
-        let ready =
-            self.rooms.get(&id).is_some_and(Room::can_talk) && self.may_have_history(self.device());
+        let ready = self.rooms.get(&id).is_some_and(Room::can_talk)
+            && self.may_have_history(self.device())
+            && !self.past_rests(id, cx.now);
         let givers = self.past_givers(id);
         let today = self.today(cx.now).0;
         let Some(past) = self.pasts.get_mut(&id) else {

@@ -150,6 +150,9 @@ impl Engine {
         if !shown || self.index.contains_key(&content.id) {
             return Ok(false);
         }
+        if self.past_is_off(id, &content.body, member) {
+            return Ok(false);
+        }
         let stays_until = cx
             .now
             .plus_ms(u64::from(content.disappear_seconds) * 1_000)
@@ -233,6 +236,10 @@ impl Engine {
         };
         if !fits || content.conversation != id {
             return Err(Lie::Damaged);
+        }
+        let edit = matches!(content.body, Body::Edit { .. });
+        if edit && self.past_is_off(id, &content.body, member) {
+            return Ok(None);
         }
         Ok(Some((content.body, member, change)))
     }

@@ -233,6 +233,27 @@ impl Engine {
 
     // ---- what a child is shown
 
+    /// Whether the policy of this device's child keeps history of a conversation from it for
+    /// now.
+    pub(super) fn past_rests(&self, id: ConversationId, now: Timestamp) -> bool {
+        let room = self.rooms.get(&id);
+        let home = room.is_some_and(|room| room.kind == ConversationKind::Family);
+        let policy = self.own_policy();
+        !home && policy.is_some_and(|policy| policy.rest(now).is_some())
+    }
+
+    /// Whether the policy of this device's child keeps a content that comes with the history
+    /// from it for good. Its guardians' words, and its own, never.
+    pub(super) fn past_is_off(&self, id: ConversationId, body: &Body, by: MemberId) -> bool {
+        let room = self.rooms.get(&id);
+        let home = room.is_some_and(|room| room.kind == ConversationKind::Family);
+        let known = self.log.as_ref().and_then(|log| log.members().get(&by));
+        let guardian = known.is_some_and(|known| known.role == Role::Guardian);
+        let policy = self.own_policy();
+        let off = policy.is_some_and(|policy| !policy.allows_kind(body.kind_bit()));
+        off && !home && !guardian && self.member() != Some(by)
+    }
+
     /// Whether what a device says now waits for another time.
     pub(super) fn rests(&self, id: ConversationId, sender: DeviceId, now: Timestamp) -> bool {
         let policy = self.own_policy();

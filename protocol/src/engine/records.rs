@@ -24,6 +24,10 @@ pub(super) const OPERATION: &[u8] = b"q/";
 pub(super) const HELD: &[u8] = b"h/";
 /// What guardians' heads said about time.
 pub(super) const CLOCK: &[u8] = b"clock";
+/// How far the operator's log was read.
+pub(super) const OPERATOR: &[u8] = b"operator";
+/// What the operator said and nobody acknowledged yet, by index of its entry.
+pub(super) const OPERATOR_NOTICE: &[u8] = b"notice/";
 /// The newest head of a family, by family.
 pub(super) const HEAD: &[u8] = b"d/";
 /// At a guardian: what a child's device has entrusted to this one, by device.
@@ -39,7 +43,7 @@ pub(super) const GROUP: &[u8] = b"group/";
 pub(super) const TOLD: &[u8] = b"u/";
 /// A picture of which the family gets a copy, by content.
 pub(super) const COPY: &[u8] = b"copy/";
-/// A guardian's wish to come back that this device has heard of, by member.
+/// A guardian's wish to come back that this device has heard of, by the device that asks.
 pub(super) const RETURN: &[u8] = b"return/";
 /// The newest version of a guardian's vault that was said in the family, by member.
 pub(super) const VAULT: &[u8] = b"vault/";

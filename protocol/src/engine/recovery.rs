@@ -9,13 +9,15 @@ use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
 use super::records;
-use super::state::Cx;
+use super::state::{Cx, Room};
 use crate::account::{
-    AccountKeys, OpenedVault, RecoveryPart, RequestPart, VaultKeys, seal_vault, vault_digest,
+    AccountKeys, OpenedVault, RecoveryPart, RequestPart, VAULT_LINK_ADDRESSES_MAX, VAULT_LINKS_MAX,
+    VaultKeys, seal_vault, vault_digest,
 };
 use crate::content::Control;
+use crate::conversation::{ConversationKind, Leaf};
 use crate::day::{Day, Timestamp};
-use crate::identity::{Decision, RecoveryKeys, Role};
+use crate::identity::{Decision, FamilyLog, RecoveryKeys, Role};
 use crate::ids::{AccountId, ConversationId, DeviceId, MemberId};
 use crate::primitives::sign::SecretKey;
 use crate::secrets::Secret;
@@ -29,6 +31,8 @@ const AGAIN_MS: u64 = 60_000;
 
 /// Tickets that a phone keeps: two drawings.
 const TICKETS_MAX: usize = 64;
+/// What was denied is tried again after a day.
+const DENIED_MS: u64 = 24 * 3_600_000;
 /// Versions that are passed over when the relay has a newer one than this phone knows.
 const VERSIONS_PASSED: u64 = 64;
 
@@ -232,8 +236,14 @@ impl Engine {
                 self.save_device(cx);
             }
             VaultOutcome::Denied => {
-                // With another password other keys seal it, which this phone does not have.
-                self.forget_account(cx);
+                // With another password other keys seal it, which this phone does not have. Or the
+                // relay lies: it is asked again tomorrow.
+                account.written_digest = bytes::Bytes::new();
+                self.vault_asked = Some(VaultAsked {
+                    at: cx.now.plus_ms(DENIED_MS),
+                    ..asked
+                });
+                self.save_device(cx);
                 cx.event(Event::AccountOutdated);
             }
             // It stays asked for until it is time again.
@@ -273,19 +283,13 @@ impl Engine {
         if self.guardian_of(sender) == Some(member) {
             return self.keep_vault_note(member, version, cx);
         }
-        // Of ourselves, by who knew of a newer one than we came back with.
-        let came_with = self
-            .record
-            .account
-            .as_ref()
-            .map(|account| account.vault_version);
+        // Of ourselves, by who knew of a newer one than we came back with. It is told and nothing
+        // else: whoever made up a number must not make this phone go by it.
+        let account = self.record.account.as_ref();
+        let came_with = account.map(|account| account.vault_version);
         if self.member() == Some(member)
             && let Some(given) = came_with.filter(|given| *given < version)
         {
-            if let Some(account) = &mut self.record.account {
-                account.vault_version = version;
-            }
-            self.save_device(cx);
             cx.event(Event::VaultRolledBack {
                 member,
                 given,
@@ -326,6 +330,21 @@ impl Engine {
                 // Another phone of this guardian has made an account of its own.
                 self.forget_account(cx);
                 cx.event(Event::AccountOutdated);
+                return;
+            }
+            None if self.is_in_log() => {
+                // One of this guardian's phones was lost, or they vetoed in their own name: what
+                // was known until now leads back no more.
+                if let Some(account) = &mut self.record.account {
+                    account.request_seed.clear();
+                    account.recovery_seed.clear();
+                    account.in_log = false;
+                }
+                self.draw_recovery_seeds(cx);
+                self.save_device(cx);
+                if let Some(keys) = self.recovery_keys() {
+                    self.set_recovery(own, keys, cx);
+                }
                 return;
             }
             _ => return self.set_recovery(own, keys, cx),
@@ -420,33 +439,51 @@ impl Engine {
             request: Secret::from_slice(&account.request_key)?,
             recovery: Secret::from_slice(&account.recovery_key),
         };
-        let addresses = room
-            .conversation
-            .leaves()
-            .into_iter()
-            .map(|leaf| wire::VaultAddress {
-                device: leaf.device.to_bytes(),
-                address: Some(leaf.address.to_wire()),
-            });
+        let leaves = room.conversation.leaves();
         let request = RequestPart {
             version: 1,
             family: log.family().to_bytes(),
             member: member.to_bytes(),
             head: log.head().to_vec().into(),
             request_seed: account.request_seed.clone(),
-            addresses: addresses.collect(),
+            addresses: leaves.iter().map(known).collect(),
             day: today.0,
             code: keys.recovery.is_some(),
             alone: log.guardians().count() == 1,
+            links: self.vault_links(),
         };
         let recovery = RecoveryPart {
             version: 1,
             family: log.family().to_bytes(),
             member: member.to_bytes(),
             recovery_seed: account.recovery_seed.clone(),
+            request_digest: bytes::Bytes::new(), // when it is sealed
         };
         let id = AccountId::try_from(&account.account).ok()?;
         Some((id, keys, request, recovery))
+    }
+
+    /// Where the guardians of other families are reached who are linked with us.
+    fn vault_links(&self) -> Vec<wire::VaultLink> {
+        let own = self.log.as_ref().map(FamilyLog::family);
+        let links = self
+            .rooms
+            .values()
+            .filter(|room| room.kind == ConversationKind::Link && room.conversation.is_active());
+        let link = |room: &Room| {
+            let others = room.conversation.leaves().into_iter().filter_map(|leaf| {
+                let holder = self.certificate_in(room.id(), leaf.device)?;
+                (Some(holder.family) != own).then_some((holder.family, leaf))
+            });
+            let others: Vec<_> = others.take(VAULT_LINK_ADDRESSES_MAX).collect();
+            let (family, _) = others.first()?;
+            Some(wire::VaultLink {
+                conversation: room.id().to_bytes(),
+                family: family.to_bytes(),
+                addresses: others.iter().map(|(_, leaf)| known(leaf)).collect(),
+            })
+        };
+        links.filter_map(link).take(VAULT_LINKS_MAX).collect()
     }
 
     // ---- what a screen shows
@@ -540,6 +577,14 @@ impl Engine {
         self.session.is_attached()
             && self.session.is_caught_up()
             && room.is_some_and(|room| room.can_talk() && room.stuck().is_none())
+    }
+}
+
+/// Where a leaf is reached.
+fn known(leaf: &Leaf) -> wire::VaultAddress {
+    wire::VaultAddress {
+        device: leaf.device.to_bytes(),
+        address: Some(leaf.address.to_wire()),
     }
 }
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::asked::return_pictures;
 use super::device::Engine;
 use super::errors::{CommandError, named};
 use super::recovery::account_record;
@@ -20,6 +21,8 @@ use crate::wire;
 
 /// Days that a wish to come back holds: another guardian may be on a journey.
 const WISH_DAYS: u32 = 7;
+/// Days after which other families' guardians are asked no more to be let into links again.
+const LINKS_DAYS: u32 = 60;
 /// Whoever was asked may be off: they are asked again so often.
 const AGAIN_MS: u64 = 600_000;
 
@@ -59,6 +62,8 @@ impl Engine {
             last_day: 0,
             vault_version: vault.version,
         });
+        self.record.lost_links = request.links.clone();
+        self.record.lost_links_until_day = self.today(cx.now).plus(LINKS_DAYS).0;
         self.returning_at = None;
         self.save_device(cx);
         Ok(())
@@ -70,6 +75,24 @@ impl Engine {
         self.record.returning.is_some()
     }
 
+    /// The four pictures that guardians are shown of this device's wish to come back; `None` when it
+    /// has none.
+    #[must_use]
+    pub fn return_pictures(&self) -> Option<String> {
+        let returning = self.record.returning.as_ref()?;
+        Some(return_pictures(&self.returning_device(returning)?))
+    }
+
+    fn returning_device(&self, returning: &wire::ReturningRecord) -> Option<AddedDevice> {
+        Some(AddedDevice {
+            member: MemberId::try_from(&returning.member).ok()?,
+            device: self.signer.device,
+            signature_key: self.signer.key.public(),
+            name: named(&self.record.device_name),
+            identity_key: Some(self.identity_key()?.public()),
+        })
+    }
+
     pub(super) fn tend_returning(&mut self, cx: &mut Cx<'_>) {
         let Some(returning) = self.record.returning.clone() else {
             return;
@@ -77,7 +100,8 @@ impl Engine {
         if self.member().is_some() {
             self.record.returning = None;
             self.returning_at = None;
-            return self.save_device(cx);
+            self.save_device(cx);
+            return;
         }
         let attached = self.session.is_attached() && self.session.is_caught_up();
         if !attached || self.returning_at.is_some_and(|at| at > cx.now) {
@@ -127,13 +151,7 @@ impl Engine {
         cx: &mut Cx<'_>,
     ) -> Option<wire::ReturnRequest> {
         let family = FamilyId::try_from(&self.record.family).ok()?;
-        let device = AddedDevice {
-            member: MemberId::try_from(&returning.member).ok()?,
-            device: self.signer.device,
-            signature_key: self.signer.key.public(),
-            name: named(&self.record.device_name),
-            identity_key: Some(self.identity_key()?.public()),
-        };
+        let device = self.returning_device(returning)?;
         let back = |way| Return {
             device: device.clone(),
             way,

@@ -47,6 +47,7 @@ pub(super) enum Request {
     /// By mailbox.
     Close(Bytes),
     RenewCloseKey,
+    OperatorLog,
     EraseMailbox,
     Other,
 }
@@ -86,6 +87,8 @@ pub(super) struct Session {
     /// Grants that were said to be revoked.
     pub(super) revoked: std::collections::BTreeSet<Bytes>,
     pub(super) upkeep_at: Option<Timestamp>,
+    /// What the hello said of the operator's log.
+    operator_checkpoint: Bytes,
     /// Requests refused in a row.
     failures: u32,
     /// Family devices without a key package here have been asked for one.
@@ -196,6 +199,8 @@ impl Engine {
             return self.tell_erased(cx);
         }
         self.session.nonce = hello.nonce.to_vec();
+        self.session.operator_checkpoint = hello.operator_checkpoint;
+        self.operator_connected();
         if self.record.mailbox_open {
             self.attach(cx);
         } else {
@@ -287,6 +292,9 @@ impl Engine {
         match body {
             ServerBody::Deliver(deliver) => self.delivered(deliver, cx),
             ServerBody::SignalDelivered(signal) => self.signal(&signal.body, cx),
+            ServerBody::OperatorNews(news) if self.session.is_attached() => {
+                self.checkpoint_heard(&news.checkpoint, cx);
+            }
             ServerBody::RendezvousGot(got) if self.meets_at(&got.rendezvous) => {
                 self.meeting_got(&got, cx);
             }
@@ -316,6 +324,8 @@ impl Engine {
                     waiting: attached.waiting,
                 });
                 self.renew_close_key(cx);
+                let checkpoint = core::mem::take(&mut self.session.operator_checkpoint);
+                self.checkpoint_heard(&checkpoint, cx);
                 self.join_rendezvous(cx);
             }
             (ServerBody::SendResult(result), Some(Request::Send(number))) => {
@@ -333,6 +343,9 @@ impl Engine {
             }
             (ServerBody::CloseKeyRenewed(_), Some(Request::RenewCloseKey)) => {
                 self.close_key_renewed(cx);
+            }
+            (ServerBody::OperatorLogPart(part), Some(Request::OperatorLog)) => {
+                self.operator_log_part(&part, cx);
             }
             (ServerBody::MailboxErased(erased), Some(Request::EraseMailbox)) => {
                 self.mailbox_erased(erased.backups_end_day, cx);
@@ -487,6 +500,10 @@ impl Engine {
 const fn is_passing(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::SlowDown | ErrorCode::NoRoom | ErrorCode::ShuttingDown | ErrorCode::Internal
+        ErrorCode::SlowDown
+            | ErrorCode::NoRoom
+            | ErrorCode::ShuttingDown
+            | ErrorCode::Internal
+            | ErrorCode::LockedDown
     )
 }

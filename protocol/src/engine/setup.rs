@@ -57,6 +57,35 @@ impl Engine {
         self.save_pass(pass.id(), record, cx);
     }
 
+    /// A child's device is lost, and with it conversations that no other of its devices is in: its
+    /// next one forms them anew, whichever family offered the pass.
+    pub(super) fn contacts_lost(
+        &mut self,
+        lost: DeviceId,
+        ward: &wire::MailboxHandover,
+        cx: &mut Cx<'_>,
+    ) {
+        let today = self.today(cx.now);
+        let joined = ward.addresses.iter().flat_map(|note| &note.joined);
+        for id in joined.filter_map(|id| PassId::try_from(id).ok()) {
+            let own = self.log.as_ref();
+            let valid = own.and_then(|own| own.valid_pass(&id, today));
+            let (Some(entry), false) = (valid, self.stands(&id)) else {
+                continue;
+            };
+            let record = wire::PassRecord {
+                pass: entry.bytes.clone(),
+                ours: true,
+                accepted: true,
+                said_at_ms: cx.now.0.max(1),
+                said_by: self.device().to_bytes(),
+                former: lost.to_bytes(),
+                ..wire::PassRecord::default()
+            };
+            self.save_pass(id, record, cx);
+        }
+    }
+
     /// Passes that both families have approved by now: the child's device forms the
     /// conversation.
     pub(super) fn advance_passes(&mut self, cx: &mut Cx<'_>) {

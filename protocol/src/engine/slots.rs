@@ -389,7 +389,14 @@ impl Engine {
             self.device_left(id, *device, cx);
         }
         self.note_absent(id, &gone, &incoming.context.left);
-        if !gone.is_empty() && !incoming.self_removed {
+        let returned = incoming.added.iter().copied().find(|device| {
+            let log = self
+                .log
+                .as_ref()
+                .filter(|_| kind == ConversationKind::Family);
+            log.is_some_and(|log| log.came_back(device).is_some())
+        });
+        if !gone.is_empty() && !incoming.self_removed && returned.is_none() {
             // Who has left knew our address.
             self.replace_address(id, cx);
         }
@@ -406,6 +413,9 @@ impl Engine {
                 let peer = room.peer(device);
                 // It has said nothing here yet: its first content is its first for us.
                 peer.first_sequence_seen = 1;
+                // Its guardian may have to try again, and knows only what the vault knew: that goes
+                // as soon as this one was heard.
+                peer.unheard = returned == Some(device);
             }
             if let Some(member) = self.member_in(id, device) {
                 cx.event(Event::DeviceAdded {

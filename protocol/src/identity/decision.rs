@@ -154,10 +154,13 @@ pub enum Decision {
     Return(Return),
     /// A guardian's device has shown another guardian's wish to come back.
     Ask(Return),
-    /// A guardian does not agree that another one comes back.
+    /// A guardian does not agree that another one comes back with this device. Said by the one
+    /// whose return it is, it also voids the keys: somebody else knows the password.
     Veto {
-        /// Who asked.
+        /// As whom it asked.
         member: MemberId,
+        /// The device that asked.
+        device: DeviceId,
     },
 }
 
@@ -171,7 +174,6 @@ impl Decision {
                 | Self::RemoveDevice(_)
                 | Self::RevokePass(_)
                 | Self::Object { .. }
-                | Self::Veto { .. }
         )
     }
 
@@ -222,8 +224,9 @@ impl Decision {
             Self::Ask(back) => Body::Ask(wire::Ask {
                 r#return: Some(back.to_wire()),
             }),
-            Self::Veto { member } => Body::Veto(wire::Veto {
+            Self::Veto { member, device } => Body::Veto(wire::Veto {
                 member: member.to_bytes(),
+                device: device.to_bytes(),
             }),
         };
         wire::Decision { body: Some(body) }.encode_to_vec()
@@ -278,6 +281,7 @@ impl Decision {
             )?),
             Body::Veto(veto) => Self::Veto {
                 member: MemberId::try_from(&veto.member)?,
+                device: DeviceId::try_from(&veto.device)?,
             },
         })
     }

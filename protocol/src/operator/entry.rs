@@ -353,7 +353,8 @@ pub(super) fn verify(bytes: &[u8], key: &PublicKey) -> Result<(), SignatureError
 }
 
 /// The head of a log that ends with the entry `bytes`, which names the head before it.
-pub(super) fn head(bytes: &[u8]) -> [u8; 32] {
+#[must_use]
+pub fn head(bytes: &[u8]) -> [u8; 32] {
     hash::labelled(labels::HASH_OPERATOR_HEAD, &[bytes])
 }
 

@@ -20,4 +20,5 @@ mod tests;
 pub use certificate::{CERTIFICATE_BYTES, CertificateError, NoticeCertificate};
 pub use chain::{Continuation, Issuer, LogError, OperatorLog, Position, continue_log};
 pub use checkpoint::{CHECKPOINT_BYTES, Checkpoint, CheckpointError};
+pub use entry::head as head_of;
 pub use entry::{Entry, EntryError, Language, LanguageError, Severity, Statement};

@@ -59,6 +59,7 @@ mod entered;
 mod handshake;
 mod meet;
 mod pictures;
+pub(crate) use pictures::of as pictures_of;
 mod proof;
 mod resolver;
 mod short;

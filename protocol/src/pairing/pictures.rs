@@ -9,7 +9,7 @@ const PICTURES: [&str; 64] = [
 ];
 
 /// The first 24 bits of `hash` as four pictures, six bits each.
-pub(super) fn of(hash: &[u8; 32]) -> String {
+pub(crate) fn of(hash: &[u8; 32]) -> String {
     let [a, b, c, ..] = *hash;
     let bits = u32::from_be_bytes([0, a, b, c]);
     [18, 12, 6, 0]

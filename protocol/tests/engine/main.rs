@@ -23,6 +23,7 @@ mod healing;
 mod history;
 mod life;
 mod members;
+mod operator;
 mod phones;
 mod phones_crash;
 mod policing;

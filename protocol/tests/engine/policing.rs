@@ -607,3 +607,34 @@ fn words_do_not_come_in_as_the_edit_of_a_sticker() {
     let sentence = "That was 2 messages today; there are more tomorrow.";
     assert_eq!(refused(&mut world, room, sticker()), sentence);
 }
+
+#[test]
+fn history_brings_no_child_what_its_policy_keeps_from_it() {
+    let mut world = World::new();
+    let (_, room) = children(&mut world);
+    let only_text = Policy {
+        kinds: kinds::TEXT,
+        ..nights()
+    };
+    set(&mut world, "mum", only_text);
+    let sticker = || Body::Sticker {
+        pack: "woods".into(),
+        name: "hedgehog".into(),
+    };
+    world.command("sib", send(room, sticker()));
+    world.command("mum", send(room, sticker()));
+    world.command("sib", send(room, text("hello")));
+    world.settle();
+    until(&mut world, 21, 0);
+    world.settle();
+    world.add("kid2");
+    world.pair("mum", "kid2", MemberRole::Child, "Mia");
+    world.settle();
+    let shown = |world: &mut World| world.screen("kid2").len();
+    assert_eq!(shown(&mut world), 0, "at night nothing of others comes in");
+    until(&mut world, 7, 10);
+    world.settle();
+    // Her guardian's sticker, and her brother's words; not his sticker.
+    assert_eq!(shown(&mut world), 2);
+    assert_eq!(world.texts("kid2"), ["hello"]);
+}

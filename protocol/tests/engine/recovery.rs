@@ -8,6 +8,7 @@ use kinline_protocol::ids::{AccountId, ConversationId, MemberId};
 use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire;
 
+use super::vocabulary::wish;
 use super::world::{Name, World};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -210,10 +211,14 @@ fn with_the_password_and_another_guardians_yes() {
         "once, by however many it is told"
     );
     assert_eq!(asked(&mut world, "kid"), 0, "children are not asked");
+    let new = world.device("new").engine.device();
     let accept = |accept| Command::AnswerReturn {
-        member: mum,
+        device: new,
         accept,
     };
+    let pictures = world.device("new").engine.return_pictures().unwrap();
+    let shown = |event: &Event| matches!(event, Event::ReturnAsked { pictures: shown, .. } if *shown == pictures);
+    assert_eq!(world.count("dad", shown), 1);
     let child = world.try_command("kid", accept(true));
     assert!(matches!(child, Err(CommandError::NotGuardian)));
     world.command("dad", accept(true));
@@ -241,7 +246,8 @@ fn with_the_password_alone_after_a_day_on_another_guardians_screen() {
         world.settle();
     }
     assert!(!is_in(&mut world, "new"));
-    world.command("dad", Command::ReturnShown { member: mum });
+    let new = world.device("new").engine.device();
+    world.command("dad", Command::ReturnShown { device: new });
     world.settle();
     let asks = world
         .device("kid")
@@ -275,17 +281,17 @@ fn a_veto_ends_it_also_by_the_phone_that_is_not_lost() {
     for by in ["dad", "mum"] {
         let mut world = World::new();
         let (_, vault) = lost(&mut world);
-        let mum = member(&mut world, "mum");
         world.connect("mum");
         come_back(&mut world, "thief", &vault, keys(1, false));
         let own = world.count("mum", |event| {
             matches!(event, Event::ReturnAsked { own: true, .. })
         });
         assert_eq!(own, 1, "who still has a phone sees it");
-        world.command("dad", Command::ReturnShown { member: mum });
+        let thief = world.device("thief").engine.device();
+        world.command("dad", Command::ReturnShown { device: thief });
         world.settle();
         let veto = Command::AnswerReturn {
-            member: mum,
+            device: thief,
             accept: false,
         };
         world.command(by, veto);
@@ -520,4 +526,219 @@ fn the_decision_says_how_and_what_was_lost_is_out() {
     for name in ["dad", "kid"] {
         assert_eq!(world.count(name, decided), 1, "{name}");
     }
+}
+
+#[test]
+fn friends_go_on_hearing_of_a_family_whose_only_guardian_is_back() {
+    let mut world = World::new();
+    world.family();
+    world.second_family();
+    world.meet("mum", "kid", "ana", "leo");
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    world.settle();
+    let contact = world.contact("kid");
+    keep(&mut world, "ana", keys(1, true));
+    let vault = written(&mut world, "ana");
+    let link = world.link("ana");
+    world.disconnect("ana");
+    come_back(&mut world, "new", &vault, keys(1, true));
+    world.settle();
+    let back = world.device("new").engine.conversations();
+    assert!(back.iter().any(|it| it.id == link), "{back:?}");
+    // Three weeks, longer than any lease: each family hears the other's guardians.
+    for _ in 0..21 {
+        world.pass(24 * HOUR_MS);
+        world.settle();
+    }
+    world.text("kid", contact, "are you there?");
+    world.text("leo", contact, "I am");
+    world.settle();
+    assert!(world.texts("leo").contains(&"are you there?".to_owned()));
+    assert!(world.texts("kid").contains(&"I am".to_owned()));
+    // The lost phone is out of the link too.
+    let old = world.device("ana").engine.device();
+    let links = world.device("mum").engine.conversations();
+    let link = links.iter().find(|it| it.id == link).unwrap();
+    assert!(
+        link.members
+            .iter()
+            .all(|member| !member.devices.contains(&old)),
+        "{link:?}"
+    );
+}
+
+#[test]
+fn phone_and_tablet_lost_and_one_tablet_is_left() {
+    let mut world = World::new();
+    let family = world.family();
+    world.add("sis");
+    world.pair("mum", "sis", MemberRole::Child, "Eva");
+    world.settle();
+    let room = world.room("mum", &["mum", "kid"], "homework");
+    world.text("mum", family, BEFORE);
+    world.text("kid", room, "page 12");
+    world.settle();
+    keep(&mut world, "mum", keys(1, true));
+    let vault = written(&mut world, "mum");
+    for name in ["mum", "dad", "kid"] {
+        world.disconnect(name);
+    }
+    come_back(&mut world, "new", &vault, keys(1, true));
+    assert!(is_in(&mut world, "new"));
+    // Those who are gone are asked first, and do not answer.
+    for _ in 0..20 {
+        world.pass(HOUR_MS / 4);
+        world.settle();
+    }
+    assert!(world.texts("new").contains(&BEFORE.to_owned()));
+    // The child's lost tablet goes out, and a new one comes in, where it was before.
+    let lost = world.device("kid").engine.device();
+    world.command("new", Command::RemoveDevice { device: lost });
+    world.settle();
+    world.add("kid2");
+    world.pair("new", "kid2", MemberRole::Child, "Mia");
+    world.settle();
+    assert!(world.texts("kid2").contains(&BEFORE.to_owned()));
+    // Nobody who was in the room is left: it does not come back, and who asks is told so before.
+    let rooms = world.device("kid2").engine.conversations();
+    assert!(rooms.iter().all(|it| it.id != room));
+}
+
+#[test]
+fn a_forgotten_password_while_a_phone_is_left_is_another_account() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    let old = written(&mut world, "mum");
+    let export = Secret::new([5; 64]);
+    let code: RecoveryCode = CODE.parse().unwrap();
+    let other = AccountKeys::derive(AccountId::new([8; 32]), &export, Some(&code));
+    let command = Command::KeepAccount {
+        keys: Box::new(other.clone()),
+        vault: None,
+        fresh: true,
+    };
+    world.command("mum", command);
+    world.settle();
+    let vault = written(&mut world, "mum");
+    assert!(recovery(&mut world, "mum").by_code);
+    world.disconnect("mum");
+    // What the forgotten one leads to leads nowhere any more.
+    come_back(&mut world, "late", &old, keys(1, true));
+    assert!(!is_in(&mut world, "late"));
+    world.add("new");
+    world.connect("new");
+    let command = Command::ComeBack {
+        vault: Box::new(opened(&vault, &other)),
+        keys: Box::new(other),
+    };
+    world.command("new", command);
+    world.settle();
+    assert!(is_in(&mut world, "new"));
+}
+
+#[test]
+fn when_every_device_is_lost_nobody_answers_and_that_was_said_before() {
+    let mut world = World::new();
+    world.add("mum");
+    world.connect("mum");
+    let found = Command::CreateFamily {
+        family_name: "One".into(),
+        guardian_name: "Anna".into(),
+    };
+    world.command("mum", found);
+    world.settle();
+    keep(&mut world, "mum", keys(1, true));
+    let status = recovery(&mut world, "mum");
+    assert!(status.gaps.contains(&RecoveryGap::NobodyElse), "{status:?}");
+    assert!(!status.by_code);
+    let vault = written(&mut world, "mum");
+    world.disconnect("mum");
+    come_back(&mut world, "new", &vault, keys(1, true));
+    for _ in 0..10 {
+        world.pass(24 * HOUR_MS);
+        world.settle();
+    }
+    assert!(!is_in(&mut world, "new"));
+    assert!(world.device("new").engine.is_returning());
+}
+
+#[test]
+fn a_lost_tablet_is_replaced_and_its_friends_are_there_again() {
+    let mut world = World::new();
+    world.family();
+    world.second_family();
+    world.meet("mum", "kid", "ana", "leo");
+    world.agree(("mum", "kid"), ("ana", "leo"), [wish(), wish()]);
+    world.settle();
+    let lost = world.device("kid").engine.device();
+    world.disconnect("kid");
+    world.command("mum", Command::RemoveDevice { device: lost });
+    world.settle();
+    world.add("kid2");
+    world.pair("mum", "kid2", MemberRole::Child, "Mia");
+    for _ in 0..3 {
+        world.pass(13 * HOUR_MS);
+        world.settle();
+    }
+    let contact = world.contact("kid2");
+    world.text("kid2", contact, "I have a new tablet");
+    world.settle();
+    assert!(
+        world
+            .texts("leo")
+            .contains(&"I have a new tablet".to_owned())
+    );
+}
+
+#[test]
+fn a_yes_is_to_the_device_that_was_compared_and_to_no_other() {
+    let mut world = World::new();
+    let (_, vault) = lost(&mut world);
+    let mum = member(&mut world, "mum");
+    come_back(&mut world, "new", &vault, keys(1, false));
+    // Whoever guessed the password asks too, later, and calls its device the same.
+    come_back(&mut world, "thief", &vault, keys(1, false));
+    assert_eq!(asked(&mut world, "dad"), 2);
+    let new = world.device("new").engine.device();
+    let accept = Command::AnswerReturn {
+        device: new,
+        accept: true,
+    };
+    world.command("dad", accept);
+    world.settle();
+    assert_eq!(member(&mut world, "new"), mum);
+    for _ in 0..10 {
+        world.pass(10 * HOUR_MS);
+        world.settle();
+    }
+    assert!(!is_in(&mut world, "thief"));
+    assert_eq!(world.device("dad").engine.returns().count(), 0);
+}
+
+#[test]
+fn a_second_try_in_a_new_folder_is_let_in_in_place_of_the_first() {
+    let mut world = World::new();
+    let (_, vault) = lost(&mut world);
+    for name in ["dad", "kid"] {
+        world.disconnect(name);
+    }
+    world.add("first");
+    world.connect("first");
+    let command = Command::ComeBack {
+        vault: Box::new(opened(&vault, &keys(1, true))),
+        keys: Box::new(keys(1, true)),
+    };
+    world.command("first", command);
+    world.disconnect("first");
+    // They let in whoever asked, and nobody is there to hear of it.
+    for name in ["dad", "kid"] {
+        world.connect(name);
+    }
+    world.settle();
+    let first = world.device("first").engine.device();
+    let log = world.device("kid").engine.family_log().unwrap();
+    assert!(log.certificate(&first).is_some());
+    come_back(&mut world, "second", &vault, keys(1, true));
+    assert!(is_in(&mut world, "second"));
 }

@@ -132,12 +132,14 @@ impl World {
 
     fn dial(&mut self, name: Name) {
         self.relay.disconnect(name);
+        let operator_checkpoint = self.relay.operator_of(name).checkpoint.clone();
         let device = self.device(name);
         device.online = true;
         let server_name = device.engine.relay().server_name();
         let hello = wire::Hello {
             nonce: vec![7; 32].into(),
             server_name,
+            operator_checkpoint,
             ..wire::Hello::default()
         };
         device.inputs.push_back(Input::Connected(hello));

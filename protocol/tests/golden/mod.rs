@@ -1,6 +1,7 @@
 //! The committed vectors: made again they are the same, and our code reads them as they say.
 
 mod context;
+mod operator;
 
 use std::path::PathBuf;
 
@@ -324,7 +325,7 @@ fn family_logs() {
             Err(LogError::Wish) => "wish",
             Err(LogError::NotShown) => "not shown",
             Err(LogError::ReturnEarly { .. }) => "return early",
-            Err(LogError::Vetoed { .. }) => "vetoed",
+            Err(LogError::Vetoed) => "vetoed",
             Err(LogError::Contradiction(_)) => "contradiction",
         }
         .into()

@@ -8,7 +8,7 @@ use kinline_protocol::ids::AccountId;
 use kinline_protocol::labels::KDF_ACCOUNT;
 use kinline_protocol::primitives::kdf;
 use kinline_protocol::primitives::opaque::relay::Setup;
-use kinline_protocol::primitives::sign::PublicKey;
+use kinline_protocol::primitives::sign::SecretKey;
 use kinline_protocol::primitives::stretching::Stretching;
 use kinline_protocol::wire;
 
@@ -58,14 +58,15 @@ impl Accounts {
     /// # Errors
     /// [`WriteError`].
     pub(crate) async fn prepare(&self, storage: &dyn Storage) -> Result<(), WriteError> {
-        let (Some(key), Ok(write_key)) = (self.keys.first(), random::bytes()) else {
+        let (Some(key), Ok(mut rng)) = (self.keys.first(), random::generator()) else {
             return Err(WriteError::Failed);
         };
         let row = AccountRow {
             setup: key.version,
             stretching: [0; 3],
-            record: *key.setup.record_of_nobody().as_bytes(),
-            write_key: PublicKey::new(write_key),
+            record: *key.setup.record_of_nobody(&mut rng).as_bytes(),
+            // Of nobody, and a good one: a proof under it fails as late as under any other.
+            write_key: SecretKey::random(&mut rng).public(),
             vault_version: 0,
             failed_logins: 0,
             failed_day: Day(0),

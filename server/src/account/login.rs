@@ -12,6 +12,7 @@ use crate::errors::Refusal;
 use crate::random;
 use crate::relay::Shared;
 use crate::storage::{AccountRow, Change, Entry, Said};
+use crate::tripwire::{Alarm, DECOY_ACCOUNT};
 
 /// Answers KE1 with KE2, whether or not there is such an account.
 ///
@@ -36,6 +37,9 @@ pub(crate) async fn start(
         .account(accounts.places(&account), false)
         .await?;
     count_attempt(shared, &account);
+    if found.is_there() && found.row.flags & DECOY_ACCOUNT != 0 {
+        shared.tripwire.touched(Alarm::Account);
+    }
     let setup = accounts
         .setup(&account, &found, shared.clock.day())
         .ok_or_else(|| {

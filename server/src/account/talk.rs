@@ -143,6 +143,7 @@ fn submit(
 pub(super) fn count_attempt(shared: &Shared, account: &AccountId) {
     let today = shared.clock.day();
     shared.accounts.worked(1);
+    metrics::counter!("kinline_logins_total", "end" => "begun").increment(1);
     drop(submit(
         shared,
         account,

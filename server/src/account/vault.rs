@@ -10,6 +10,11 @@ use super::talk::{Talk, account_id, change, check_vault};
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{AccountRow, Change, Entry, Said, VaultParts};
+use crate::tripwire::{Alarm, DECOY_ACCOUNT};
+
+/// How far above the one before a vault's number may be: with 60 writings an hour 2^64 is never
+/// reached.
+const STEP_MAX: u64 = u32::MAX as u64;
 
 /// The vault of the account that was logged in to.
 ///
@@ -52,6 +57,9 @@ pub(crate) async fn put(
     check_vault(&vault)?;
     let places = shared.accounts.places(&account);
     let found = shared.storage.account(places, false).await?;
+    if found.is_there() && found.row.flags & DECOY_ACCOUNT != 0 {
+        shared.tripwire.touched(Alarm::Account);
+    }
     // Nobody's key is a key of nobody: the proof is checked, and bad.
     let key = found.row.write_key;
     let proof = verify_put_vault(&key, challenge, &account, &vault, &request.signature);
@@ -69,7 +77,10 @@ pub(crate) async fn put(
         if !found.is_there() || found.row.write_key != key {
             return (Change::Nothing, Said::Denied);
         }
-        if version <= found.row.vault_version {
+        // Nor far above: whoever has the write key for a moment could else leave no number for
+        // the next one.
+        let step = version.saturating_sub(found.row.vault_version);
+        if step == 0 || step > STEP_MAX {
             return (Change::Nothing, Said::Stale);
         }
         let row = AccountRow {

@@ -40,7 +40,7 @@ const fn side_of(request: &Request) -> Option<Side> {
 }
 
 /// Who may have taken a password comes no further in a lockdown, also where it has logged in
-/// already. Phones go on writing their vaults, and an account can be deleted.
+/// already. Phones go on writing their vaults.
 const fn is_stopped_by_lockdown(request: &Request) -> bool {
     matches!(
         request,
@@ -48,6 +48,7 @@ const fn is_stopped_by_lockdown(request: &Request) -> bool {
             | Request::RegisterFinish(_)
             | Request::LoginStart(_)
             | Request::LoginFinish(_)
+            | Request::DeleteAccount(_)
             | Request::FetchVault(_)
             | Request::DrawTickets(_)
     )

@@ -22,7 +22,7 @@ pub(crate) enum SealedError {
 /// AES-256 as a keyed permutation of 16-byte blocks, one key for each use.
 ///
 /// Ids and hashes are uniformly random, so that equal blocks mean equal ids and nothing
-/// else shows. A permutation, not a hash, so that the key can be changed in the background.
+/// else shows. A permutation, not a hash, so that the key can be changed.
 #[derive(Clone)]
 pub(crate) struct Permutation(Aes256);
 
@@ -48,15 +48,24 @@ impl Permutation {
 
     /// A 32-byte hash as it lies on disk: each half on its own.
     pub(crate) fn permute_hash(&self, hash: &[u8; 32]) -> [u8; 32] {
-        let (left, right) = hash.split_at(16);
-        let mut out = [0; 32];
-        for (half, to) in [left, right].into_iter().zip(out.chunks_exact_mut(16)) {
-            if let Ok(half) = half.try_into() {
-                to.copy_from_slice(&self.permute(half));
-            }
-        }
-        out
+        halves(hash, |half| self.permute(half))
     }
+
+    /// The hash behind what lies on disk.
+    pub(crate) fn restore_hash(&self, stored: &[u8; 32]) -> [u8; 32] {
+        halves(stored, |half| self.restore(half))
+    }
+}
+
+fn halves(bytes: &[u8; 32], each: impl Fn(&[u8; 16]) -> [u8; 16]) -> [u8; 32] {
+    let (left, right) = bytes.split_at(16);
+    let mut out = [0; 32];
+    for (half, to) in [left, right].into_iter().zip(out.chunks_exact_mut(16)) {
+        if let Ok(half) = half.try_into() {
+            to.copy_from_slice(&each(half));
+        }
+    }
+    out
 }
 
 /// Every key that the tables need.
@@ -229,6 +238,7 @@ mod tests {
         let stored = keys.blob_read.permute_hash(&hash);
         assert_ne!(stored.split_at(16).0, [3; 16]);
         assert_ne!(stored.split_at(16).0, stored.split_at(16).1);
+        assert_eq!(keys.blob_read.restore_hash(&stored), hash);
     }
 
     #[test]

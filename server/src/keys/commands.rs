@@ -8,8 +8,6 @@ use super::place::{KeyFileError, refuse_inside, write_new};
 /// A key that can be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rotated {
-    /// Of everything on the disk.
-    AtRest,
     /// Of logins.
     Accounts,
     /// Of tickets.
@@ -43,7 +41,6 @@ pub(crate) fn rotate(
     today: u32,
 ) -> Result<(), KeyFileError> {
     match which {
-        Rotated::AtRest => return Err(KeyFileError::AtRest),
         Rotated::Accounts => {
             let version = keys.accounts.first().map_or(0, |key| key.version) + 1;
             keys.accounts.insert(0, AccountsKey::fresh(version, today)?);

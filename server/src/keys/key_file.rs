@@ -28,9 +28,9 @@ const ACCOUNTS_BYTES: usize = SETUP_BYTES + PEPPER_BYTES;
 
 /// From which everything on the disk is sealed.
 #[derive(Clone)]
-pub(crate) struct AtRestKey {
-    pub(crate) version: u32,
-    pub(crate) secret: Secret<32>,
+struct AtRestKey {
+    version: u32,
+    secret: Secret<32>,
 }
 
 /// What logins depend on.
@@ -58,7 +58,7 @@ pub(crate) struct TicketsKey {
 pub(crate) struct KeyFile {
     at_rest: AtRestKey,
     /// What is still on the disk from before a change that did not end.
-    pub(crate) at_rest_before: Vec<AtRestKey>,
+    at_rest_before: Vec<AtRestKey>,
     pub(crate) accounts: Vec<AccountsKey>,
     pub(crate) tickets: Vec<TicketsKey>,
     /// The fingerprint of the secrets that were exported last.
@@ -90,6 +90,40 @@ impl KeyFile {
     /// From which all at-rest keys are derived.
     pub(crate) const fn at_rest(&self) -> &Secret<32> {
         &self.at_rest.secret
+    }
+
+    /// Begins to change it: both are there until [`Self::settle_at_rest`].
+    ///
+    /// # Errors
+    /// [`RandomError`].
+    pub(crate) fn begin_at_rest(&mut self) -> Result<(), RandomError> {
+        let fresh = AtRestKey {
+            version: self.at_rest.version.saturating_add(1),
+            secret: Secret::new(random::bytes()?),
+        };
+        let before = std::mem::replace(&mut self.at_rest, fresh);
+        self.at_rest_before.insert(0, before);
+        Ok(())
+    }
+
+    /// Whether a change of it has not ended.
+    pub(crate) const fn is_changing(&self) -> bool {
+        !self.at_rest_before.is_empty()
+    }
+
+    /// Ends a change of it: with the new one, or the one before.
+    pub(crate) fn settle_at_rest(&mut self, is_new: bool) {
+        let before = std::mem::take(&mut self.at_rest_before).into_iter().next();
+        if let Some(before) = before
+            && !is_new
+        {
+            self.at_rest = before;
+        }
+    }
+
+    /// The one before, during a change.
+    pub(crate) fn at_rest_of_before(&self) -> Option<&Secret<32>> {
+        self.at_rest_before.first().map(|key| &key.secret)
     }
 
     /// Which it is.

@@ -10,7 +10,7 @@ mod commands;
 mod key_file;
 mod place;
 
-pub(crate) use at_rest::{AtRest, SealedError};
+pub(crate) use at_rest::{AtRest, Permutation, SealedError};
 pub(crate) use commands::{Rotated, export, rotate};
 pub(crate) use key_file::{AccountsKey, KeyFile, TicketsKey};
 pub use place::KeyFileError;

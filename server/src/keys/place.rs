@@ -62,11 +62,6 @@ pub enum KeyFileError {
     /// As many versions as there may be.
     #[error("the key file holds eight versions of this key: that is as many as there may be")]
     Versions,
-    /// Can't be changed here.
-    #[error(
-        "the at-rest key can't be changed in this version of the relay: move its families to a new one instead"
-    )]
-    AtRest,
     /// The file system refused.
     #[error("the key file {path} can't be used: {source}")]
     Io {

@@ -4,18 +4,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Subcommand};
+use kinline_protocol::day::Day;
+use kinline_protocol::ids::AccountId;
 use kinline_protocol::operator::{Language, Severity, Statement};
 use kinline_protocol::primitives::hash::sha256;
 use kinline_protocol::server_name::operator_text;
+use kinline_protocol::ticket::epoch_of;
 use tokio::runtime::Runtime;
 
 use super::keys::{NoticeKey, OfflineKey};
 use super::publish::publish;
+use crate::account::Accounts;
 use crate::cli::{EXIT_FAILED, Options, refused, say, with_config};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::relay::open_rows;
-use crate::storage::EmbeddedStorage;
+use crate::relay::{open_rows, open_secrets};
+use crate::storage::{EmbeddedStorage, SqliteStorage};
 use crate::tripwire;
 
 /// Days for which a notice key is certified, when nothing else is said: a year and a month.
@@ -54,14 +58,9 @@ enum Verb {
         #[command(flatten)]
         options: Options,
     },
-    /// Publish the key under which tickets of an epoch are issued.
+    /// Publish the keys under which tickets of this epoch and the next are issued; once a month, at
+    /// least. An epoch has one key for everybody, or accounts could be told apart by it.
     Issuer {
-        /// The epoch.
-        #[arg(long)]
-        epoch: u32,
-        /// The public key, 64 hexadecimal digits.
-        #[arg(long, value_parser = parse_key)]
-        key: IssuerKey,
         #[command(flatten)]
         notice: NoticeOption,
         #[command(flatten)]
@@ -135,21 +134,30 @@ pub(crate) struct LockdownArgs {
 /// `decoys`.
 #[derive(Debug, Args)]
 pub(crate) struct DecoysArgs {
-    /// How many there should be.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// How many decoy mailboxes there should be.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     count: u32,
+    /// The id, 64 hexadecimal digits, of an account that you have registered under a name that a
+    /// guesser would try: it becomes a decoy
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    account: Vec<Id>,
     #[command(flatten)]
     options: Options,
 }
 
-/// A key of 32 bytes.
-#[derive(Debug, Clone, Copy)]
-struct IssuerKey([u8; 32]);
+/// Only what is there can become a decoy.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no such account: register it first")]
+struct NoAccount;
 
-fn parse_key(text: &str) -> Result<IssuerKey, String> {
+/// 32 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Id([u8; 32]);
+
+fn parse_id(text: &str) -> Result<Id, String> {
     let bytes = hex::decode(text).ok().and_then(|key| key.try_into().ok());
     bytes
-        .map(IssuerKey)
+        .map(Id)
         .ok_or_else(|| "must be 64 hexadecimal digits".into())
 }
 
@@ -207,14 +215,13 @@ impl OperatorCommand {
                     ExitCode::SUCCESS
                 }
             }),
-            Verb::Issuer {
-                epoch,
-                key,
-                notice,
-                options,
-            } => {
-                let statement = Statement::IssuerKey { epoch, key: key.0 };
-                say_signed(runtime, &options, &notice, statement)
+            Verb::Issuer { notice, options } => {
+                with_config(&options, |config| {
+                    match NoticeKey::read(&notice.path(&config)) {
+                        Ok(key) => runtime.block_on(issue(&config, &key)),
+                        Err(error) => refused(&error),
+                    }
+                })
             }
             Verb::Terms {
                 file,
@@ -263,28 +270,39 @@ impl DecoysArgs {
         with_config(&self.options, |config| {
             runtime.block_on(async {
                 let clock = Clock::system();
-                let storage = match open_rows(&config, &clock).await {
-                    Ok(storage) => storage,
+                let (storage, accounts, _) = match open_secrets(&config, &clock).await {
+                    Ok(opened) => opened,
                     Err(error) => return refused(&error),
                 };
-                let count = usize::try_from(self.count).unwrap_or(usize::MAX);
-                let made = match storage.mailboxes().await {
-                    Ok(all) => {
-                        let submit = |write| storage.submit(write);
-                        Ok(tripwire::make(&all, clock.day(), count, submit).await)
-                    }
-                    Err(error) => Err(error),
-                };
+                let status = self.make(&storage, &accounts, clock.day()).await;
                 storage.close_all().await;
-                match made {
-                    Ok(now) => {
-                        say(&format!("decoys {now}"));
-                        ExitCode::SUCCESS
-                    }
-                    Err(error) => failed(&error),
-                }
+                status
             })
         })
+    }
+
+    async fn make(&self, storage: &SqliteStorage, accounts: &Accounts, today: Day) -> ExitCode {
+        let submit = |write| storage.submit(write);
+        for id in &self.account {
+            let places = accounts.places(&AccountId::new(id.0));
+            match tripwire::mark_account(places, submit).await {
+                Ok(true) => say("decoy account"),
+                Ok(false) => return failed(&NoAccount),
+                Err(error) => return failed(&error),
+            }
+        }
+        if self.count == 0 {
+            return ExitCode::SUCCESS;
+        }
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        match storage.mailboxes().await {
+            Ok(all) => {
+                let now = tripwire::make(&all, today, count, submit).await;
+                say(&format!("decoys {now}"));
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        }
     }
 }
 
@@ -303,13 +321,39 @@ fn say_signed(
     })
 }
 
+async fn issue(config: &Config, key: &NoticeKey) -> ExitCode {
+    let clock = Clock::system();
+    let (storage, _, issuer) = match open_secrets(config, &clock).await {
+        Ok(opened) => opened,
+        Err(error) => return refused(&error),
+    };
+    let now = epoch_of(clock.day().0);
+    let statements = [now, now.saturating_add(1)]
+        .into_iter()
+        .filter_map(|epoch| {
+            let key = issuer.key(epoch)?.public();
+            Some(Statement::IssuerKey { epoch, key })
+        })
+        .collect();
+    published(storage, clock.day(), key, statements).await
+}
+
 async fn add(config: &Config, key: &NoticeKey, statements: Vec<Statement>) -> ExitCode {
     let clock = Clock::system();
     let storage = match open_rows(config, &clock).await {
         Ok(storage) => storage,
         Err(error) => return refused(&error),
     };
-    let published = publish(&storage, clock.day(), key, statements).await;
+    published(storage, clock.day(), key, statements).await
+}
+
+async fn published(
+    storage: SqliteStorage,
+    today: Day,
+    key: &NoticeKey,
+    statements: Vec<Statement>,
+) -> ExitCode {
+    let published = publish(&storage, today, key, statements).await;
     storage.close_all().await;
     match published {
         Ok(position) => {

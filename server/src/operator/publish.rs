@@ -45,7 +45,7 @@ impl From<CertificateError> for PublishError {
 }
 
 /// Signs `statements` on `today` and adds them; the certificate of `key` first, when the log does
-/// not have it yet. Returns where the log stands afterwards.
+/// not have it yet. What is in force already is not said again. Returns where the log stands afterwards.
 ///
 /// # Errors
 /// [`PublishError`]; statements before the one that failed are there.
@@ -66,7 +66,12 @@ pub(crate) async fn publish(
             certificate: *key.certificate.as_bytes(),
         });
     }
-    all.extend(statements);
+    let known = |statement: &Statement| match statement {
+        Statement::IssuerKey { epoch, key } => log.issuer(*epoch) == Some(*key),
+        Statement::Terms { hash } => log.terms() == Some(*hash),
+        _ => false,
+    };
+    all.extend(statements.into_iter().filter(|it| !known(it)));
     // A clock that was set back writes into the past of nobody.
     let day = today.max(log.day());
     for statement in all {

@@ -83,6 +83,12 @@ impl EmbeddedStorage {
         }
     }
 
+    /// The names of all tables.
+    #[cfg(test)]
+    pub(crate) async fn table_names(&self) -> Vec<String> {
+        self.rows.table_names().await
+    }
+
     /// The keys that ids are permuted with.
     pub(crate) const fn keys(&self) -> &AtRest {
         &self.rows.keys

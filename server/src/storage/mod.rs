@@ -9,6 +9,7 @@
 mod account;
 mod embedded;
 mod model;
+mod rekey;
 mod spool;
 mod sqlite;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 
 pub(crate) use account::{AccountRow, Change, Decide, Entry, Found, Places, Said, VaultParts};
 pub(crate) use embedded::{EmbeddedStorage, GROUP_WRITES_MAX, look};
+pub(crate) use rekey::{Settled, Step, rekey, settle};
 pub use spool::Spooled;
 
 pub(crate) use model::{

@@ -30,6 +30,8 @@ pub(crate) enum Alarm {
     Open,
     /// Somebody tried to close a decoy.
     Close,
+    /// Somebody tried to log in to an account that is a decoy, or to write its vault.
+    Account,
     /// More envelopes left than were acknowledged.
     Envelopes,
     /// More bytes of blobs left than acknowledged envelopes explain.
@@ -44,6 +46,7 @@ impl Alarm {
             Self::Send => "decoy_send",
             Self::Open => "decoy_open",
             Self::Close => "decoy_close",
+            Self::Account => "decoy_account",
             Self::Envelopes => "envelopes_unexplained",
             Self::Blobs => "blobs_unexplained",
         }

@@ -9,7 +9,10 @@ use kinline_protocol::primitives::sign::{PublicKey, SecretKey};
 use super::habits::Ages;
 use crate::random::{self, RandomError};
 use crate::relay::Shared;
-use crate::storage::{Entry, ListedMailbox, MailboxRow, NewMailbox, RowWrite, Write, reply};
+use crate::storage::{
+    Change, Decide, Entry, ListedMailbox, MailboxRow, NewMailbox, Places, RowWrite, Said, Write,
+    WriteError, reply,
+};
 use crate::sync::lock;
 
 /// Ticks of half a minute in a day, over which what is due today is spread.
@@ -94,6 +97,33 @@ pub(crate) async fn make(
         there += 1;
     }
     there
+}
+
+/// The bit of an account's flags that makes it a decoy.
+pub(crate) const DECOY_ACCOUNT: u8 = 1;
+
+/// Makes a decoy of an account that is there: whether it is. It was registered like any other, by
+/// the operator, under a name that somebody who guesses would try.
+pub(crate) async fn mark_account(
+    places: Places,
+    submit: impl FnOnce(RowWrite),
+) -> Result<bool, WriteError> {
+    let (done, said) = reply();
+    let decide: Decide = Box::new(|found| {
+        if !found.is_there() {
+            return (Change::Nothing, Said::Denied);
+        }
+        let mut row = found.row.clone();
+        row.flags |= DECOY_ACCOUNT;
+        (Change::Count(row.clone()), Said::Done(Box::new(row)))
+    });
+    submit(RowWrite::Account {
+        places,
+        entry: Entry::Open,
+        decide,
+        done,
+    });
+    Ok(matches!(said.await?, Said::Done(_)))
 }
 
 fn ages(all: &[ListedMailbox], today: Day, decoys: bool) -> Ages {

@@ -20,4 +20,4 @@ mod webhook;
 
 pub(crate) use alarm::{Alarm, Tripwire};
 pub use config::{TripwireConfig, WebhookError};
-pub(crate) use decoys::{make, tend, tick};
+pub(crate) use decoys::{DECOY_ACCOUNT, make, mark_account, tend, tick};

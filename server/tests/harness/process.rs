@@ -87,6 +87,9 @@ impl Process {
 }
 
 /// Runs to the end; what should have ended by itself is ended after a while.
+///
+/// Beside a relay in this process the test needs threads of its own for that one (`multi_thread`):
+/// held up in the middle of a transaction, it would hold this up.
 pub fn run(args: &[&str], folder: &Path, environment: &[(&str, &str)]) -> Output {
     let data: PathBuf = folder.join("data");
     let mut command = Command::new("timeout");

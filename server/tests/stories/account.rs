@@ -9,7 +9,7 @@ use crate::harness::{
     Device, Here, Mailbox, Parent, Process, Socket, TODAY, cheap, draw, fetch, run, vault,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_is_made_logged_in_to_changed_and_deleted() {
     let mut here = Here::start_with(cheap).await;
     let mut alice = Parent::random("correct horse");
@@ -70,7 +70,7 @@ async fn an_account_is_made_logged_in_to_changed_and_deleted() {
     assert_eq!(here.count("account"), 1, "nobody's");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_for_mailboxes_or_for_an_account() {
     let here = Here::start_with(cheap).await;
     let alice = Parent::random("word");
@@ -98,7 +98,7 @@ async fn a_connection_is_for_mailboxes_or_for_an_account() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_needs_a_login_or_comes_out_of_its_order_is_refused() {
     let here = Here::start_with(cheap).await;
     let mut alice = Parent::random("word");
@@ -124,7 +124,7 @@ async fn what_needs_a_login_or_comes_out_of_its_order_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_is_taken_stays_with_its_owner() {
     let here = Here::start_with(cheap).await;
     let mut alice = Parent::random("hers");
@@ -158,7 +158,7 @@ async fn a_name_that_is_taken_stays_with_its_owner() {
     assert_eq!(denied.unwrap_err(), ErrorCode::Denied);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_needs_a_code_or_a_ticket_where_the_relay_asks_for_one() {
     for mode in [Admission::Codes, Admission::Tickets] {
         let here = Here::start_with(|config| {
@@ -175,6 +175,11 @@ async fn an_account_needs_a_code_or_a_ticket_where_the_relay_asks_for_one() {
             assert_eq!(refused, Err(ErrorCode::Admission), "{none}");
         }
         alice.register(&mut socket, &code, None).await.unwrap();
+        // Who may not register does not hear who has.
+        let mut foe = Parent::random("guess");
+        foe.id = alice.id;
+        let refused = foe.register(&mut socket, "no code", None).await;
+        assert_eq!(refused, Err(ErrorCode::Admission));
         let mut bob = Parent::random("word");
         let used_up = bob.register(&mut socket, &code, None).await;
         assert_eq!(used_up, Err(ErrorCode::Admission));
@@ -182,12 +187,16 @@ async fn an_account_needs_a_code_or_a_ticket_where_the_relay_asks_for_one() {
         let logged_in = alice.log_in(&mut socket).await.unwrap();
         let ticket = draw(&mut socket, &logged_in, 1).await.unwrap()[0].to_text();
         let mut socket = here.connect().await;
+        if mode == Admission::Tickets {
+            let taken = foe.register(&mut socket, &ticket, None).await;
+            assert_eq!(taken, Err(ErrorCode::Taken), "and it is not spent");
+        }
         let with_ticket = bob.register(&mut socket, &ticket, None).await;
         assert_eq!(with_ticket.is_ok(), mode == Admission::Tickets);
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn costs_that_are_not_announced_are_refused_and_dearer_ones_are_asked_for() {
     let mut here = Here::start_with(cheap).await;
     let mut alice = Parent::random("word");
@@ -220,7 +229,7 @@ async fn costs_that_are_not_announced_are_refused_and_dearer_ones_are_asked_for(
     assert!(!alice.log_in(&mut socket).await.unwrap().renew);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_key_of_logins_was_changed_everybody_still_comes_in_and_moves() {
     let mut here = Here::start_with(cheap).await;
     let mut alice = Parent::random("word");
@@ -255,7 +264,7 @@ async fn after_the_key_of_logins_was_changed_everybody_still_comes_in_and_moves(
 }
 
 /// Killed in the middle of changes: the password before or the one after, with its vault.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_changed_in_a_crash_is_the_old_one_or_the_new_one_never_none() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [(
@@ -302,4 +311,5 @@ async fn a_password_changed_in_a_crash_is_the_old_one_or_the_new_one_never_none(
         alice.password = vec![b'0' + number];
         alice.export_key = key;
     }
+    relay.kill();
 }

@@ -167,7 +167,7 @@ async fn an_older_vault_is_refused_and_a_written_one_is_its_writers() {
     let bob = registered(&here, "word").await;
     let mut socket = here.connect().await;
     alice.put(&mut socket, vault(5, 1)).await.unwrap();
-    for version in [4, 5] {
+    for version in [4, 5, u64::MAX] {
         let refused = alice.put(&mut socket, vault(version, 2)).await;
         assert_eq!(refused, Err(ErrorCode::StaleGeneration));
     }

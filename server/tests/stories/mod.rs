@@ -10,6 +10,7 @@ mod crash;
 mod delivery;
 mod flood;
 mod frames;
+mod keys;
 mod operator;
 mod operator_log;
 mod rendezvous;

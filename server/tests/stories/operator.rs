@@ -186,7 +186,7 @@ fn help_is_help() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_admission_code_opens_as_many_mailboxes_as_it_says() {
     let mut here = Here::start_with(|config| config.admission = Admission::Codes).await;
     let output = run(&["admit", "--uses", "2"], here.folder.path(), &[]);

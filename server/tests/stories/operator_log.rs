@@ -101,7 +101,7 @@ async fn news(socket: &mut Socket) -> Vec<u8> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_operator_a_relay_is_as_it_was() {
     let here = Here::start().await;
     let mut socket = here.connect().await;
@@ -110,7 +110,7 @@ async fn without_an_operator_a_relay_is_as_it_was() {
     assert_eq!(here.address().operator, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_notice_reaches_who_is_there_and_who_comes_and_survives_a_restart() {
     let mut here = Here::start().await;
     let mut device = Device::start(&here.address()).await;
@@ -162,7 +162,7 @@ async fn a_notice_reaches_who_is_there_and_who_comes_and_survives_a_restart() {
     assert!(fetch(&mut socket, u64::MAX).await.entries.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_between_hello_and_attach_is_told_after_it() {
     let here = Here::start().await;
     let mut device = Device::start(&here.address()).await;
@@ -175,7 +175,7 @@ async fn what_came_between_hello_and_attach_is_told_after_it() {
     assert!(device.socket.is_quiet().await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_log_comes_in_parts() {
     let here = Here::start().await;
     let operator = Operator::new(here.folder.path());
@@ -189,7 +189,25 @@ async fn a_long_log_comes_in_parts() {
     assert_eq!(whole(&mut socket, operator.offline).await.1.len(), 7);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_tickets_are_published_from_the_key_file_once() {
+    let here = Here::start().await;
+    let operator = Operator::new(here.folder.path());
+    for _ in 0..2 {
+        operator.does(&["operator", "issuer"]);
+    }
+    here.relay.as_ref().unwrap().look_at_operator_log().await;
+    let mut socket = here.connect().await;
+    let (log, said) = whole(&mut socket, operator.offline).await;
+    assert_eq!(said.len(), 3, "{said:?}");
+    let [now, next] = log.issuers() else {
+        panic!("of this epoch and the next: {:?}", log.issuers())
+    };
+    assert_eq!(now.epoch + 1, next.epoch);
+    assert_ne!(now.key, next.key);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_are_commands_without_a_good_key_or_with_a_bad_text() {
     let here = Here::start().await;
     let folder = here.folder.path();
@@ -247,7 +265,7 @@ async fn refused_are_commands_without_a_good_key_or_with_a_bad_text() {
     operator.does(&["notice", "--text", "ours"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_nobody_signed_are_not_handed_out() {
     let mut here = Here::start().await;
     let operator = Operator::new(here.folder.path());
@@ -282,7 +300,7 @@ fn meeting() -> (Ask, Ask) {
     )
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lockdown_stops_pairing_and_reading_in_bulk_and_loses_nothing() {
     let mut here = Here::start_with(|config| config.limits.hold_ms = 1).await;
     let operator = Operator::new(here.folder.path());

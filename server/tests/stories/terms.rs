@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use kinline_protocol::blob::{owner_hash, read_hash};
 use kinline_protocol::primitives::hash::sha256;
+use kinline_protocol::ticket::{EPOCH_DAYS, epoch_of};
 use kinline_protocol::wire::client_frame::Body as Ask;
 use kinline_protocol::wire::{CommitOffer, CreateBlob, RecipientStatus, RevokeGrant, Send};
 use serde_json::Value;
 
-use crate::harness::{Device, Here, Mailbox, TODAY, noise, request};
+use super::ticket;
+use crate::harness::{Device, Here, Mailbox, TODAY, draw, noise, request};
 
 async fn published(here: &Here) -> (Value, String) {
     let reply = request(&here.address(), "GET", "/v1/terms", &[], vec![]).await;
@@ -51,9 +53,21 @@ async fn anybody_can_read_the_terms_and_check_their_hash() {
     }
 }
 
+#[test]
+fn the_document_about_the_law_names_the_same_days() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPLIANCE.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    for class in kinline_server::terms::classes() {
+        let days = class
+            .days
+            .map_or("none".to_owned(), |days| days.to_string());
+        let row = format!("| {} | {days} ", class.class.replace('_', " "));
+        assert!(text.contains(&row), "{row}");
+    }
+}
+
 /// What is there of each class.
-fn there(here: &Here, closed: &Mailbox) -> BTreeMap<&'static str, bool> {
-    let _ = closed;
+fn there(here: &Here) -> BTreeMap<&'static str, bool> {
     BTreeMap::from([
         ("envelope", here.envelopes() > 0),
         ("commit_slot", here.count("commit_slot") > 0),
@@ -70,7 +84,7 @@ async fn what_is_published_is_what_is_deleted_day_by_day() {
     let mut here = Here::start().await;
     let (terms, _) = published(&here).await;
     let published = days(&terms);
-    let closed = {
+    {
         let mut alice = Device::start(&here.address()).await;
         let bob = Device::start(&here.address()).await;
         let mailbox = Mailbox::random();
@@ -107,8 +121,7 @@ async fn what_is_published_is_what_is_deleted_day_by_day() {
             ticket: String::new(),
         };
         alice.socket.ask(Ask::CreateBlob(create)).await;
-        mailbox
-    };
+    }
     let mut gone: BTreeMap<&str, u32> = BTreeMap::new();
     let last = published.values().max().unwrap() + 2;
     for day in 0..=last {
@@ -117,7 +130,7 @@ async fn what_is_published_is_what_is_deleted_day_by_day() {
         }
         here.relay.as_ref().unwrap().run_retention().await;
         here.stop().await;
-        for (class, there) in there(&here, &closed) {
+        for (class, there) in there(&here) {
             if !there {
                 gone.entry(class).or_insert(day);
             }
@@ -127,10 +140,28 @@ async fn what_is_published_is_what_is_deleted_day_by_day() {
         here.restart().await;
     }
     assert_eq!(gone.len(), 6);
-    // Every class with a number is either looked at here or lives in memory.
+    // Every class with a number is looked at here or below, or lives in memory.
     let rest: Vec<&String> = published
         .keys()
         .filter(|class| !gone.contains_key(class.as_str()))
         .collect();
-    assert_eq!(rest, ["rendezvous"]);
+    assert_eq!(rest, ["rendezvous", "spent_ticket"]);
+}
+
+#[tokio::test]
+async fn a_spent_ticket_is_forgotten_when_it_would_not_be_good_any_more() {
+    let (mut here, code) = ticket::start().await;
+    let days = days(&published(&here).await.0)["spent_ticket"];
+    let (_, mut socket, logged_in) = ticket::parent(&here, &code).await;
+    let drawn = draw(&mut socket, &logged_in, 1).await.unwrap();
+    assert!(ticket::opens(&here, &drawn[0].to_text(), &Mailbox::random()).await);
+    let epoch = epoch_of(TODAY) * EPOCH_DAYS;
+    for day in TODAY..=epoch + days + 2 {
+        here.relay.as_ref().unwrap().run_retention().await;
+        here.stop().await;
+        let there = here.count("spent_ticket") > 0;
+        assert_eq!(there, day - epoch <= days, "day {}", day - epoch);
+        here.clock.advance(1);
+        here.restart().await;
+    }
 }

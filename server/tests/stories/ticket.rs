@@ -12,7 +12,7 @@ use kinline_server::config::Admission;
 
 use crate::harness::{Device, Here, Mailbox, Parent, Socket, TODAY, cheap, draw, noise, run};
 
-async fn start() -> (Here, String) {
+pub(super) async fn start() -> (Here, String) {
     start_with(|_| {}).await
 }
 
@@ -29,7 +29,7 @@ async fn start_with(change: impl FnOnce(&mut kinline_server::Config)) -> (Here, 
 }
 
 /// An account that is logged in.
-async fn parent(here: &Here, code: &str) -> (Parent, Socket, wire::LoggedIn) {
+pub(super) async fn parent(here: &Here, code: &str) -> (Parent, Socket, wire::LoggedIn) {
     let mut parent = Parent::random("word");
     let mut socket = here.connect().await;
     parent.register(&mut socket, code, None).await.unwrap();
@@ -37,7 +37,7 @@ async fn parent(here: &Here, code: &str) -> (Parent, Socket, wire::LoggedIn) {
     (parent, socket, logged_in)
 }
 
-async fn opens(here: &Here, admission: &str, mailbox: &Mailbox) -> bool {
+pub(super) async fn opens(here: &Here, admission: &str, mailbox: &Mailbox) -> bool {
     let mut socket = here.connect().await;
     let request = wire::OpenMailbox {
         admission_code: admission.into(),
@@ -53,7 +53,7 @@ async fn opens(here: &Here, admission: &str, mailbox: &Mailbox) -> bool {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_opens_one_mailbox_once_also_after_a_restart() {
     let (mut here, code) = start().await;
     let (_, mut socket, logged_in) = parent(&here, &code).await;
@@ -76,7 +76,7 @@ async fn a_ticket_opens_one_mailbox_once_also_after_a_restart() {
     assert_eq!(here.count("spent_ticket"), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_tickets_open_nothing() {
     let (here, code) = start().await;
     let (_, mut socket, logged_in) = parent(&here, &code).await;
@@ -109,7 +109,7 @@ async fn forged_tickets_open_nothing() {
 }
 
 /// A relay that uses a key of its own for one account would know its tickets again.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_of_ones_own_is_noticed_before_a_ticket_is_spent() {
     let mut rng = rand::rng();
     let epoch = epoch_of(TODAY);
@@ -135,7 +135,7 @@ async fn a_key_of_ones_own_is_noticed_before_a_ticket_is_spent() {
     assert_eq!(refused.unwrap_err(), ErrorCode::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_draws_as_many_as_it_has() {
     let (here, code) = start_with(|config| config.accounts.tickets_per_epoch = 5).await;
     let (alice, mut socket, logged_in) = parent(&here, &code).await;
@@ -150,7 +150,7 @@ async fn an_account_draws_as_many_as_it_has() {
     assert_eq!(alice.log_in(&mut socket).await.unwrap().tickets_left, 5);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seeds_changed_in_an_epoch_count_from_the_next_and_old_tickets_stay_good() {
     let (mut here, code) = start().await;
     let (alice, mut socket, logged_in) = parent(&here, &code).await;
@@ -169,7 +169,7 @@ async fn seeds_changed_in_an_epoch_count_from_the_next_and_old_tickets_stay_good
     assert!(opens(&here, &ticket.to_text(), &Mailbox::random()).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mailbox_uploads_little_and_with_a_ticket_more() {
     const SIZE: u64 = 1 << 20;
     let (here, code) = start_with(|config| config.limits.free_blob_bytes = SIZE).await;
@@ -208,7 +208,7 @@ async fn a_mailbox_uploads_little_and_with_a_ticket_more() {
     assert!(!opens(&here, &text, &Mailbox::random()).await, "spent");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mailbox_is_erased_with_everything_in_it() {
     let mut here = Here::start().await;
     let mut alice = Device::start(&here.address()).await;

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::harness::{Device, Here, Mailbox, Socket, TODAY, run};
+use crate::harness::{Device, Here, Mailbox, Parent, Socket, TODAY, cheap, run, vault};
 
 fn make(here: &Here, count: &str) {
     let output = run(&["decoys", "--count", count], here.folder.path(), &[]);
@@ -49,7 +49,7 @@ fn alarm(kind: &str) -> String {
     format!("{{\"alarm\":\"{kind}\",\"day\":\"2024-10-04\"}}")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_way_of_touching_a_decoy_is_an_alarm_and_answers_as_another_does() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let webhook = format!("http://{}/alarm", listener.local_addr().unwrap());
@@ -102,7 +102,46 @@ async fn each_way_of_touching_a_decoy_is_an_alarm_and_answers_as_another_does() 
     assert_eq!(posted(&listener).await, alarm("decoy_attach"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_tries_a_decoy_account_raises_an_alarm_and_a_real_one_raises_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let webhook = format!("http://{}/alarm", listener.local_addr().unwrap());
+    let here = Here::start_with(|config| {
+        cheap(config);
+        config.tripwire.webhook = Some(webhook);
+    })
+    .await;
+    let (mut bait, mut real) = (Parent::random("bait"), Parent::random("real"));
+    for parent in [&mut bait, &mut real] {
+        let mut socket = here.connect().await;
+        parent.register(&mut socket, "", None).await.unwrap();
+    }
+    let mark = |id: &[u8; 32]| {
+        let id = hex::encode(id);
+        run(&["decoys", "--account", &id], here.folder.path(), &[])
+    };
+    assert!(!mark(&[7; 32]).status.success(), "nobody has registered it");
+    let marked = mark(bait.id.as_bytes());
+    let error = String::from_utf8_lossy(&marked.stderr);
+    assert!(marked.status.success(), "{error}");
+    real.log_in(&mut here.connect().await).await.unwrap();
+    // Guessed wrong, as any other account answers.
+    for parent in [&mut bait, &mut real] {
+        parent.password = b"guess".to_vec();
+        let guessed = parent.log_in(&mut here.connect().await).await;
+        assert_eq!(guessed.map(|_| ()), Err(ErrorCode::Denied));
+    }
+    assert_eq!(posted(&listener).await, alarm("decoy_account"));
+    // Guessed right: the password was "bait". And its vault.
+    bait.password = b"bait".to_vec();
+    bait.log_in(&mut here.connect().await).await.unwrap();
+    assert_eq!(posted(&listener).await, alarm("decoy_account"));
+    let written = bait.put(&mut here.connect().await, vault(3, 1)).await;
+    written.unwrap();
+    assert_eq!(posted(&listener).await, alarm("decoy_account"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alarm_that_nobody_takes_is_told_again_and_holds_up_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let webhook = format!("http://{}/alarm", listener.local_addr().unwrap());
@@ -123,7 +162,7 @@ async fn an_alarm_that_nobody_takes_is_told_again_and_holds_up_nobody() {
     assert_eq!(posted(&listener).await, alarm("decoy_attach"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_elsewhere_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [("KINLINE_RELAY_TRIPWIRE__WEBHOOK", "http://192.0.2.1:80/")];
@@ -132,7 +171,7 @@ async fn a_webhook_elsewhere_is_refused() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn decoys_live_as_others_do_and_are_replaced_when_they_end() {
     let mut here = Here::start().await;
     for _ in 0..40 {
@@ -198,7 +237,7 @@ fn told_apart(real: &[Vec<f64>], decoys: &[Vec<f64>]) -> f64 {
     (0..real[0].len()).map(area).fold(0.5, f64::max)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_column_of_a_dump_tells_decoys_apart_and_a_planted_tell_is_caught() {
     let mut here = Here::start_with(|config| {
         config.limits.unattached_frames_burst = 100_000;

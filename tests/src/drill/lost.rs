@@ -242,7 +242,10 @@ async fn destroy(cast: &mut Cast, before: Before) -> (Before, String) {
 }
 
 async fn come_back(cast: &mut Cast, before: &Before) -> ((), String) {
-    let wish = Wish::LogIn { tickets: 4 };
+    let wish = Wish::LogIn {
+        tickets: 4,
+        anew: true,
+    };
     let Outcome::LoggedIn(done) = cast.account(cast.code.clone(), wish).await else {
         panic!("she is not logged in");
     };

@@ -72,7 +72,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(u8::from(!report.ok()))
 }
 
-/// Both halves; the second does not need the first to have gone well, but its family.
+/// Both halves.
 async fn drill(messages: usize) -> Report {
     let mut report = Report::new();
     let mut cast = Cast::gather().await;
@@ -80,7 +80,7 @@ async fn drill(messages: usize) -> Report {
         .await
         .is_some()
     {
-        let _ = breach::drill(&mut cast, &mut report).await;
+        let _ = breach::drill(&mut report).await;
     }
     report
 }

@@ -54,6 +54,16 @@ impl Report {
         done
     }
 
+    /// A part of the step before, which took so long.
+    pub(super) fn took(&mut self, name: &'static str, seconds: f64) {
+        self.steps.push(Step {
+            name,
+            ok: true,
+            took: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+            said: String::new(),
+        });
+    }
+
     /// Whether there were steps, and all went well.
     pub(super) fn ok(&self) -> bool {
         !self.steps.is_empty() && self.steps.iter().all(|step| step.ok)

@@ -23,6 +23,10 @@ const OPEN_MAX: usize = 40;
 
 /// What goes out to a device.
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a few of them at a time, in a test"
+)]
 pub enum Said {
     /// A frame.
     Frame(ServerFrame),

@@ -20,6 +20,7 @@ mod foe;
 mod history;
 mod links;
 mod mailbox;
+mod operator;
 mod photo_killed;
 mod relay_killed;
 mod shell;

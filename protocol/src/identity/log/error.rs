@@ -120,11 +120,8 @@ pub enum LogError {
         from: Day,
     },
     /// A wish like that was vetoed.
-    #[error("a guardian vetoed that wish to come back: it can be asked again from {from}")]
-    Vetoed {
-        /// The first day on which it may be shown again.
-        from: Day,
-    },
+    #[error("a guardian vetoed that wish to come back")]
+    Vetoed,
     /// Contradicts the log: a member or device that is there already, or is not there.
     #[error("the statement contradicts the log: {0}")]
     Contradiction(&'static str),

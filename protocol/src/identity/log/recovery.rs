@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 
 use super::error::LogError;
-use super::state::State;
+use super::state::{Place, State};
 use crate::day::Day;
 use crate::identity::decision::{AddedDevice, Decision, RecoveryKeys, Return, ReturnWay, Role};
 use crate::identity::statement::{Statement, consented_by, signed_by};
-use crate::ids::MemberId;
+use crate::ids::{DeviceId, MemberId};
 use crate::limits;
 use crate::primitives::sign::PublicKey;
 use crate::wire;
@@ -77,8 +77,17 @@ impl State {
         if others.is_empty() {
             return Err(LogError::Signature);
         }
+        if self.vetoed.contains(&back.device.device) {
+            return Err(LogError::Vetoed);
+        }
+        if self.is_busy(&others, day) {
+            return Err(LogError::Often(day));
+        }
         if asks {
-            return self.judge_ask(back, day).map(|()| others);
+            return match back.way {
+                ReturnWay::Waited => Ok(others),
+                _ => Err(LogError::Field("way to come back")),
+            };
         }
         if let Some(freeze) = self.freeze(day) {
             return Err(LogError::Frozen {
@@ -86,8 +95,9 @@ impl State {
             });
         }
         if back.way == ReturnWay::Waited {
-            let asked = self.asks.get(&member).filter(|asked| asked.back == *back);
+            let asked = self.asks.get(&back.device.device);
             let from = asked
+                .filter(|asked| asked.back == *back)
                 .ok_or(LogError::NotShown)?
                 .day
                 .plus(limits::RETURN_WAIT_DAYS);
@@ -96,19 +106,6 @@ impl State {
             }
         }
         Ok(others)
-    }
-
-    fn judge_ask(&self, back: &Return, day: Day) -> Result<(), LogError> {
-        if back.way != ReturnWay::Waited {
-            return Err(LogError::Field("way to come back"));
-        }
-        if let Some(vetoed) = self.vetoes.get(&back.member()) {
-            let from = vetoed.plus(limits::RETURN_VETO_DAYS);
-            if day < from {
-                return Err(LogError::Vetoed { from });
-            }
-        }
-        Ok(())
     }
 
     /// The keys of a guardian, said by that guardian.
@@ -133,7 +130,9 @@ impl State {
         self.former_recovery.insert(keys.request);
         self.former_recovery.insert(keys.recovery);
         self.recovery.insert(member, keys);
-        self.asks.remove(&member);
+        self.recoverable.insert(member);
+        // What was asked with the keys before is asked no more.
+        self.asks.retain(|_, asked| asked.back.member() != member);
         Ok(())
     }
 
@@ -147,8 +146,9 @@ impl State {
             || self.devices.values().any(|entry| of_device(&entry.device))
     }
 
-    /// All that this guardian had is lost; one new device is in its place.
-    pub(super) fn come_back(&mut self, back: Return) -> Result<(), LogError> {
+    /// All that this guardian had is lost; one new device is in its place. Its keys hold until it
+    /// says others: a first try that broke off must not lock its guardian out.
+    pub(super) fn come_back(&mut self, back: Return, place: &Place<'_>) -> Result<(), LogError> {
         let member = back.member();
         let lost: BTreeSet<_> = self.devices_of(member).collect();
         self.add_device(back.device.clone())?;
@@ -156,34 +156,73 @@ impl State {
         if let Some(entry) = self.devices.get_mut(&back.device.device) {
             entry.came_back = Some(back.way);
         }
-        // Whoever took the phone may have them: the new one draws others.
-        self.forget_recovery(&member);
+        match back.way {
+            // Whoever guessed the password may be that guardian by now. With keys of its own it
+            // comes back by a code, too: only another guardian's word ends it.
+            ReturnWay::Waited => {
+                self.waited.insert(member);
+                self.recovery.remove(&member);
+            }
+            ReturnWay::Guardian => {
+                self.waited.remove(&member);
+                self.recovery.remove(&member);
+            }
+            ReturnWay::Code => {}
+        }
+        self.asks.retain(|_, asked| asked.back.member() != member);
+        self.returned.insert(place.index, place.day);
         Ok(())
+    }
+
+    /// Whether a guardian came back by the password alone, and no other guardian has said since
+    /// that it is they.
+    pub(super) fn has_waited(&self, member: &MemberId) -> bool {
+        self.waited.contains(member)
     }
 
     pub(super) fn forget_recovery(&mut self, member: &MemberId) {
         self.recovery.remove(member);
-        self.asks.remove(member);
-        self.vetoes.remove(member);
+        self.recoverable.remove(member);
+        self.waited.remove(member);
+        self.asks.retain(|_, asked| asked.back.member() != *member);
     }
 
-    pub(super) fn ask(&mut self, back: Return, day: Day, shown_by: &BTreeSet<MemberId>) {
-        let asked = Asked {
-            back,
-            day,
-            shown_by: shown_by.clone(),
-        };
-        self.asks.insert(asked.back.member(), asked);
-    }
-
-    pub(super) fn veto(&mut self, member: MemberId, day: Day) -> Result<(), LogError> {
-        // It may have been heard of and not been shown yet.
-        if self.asks.remove(&member).is_none() && !self.recovery.contains_key(&member) {
+    pub(super) fn ask(&mut self, back: Return, place: &Place<'_>) -> Result<(), LogError> {
+        let member = back.member();
+        let others = self.asks.values().filter(|it| it.back.member() == member);
+        if others.count() >= limits::RETURN_ASKS_MAX {
             return Err(LogError::Contradiction(
-                "nobody of that name can ask to come back",
+                "that guardian asks with several devices already: veto those that are not theirs",
             ));
         }
-        self.vetoes.insert(member, day);
+        let asked = Asked {
+            back,
+            day: place.day,
+            shown_by: place.signers.clone(),
+        };
+        self.asks.insert(asked.back.device.device, asked);
+        self.returned.insert(place.index, place.day);
+        Ok(())
+    }
+
+    pub(super) fn veto(
+        &mut self,
+        member: MemberId,
+        device: DeviceId,
+        place: &Place<'_>,
+    ) -> Result<(), LogError> {
+        if !self.recovery.contains_key(&member) || self.devices.contains_key(&device) {
+            return Err(LogError::Contradiction(
+                "nobody can ask to come back so, or is back already",
+            ));
+        }
+        self.asks.remove(&device);
+        self.vetoed.insert(device);
+        if place.signers.contains(&member) {
+            // It was not they who asked: somebody knows what leads to these keys.
+            self.recovery.remove(&member);
+            self.asks.retain(|_, asked| asked.back.member() != member);
+        }
         Ok(())
     }
 }

@@ -77,11 +77,12 @@ impl State {
             // These two have their own signers.
             Decision::Object { .. } | Decision::Withdraw { .. } => true,
             Decision::Veto { .. } => true,
+            // Others in the place of those that it had.
+            Decision::SetRecovery { member, .. } => self.recoverable.contains(member),
             Decision::Found { .. }
             | Decision::AddMember(_)
             | Decision::AddDevice(_)
             | Decision::ApprovePass(_)
-            | Decision::SetRecovery { .. }
             | Decision::Return(_)
             | Decision::Ask(_) => false,
         }

@@ -123,10 +123,17 @@ pub(super) struct State {
     pub(super) recovery: BTreeMap<MemberId, RecoveryKeys>,
     /// Every key that ever was one of these.
     pub(super) former_recovery: BTreeSet<PublicKey>,
-    /// Who asks to come back, and was shown to another guardian.
-    pub(super) asks: BTreeMap<MemberId, Asked>,
-    /// When somebody's wish to come back was vetoed.
-    pub(super) vetoes: BTreeMap<MemberId, Day>,
+    /// Guardians who have ever said how they come back: other keys in the place of theirs widen
+    /// nothing.
+    pub(super) recoverable: BTreeSet<MemberId>,
+    /// Devices that ask to come back, and were shown to another guardian.
+    pub(super) asks: BTreeMap<DeviceId, Asked>,
+    /// Devices whose wish to come back was vetoed.
+    pub(super) vetoed: BTreeSet<DeviceId>,
+    /// Guardians who came back by the password alone: none of their devices is given history.
+    pub(super) waited: BTreeSet<MemberId>,
+    /// The days of wishes and returns that were carried into the log, by index.
+    pub(super) returned: BTreeMap<u64, Day>,
     /// Statements of `day` that count, by who signed.
     pub(super) of_day: BTreeMap<MemberId, u32>,
 }
@@ -155,8 +162,11 @@ impl State {
             policies: BTreeMap::new(),
             recovery: BTreeMap::new(),
             former_recovery: BTreeSet::new(),
+            recoverable: BTreeSet::new(),
             asks: BTreeMap::new(),
-            vetoes: BTreeMap::new(),
+            vetoed: BTreeSet::new(),
+            waited: BTreeSet::new(),
+            returned: BTreeMap::new(),
             of_day: BTreeMap::new(),
         };
         state.add_member(guardian)?;
@@ -181,9 +191,9 @@ impl State {
             Decision::Object { removal } => self.object(removal, place.day)?,
             Decision::Withdraw { removal } => self.withdraw(removal, place)?,
             Decision::SetRecovery { member, keys } => self.set_recovery(member, keys)?,
-            Decision::Return(back) => self.come_back(back)?,
-            Decision::Ask(back) => self.ask(back, place.day, place.signers),
-            Decision::Veto { member } => self.veto(member, place.day)?,
+            Decision::Return(back) => self.come_back(back, place)?,
+            Decision::Ask(back) => self.ask(back, place)?,
+            Decision::Veto { member, device } => self.veto(member, device, place)?,
         }
         if place.day != self.day {
             self.of_day.clear();
@@ -203,9 +213,10 @@ impl State {
             Decision::Settings(settings) => self.settings == *settings,
             Decision::SetRecovery { member, keys } => self.recovery.get(member) == Some(keys),
             Decision::Ask(back) => {
-                let asked = self.asks.get(&back.member());
+                let asked = self.asks.get(&back.device.device);
                 asked.is_some_and(|asked| asked.back == *back)
             }
+            Decision::Veto { device, .. } => self.vetoed.contains(device),
             _ => false,
         }
     }
@@ -336,6 +347,8 @@ impl State {
         if let Some(entry) = self.devices.get_mut(device) {
             entry.removed = true;
         }
+        // Whoever has it has the keys to come back with, too.
+        self.recovery.remove(&owner);
         Ok(())
     }
 

@@ -11,7 +11,6 @@ use crate::faults::{Fault, planted};
 use crate::identity::decision::{Decision, RecoveryKeys, ReturnWay, Settings};
 use crate::identity::statement::Statement;
 use crate::ids::{DeviceId, FamilyId, MemberId, PassId};
-use crate::limits;
 use crate::policy::Policy;
 use crate::primitives::sign::PublicKey;
 use crate::wire;
@@ -115,11 +114,16 @@ impl FamilyLog {
     }
 
     /// Whether an entry from index `from` on removes a guardian, who did not sign that, on a day
-    /// before `day`: so long ago that the freeze would be over.
+    /// before `day`: so long ago that the freeze would be over; or lets one come back, or shows that
+    /// one asks to, on such a day.
     #[must_use]
     pub fn is_backdated(&self, from: u64, day: Day) -> bool {
         let mut new = self.state.removals.range(from..);
-        new.any(|(_, removal)| removal.standing != Standing::Final && removal.day < day)
+        let removed =
+            new.any(|(_, removal)| removal.standing != Standing::Final && removal.day < day);
+        // Consents to a return hold for days: an old one is no newer for being dated back.
+        let mut returned = self.state.returned.range(from..);
+        removed || returned.any(|(_, returned)| *returned < day)
     }
 
     /// Removals that may still be objected to as long as the day is `day`: their freeze lasts.
@@ -233,11 +237,17 @@ impl FamilyLog {
         self.state.asks.values()
     }
 
-    /// The first day on which a guardian's wish to come back may be shown again, if one was vetoed.
+    /// Whether a guardian vetoed the wish of this device to come back.
     #[must_use]
-    pub fn vetoed_until(&self, member: &MemberId) -> Option<Day> {
-        let day = self.state.vetoes.get(member)?;
-        Some(day.plus(limits::RETURN_VETO_DAYS))
+    pub fn is_vetoed(&self, device: &DeviceId) -> bool {
+        self.state.vetoed.contains(device)
+    }
+
+    /// Whether a member came back by the password alone, and no other guardian has let them back in
+    /// since: none of their devices is given history.
+    #[must_use]
+    pub fn has_waited(&self, member: &MemberId) -> bool {
+        self.state.has_waited(member)
     }
 
     /// How a guardian came back with this device; `None` when it was paired.

@@ -72,9 +72,13 @@ impl Setup {
     }
 
     /// A record that looks like any other, of nobody: no password opens it.
-    #[must_use]
-    pub const fn record_of_nobody(&self) -> Record {
-        Record(self.placeholder)
+    pub fn record_of_nobody(&self, rng: &mut impl rand_core::CryptoRng) -> Record {
+        let mut record = self.placeholder;
+        // Behind the public key: masking key and envelope.
+        if let Some((_, rest)) = record.split_at_mut_checked(32) {
+            rng.fill_bytes(rest);
+        }
+        Record(record)
     }
 
     /// Answers a registration's first message.

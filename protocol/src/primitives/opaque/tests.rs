@@ -73,6 +73,9 @@ fn the_right_password_opens_and_gives_the_key_of_the_registration() {
     assert!(denied(Some(&record), here, here, good, &[dearer]));
     assert!(denied(Some(&record), here, here, good, &[]));
     assert!(denied(None, here, here, good, &costs));
+    let nobody = setup.record_of_nobody(&mut rng(2));
+    assert!(Record::from_bytes(nobody.as_bytes()).unwrap() == nobody);
+    assert!(denied(Some(&nobody), here, here, good, &costs));
     // Another account's record, another relay's name.
     let bob = names(&BOB, HERE);
     assert!(denied(Some(&record), bob, bob, good, &costs));

@@ -28,6 +28,13 @@ pub(super) struct Connection {
     pub(super) next_number: u64,
 }
 
+/// An operator's log as the relay shows it.
+#[derive(Default, Clone)]
+pub(crate) struct OperatorView {
+    pub(crate) entries: Vec<Bytes>,
+    pub(crate) checkpoint: Bytes,
+}
+
 pub(crate) struct Relay {
     pub(crate) mailboxes: BTreeMap<Vec<u8>, VecDeque<(Bytes, Bytes)>>,
     pub(crate) slots: HashMap<Vec<u8>, Bytes>,
@@ -83,6 +90,9 @@ pub(crate) struct Relay {
     pub(crate) closed: HashSet<Vec<u8>>,
     /// Refuses an older store instead of failing the test.
     pub(crate) knows_copies: bool,
+    /// The operator's log, and what some devices are shown in its place.
+    pub(crate) operator: OperatorView,
+    pub(crate) operator_for: HashMap<Name, OperatorView>,
     /// What goes to devices.
     pub(crate) out: VecDeque<(Name, ServerFrame)>,
 }
@@ -123,6 +133,8 @@ impl Default for Relay {
             heard: None,
             requests_served: 0,
             chaos: None,
+            operator: OperatorView::default(),
+            operator_for: HashMap::new(),
             out: VecDeque::new(),
         }
     }
@@ -134,6 +146,20 @@ impl Relay {
         self.end_meetings(name);
         self.held.retain(|(of, _, _)| *of != name);
         self.out.retain(|(to, _)| *to != name);
+    }
+
+    pub(crate) fn operator_of(&self, name: Name) -> &OperatorView {
+        self.operator_for.get(name).unwrap_or(&self.operator)
+    }
+
+    /// Tells everybody who is attached that the log has grown.
+    pub(crate) fn operator_news(&mut self) {
+        let attached = self.connections.iter().filter(|(_, c)| c.mailbox.is_some());
+        let names: Vec<Name> = attached.map(|(name, _)| *name).collect();
+        for name in names {
+            let checkpoint = self.operator_of(name).checkpoint.clone();
+            self.say(name, 0, S::OperatorNews(wire::OperatorNews { checkpoint }));
+        }
     }
 
     pub(crate) fn mailbox_of(&self, name: Name) -> Option<&Vec<u8>> {
@@ -290,6 +316,17 @@ impl Relay {
             }
             C::RenewCloseKey(_) => {
                 self.say(name, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
+            }
+            C::FetchOperatorLog(fetch) => {
+                let view = self.operator_of(name);
+                let from = usize::try_from(fetch.from).unwrap_or(usize::MAX);
+                let entries = view.entries.iter().skip(from).take(4).cloned().collect();
+                let checkpoint = view.checkpoint.clone();
+                let part = wire::OperatorLogPart {
+                    entries,
+                    checkpoint,
+                };
+                self.say(name, id, S::OperatorLogPart(part));
             }
             other => self.serve_meeting(name, id, other),
         }

@@ -29,6 +29,7 @@
 mod handle;
 mod import;
 mod index;
+mod rekey;
 mod scan;
 mod segment;
 mod slot;
@@ -40,6 +41,7 @@ mod writer;
 
 pub(crate) use handle::{Job, Spool, SpoolError, SpoolOptions};
 pub(crate) use import::{Import, import};
+pub(crate) use rekey::rekey;
 pub use scan::Spooled;
 pub(crate) use scan::look;
 pub(crate) use tidy::SEGMENT_SLOTS;

@@ -14,9 +14,9 @@ use crate::storage::{
 };
 
 const TABLE: &str = "account";
-const STATE: &str = "account.state";
-const REQUEST: &str = "account.request_part";
-const RECOVERY: &str = "account.recovery_part";
+pub(super) const STATE: &str = "account.state";
+pub(super) const REQUEST: &str = "account.request_part";
+pub(super) const RECOVERY: &str = "account.recovery_part";
 
 /// Looks at every place, whatever was found before, and opens two states, whether or not there
 /// is such an account: the answer takes as long either way.
@@ -135,6 +135,30 @@ impl Group<'_> {
         }
     }
 
+    /// Whether this would let somebody in; uses nothing up.
+    async fn is_admissible(&mut self, entry: Entry) -> Result<bool, sqlx::Error> {
+        let found: Option<i64> = match entry {
+            Entry::Open => return Ok(true),
+            Entry::Code(hash) => {
+                let hash = self.keys.admission.permute_hash(&hash).to_vec();
+                sqlx::query_scalar("SELECT 1 FROM admission_code WHERE hash = ?1")
+                    .bind(hash)
+                    .fetch_optional(self.begin().await?)
+                    .await?
+            }
+            Entry::Ticket { hash, .. } => {
+                let hash = self.keys.ticket.permute_hash(&hash).to_vec();
+                let spent: Option<i64> =
+                    sqlx::query_scalar("SELECT 1 FROM spent_ticket WHERE hash = ?1")
+                        .bind(hash)
+                        .fetch_optional(self.begin().await?)
+                        .await?;
+                return Ok(spent.is_none());
+            }
+        };
+        Ok(found.is_some())
+    }
+
     /// Decides about an account and writes what was decided.
     pub(super) async fn change_account(
         &mut self,
@@ -152,6 +176,10 @@ impl Group<'_> {
             }
         };
         let (change, said) = decide(&found);
+        // Who may not register does not hear who has.
+        if said == Said::Taken && !self.is_admissible(entry).await? {
+            return Ok(Said::Admission);
+        }
         let old = found.place.and_then(|at| places.ids.get(at));
         match change {
             Change::Nothing => {}

@@ -6,8 +6,8 @@ use kinline_protocol::primitives::sign::PublicKey;
 use crate::keys::{AtRest, SealedError};
 use crate::storage::ReadError;
 
-const KEYS: &str = "mailbox.keys";
-const STATE: &str = "mailbox.state";
+pub(super) const KEYS: &str = "mailbox.keys";
+pub(super) const STATE: &str = "mailbox.state";
 
 /// The table of slots, for its tags.
 pub(super) const SLOT: &str = "commit_slot";

@@ -15,8 +15,12 @@ mod legacy;
 mod open;
 mod operator;
 mod reader;
+mod rekey;
 mod tidy;
 mod writer;
 
 pub use open::OpenError;
 pub(crate) use open::{SqliteOptions, SqliteStorage, lock};
+pub(crate) use rekey::Resting;
+#[cfg(test)]
+pub(crate) use rekey::tables as rekey_tables;

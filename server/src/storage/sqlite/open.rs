@@ -27,6 +27,8 @@ use crate::storage::embedded::SPOOL;
 
 const DATABASE: &str = "relay.sqlite";
 const LOCK: &str = "lock";
+/// The column that shows whether a key file fits.
+pub(super) const KEY_CHECK: &str = "key_check.sealed";
 /// Connections that read beside the writer: two cores keep no more busy.
 const READERS: u32 = 4;
 
@@ -196,7 +198,7 @@ impl SqliteStorage {
     }
 }
 
-fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
+pub(super) fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
     let connect = SqliteConnectOptions::new()
         .filename(options.data.join(DATABASE))
         .create_if_missing(true)
@@ -304,7 +306,6 @@ async fn check_key(
     keys: &AtRest,
     folder: &Path,
 ) -> Result<(), OpenError> {
-    const COLUMN: &str = "key_check.sealed";
     let database = |source| OpenError::Database {
         path: folder.into(),
         source,
@@ -320,12 +321,12 @@ async fn check_key(
             .map_err(database)?;
     match stored {
         Some(sealed) => {
-            keys.open(COLUMN, &[1], &sealed)
+            keys.open(KEY_CHECK, &[1], &sealed)
                 .map_err(|_| OpenError::OtherKey(folder.into()))?;
         }
         None => {
             let sealed = keys
-                .seal(COLUMN, &[1], &[0; 16])
+                .seal(KEY_CHECK, &[1], &[0; 16])
                 .map_err(|_| OpenError::OtherKey(folder.into()))?;
             sqlx::query("INSERT INTO key_check (version, sealed) VALUES (1, ?1)")
                 .bind(sealed)

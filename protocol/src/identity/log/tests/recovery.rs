@@ -92,22 +92,29 @@ fn with_the_code_at_once_and_signed_by_nobody_else() {
     let new = log.certificate(&DeviceId::new([41; 16])).unwrap();
     assert_eq!(new.member, id(1));
     assert_eq!(log.came_back(&new.device), Some(ReturnWay::Code));
-    assert_eq!(log.recovery(&id(1)), None, "the keys are used up");
+    assert_eq!(
+        log.recovery(&id(1)),
+        Some(&keys(1)),
+        "until the new device says others: a first try may have broken off"
+    );
     assert_eq!(log.owner_ever(&DeviceId::new([11; 16])), Some(id(1)));
     // The lost phone signs nothing more, the new one does.
     assert_eq!(
         family.decide(Decision::AddMember(child(6)), 12, &[1]),
         Err(LogError::Signature)
     );
-    let again = back(1, ReturnWay::Code);
-    let again = wished(
-        &mut family,
-        Decision::Return(again),
-        12,
-        &[&recovery_key(1)],
-        &[],
+    let again = Return {
+        device: device(42, 1),
+        way: ReturnWay::Code,
+    };
+    let again = Decision::Return(again);
+    wished(&mut family, again, 12, &[&recovery_key(1)], &[]).unwrap();
+    let now = family.log.certificates().filter(|it| it.member == id(1));
+    assert_eq!(
+        now.count(),
+        1,
+        "the second try is in the place of the first"
     );
-    assert_eq!(again, Err(LogError::NoRecovery));
 }
 
 #[test]
@@ -228,27 +235,154 @@ fn with_the_password_alone_after_a_day_in_which_it_was_shown() {
 }
 
 #[test]
-fn any_guardian_vetoes_and_the_one_who_asks_is_one_of_them() {
+fn any_guardian_vetoes_a_device_and_no_other_is_held_up_by_it() {
+    let ask = |device: u8| {
+        Decision::Ask(Return {
+            device: super::device(device, 1),
+            way: ReturnWay::Waited,
+        })
+    };
+    let veto = |device: u8| Decision::Veto {
+        member: id(1),
+        device: DeviceId::new([device; 16]),
+    };
     for by in [1, 2] {
         let mut family = prepared();
-        let veto = || Decision::Veto { member: id(1) };
-        let nobody = Decision::Veto { member: id(5) };
-        assert!(matches!(
-            family.decide(nobody, 12, &[by]),
-            Err(LogError::Contradiction(_))
-        ));
-        let ask = || Decision::Ask(back(1, ReturnWay::Waited));
-        wished(&mut family, ask(), 12, &[&request_key(1)], &[2]).unwrap();
-        family.good(veto(), 12, &[by]);
-        assert_eq!(family.log.asks().count(), 0);
-        assert_eq!(family.log.vetoed_until(&id(1)), Some(Day(15)));
-        let come = Decision::Return(back(1, ReturnWay::Waited));
-        let come = wished(&mut family, come, 13, &[&request_key(1)], &[2]);
-        assert_eq!(come, Err(LogError::NotShown));
-        let vetoed = wished(&mut family, ask(), 14, &[&request_key(1)], &[2]);
-        assert_eq!(vetoed, Err(LogError::Vetoed { from: Day(15) }));
-        wished(&mut family, ask(), 15, &[&request_key(1)], &[2]).unwrap();
+        let nobody = Decision::Veto {
+            member: id(5),
+            device: DeviceId::new([41; 16]),
+        };
+        let mut contradicts = |decision| {
+            let refused = family.decide(decision, 12, &[by]);
+            assert!(matches!(refused, Err(LogError::Contradiction(_))));
+        };
+        contradicts(nobody);
+        contradicts(veto(11));
+        wished(&mut family, ask(41), 12, &[&request_key(1)], &[2]).unwrap();
+        wished(&mut family, ask(42), 12, &[&request_key(1)], &[2]).unwrap();
+        family.good(veto(41), 12, &[by]);
+        assert_eq!(family.decide(veto(41), 12, &[by]), Err(LogError::Unchanged));
+        let come = |device: u8, way| {
+            Decision::Return(Return {
+                device: super::device(device, 1),
+                way,
+            })
+        };
+        if by == 1 {
+            // They themselves did not ask at all: the keys are void.
+            assert_eq!(family.log.recovery(&id(1)), None);
+            assert_eq!(family.log.asks().count(), 0);
+            let come = come(42, ReturnWay::Waited);
+            let come = wished(&mut family, come, 13, &[&request_key(1)], &[2]);
+            assert_eq!(come, Err(LogError::NoRecovery));
+            continue;
+        }
+        assert_eq!(family.log.asks().count(), 1, "the other wish is as it was");
+        let again = wished(&mut family, ask(41), 30, &[&request_key(1)], &[2]);
+        assert_eq!(again, Err(LogError::Vetoed));
+        for way in [ReturnWay::Waited, ReturnWay::Guardian] {
+            let come = come(41, way);
+            let come = wished(&mut family, come, 30, &[&request_key(1)], &[2]);
+            assert_eq!(come, Err(LogError::Vetoed));
+        }
+        let come = come(42, ReturnWay::Waited);
+        wished(&mut family, come, 30, &[&request_key(1)], &[2]).unwrap();
     }
+}
+
+#[test]
+fn so_many_ask_at_a_time_and_a_day_has_so_many_vetoes() {
+    let mut family = prepared();
+    let ask = |device: u8| {
+        Decision::Ask(Return {
+            device: super::device(device, 1),
+            way: ReturnWay::Waited,
+        })
+    };
+    for device in 41..45 {
+        wished(&mut family, ask(device), 12, &[&request_key(1)], &[2]).unwrap();
+    }
+    let fifth = wished(&mut family, ask(45), 12, &[&request_key(1)], &[2]);
+    assert!(matches!(fifth, Err(LogError::Contradiction(_))));
+    let mut vetoed = 0;
+    let full = loop {
+        let veto = Decision::Veto {
+            member: id(1),
+            device: DeviceId::new([100 + vetoed; 16]),
+        };
+        match family.decide(veto, 12, &[2]) {
+            Ok(()) => vetoed += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, LogError::Often(Day(12)));
+    assert!(vetoed > 50);
+}
+
+#[test]
+fn whoever_came_by_waiting_stays_marked_until_another_guardian_lets_them_in() {
+    let mut family = prepared();
+    let ask = Decision::Ask(back(1, ReturnWay::Waited));
+    wished(&mut family, ask, 12, &[&request_key(1)], &[2]).unwrap();
+    let come = Decision::Return(back(1, ReturnWay::Waited));
+    wished(&mut family, come, 13, &[&request_key(1)], &[2]).unwrap();
+    assert!(family.log.has_waited(&id(1)));
+    assert_eq!(family.log.recovery(&id(1)), None);
+    // Keys of its own and a return by them change nothing about that.
+    let key_of_new = super::key_on(41, 1);
+    let own = RecoveryKeys {
+        request: SecretKey::from_seed(&[7; 32]).public(),
+        recovery: SecretKey::from_seed(&[8; 32]).public(),
+    };
+    let set = Decision::SetRecovery {
+        member: id(1),
+        keys: own,
+    };
+    let salt = family.salt();
+    let signed = family
+        .log
+        .propose_with(set, salt, vec![], &[&key_of_new], Day(13));
+    family.append(&signed).unwrap();
+    let code = Decision::Return(Return {
+        device: device(42, 1),
+        way: ReturnWay::Code,
+    });
+    let recovery = SecretKey::from_seed(&[8; 32]);
+    wished(&mut family, code, 13, &[&recovery], &[]).unwrap();
+    assert!(family.log.has_waited(&id(1)));
+    let yes = Decision::Return(Return {
+        device: device(43, 1),
+        way: ReturnWay::Guardian,
+    });
+    let request = SecretKey::from_seed(&[7; 32]);
+    wished(&mut family, yes, 13, &[&request], &[2]).unwrap();
+    assert!(!family.log.has_waited(&id(1)));
+}
+
+#[test]
+fn a_lost_phone_that_is_taken_out_takes_its_keys_along() {
+    let mut family = prepared();
+    family.good(Decision::AddDevice(device(12, 1)), 12, &[1]);
+    family.good(Decision::RemoveDevice(DeviceId::new([12; 16])), 12, &[1]);
+    assert_eq!(family.log.recovery(&id(1)), None);
+    assert_eq!(family.log.recovery(&id(2)), Some(&keys(2)));
+}
+
+#[test]
+fn other_keys_in_their_place_need_no_second_signature_and_no_thaw() {
+    let mut family = Family::of_three(2);
+    family.good(set(1), 11, &[1, 2]);
+    family.good(Decision::AddMember(guardian(3)), 11, &[1, 2]);
+    family.good(Decision::AddDevice(device(33, 3)), 11, &[1, 2]);
+    family.good(Decision::RemoveMember(id(3)), 12, &[2]);
+    let others = Decision::SetRecovery {
+        member: id(1),
+        keys: RecoveryKeys {
+            request: SecretKey::from_seed(&[7; 32]).public(),
+            recovery: SecretKey::from_seed(&[8; 32]).public(),
+        },
+    };
+    family.good(others, 12, &[1]);
 }
 
 #[test]
