@@ -25,7 +25,10 @@ use crate::storage::{
     SqliteOptions, Storage, Write, look, reply,
 };
 
+mod families;
+
 pub use crate::storage::Spooled;
+pub use families::{Families, Visit};
 
 /// How often a look at a spool is begun anew because a file was tidied away.
 const LOOKS_MAX: u32 = 100;

@@ -16,7 +16,8 @@
 //! - Oracles: [`record`] judges the relay by what went over the wire, [`judge`] judges screens by
 //!   what was said. Neither asks the code under test. Each has planted faults that it must catch.
 //!
-//! [`drill`] loses a family's phones and brings them back, with a watch in its hand.
+//! [`drill`] loses a family's phones and brings them back, with a watch in its hand. [`links`] asks
+//! a stolen database which mailboxes belong to which account.
 //!
 //! The stories are in `tests/whole`. `KINLINE_SEED=n` repeats the random ones.
 
@@ -34,6 +35,7 @@ pub mod chat;
 pub mod drill;
 pub mod foe;
 pub mod judge;
+pub mod links;
 pub mod patience;
 pub mod people;
 pub mod program;

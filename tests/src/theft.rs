@@ -11,6 +11,7 @@ use crate::relay::Relay;
 pub struct Loot {
     folder: tempfile::TempDir,
     addresses: Vec<String>,
+    server_name: String,
 }
 
 impl Loot {
@@ -26,6 +27,7 @@ impl Loot {
         Self {
             folder,
             addresses: vec![relay.address().authority()],
+            server_name: relay.address().server_name(),
         }
     }
 
@@ -44,6 +46,7 @@ impl Loot {
         let options = Options {
             controls,
             addresses_allowed: self.addresses.clone(),
+            server_names: vec![self.server_name.clone()],
             verbose: true,
             ..Options::default()
         };

@@ -4,10 +4,37 @@ use std::path::Path;
 
 use crate::ThiefError;
 
-/// The secrets of a story, one a line, in the order in which they are numbered in a report.
+/// What a canary is, where its line says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Anything.
+    Secret,
+    /// `login:NAME`: the login name of an account.
+    Login,
+    /// `password:WORD`: its password.
+    Password,
+}
+
+impl Role {
+    /// Takes the mark off a line.
+    fn of(line: &str) -> (Self, &str) {
+        if let Some(name) = line.strip_prefix("login:") {
+            (Self::Login, name)
+        } else if let Some(word) = line.strip_prefix("password:") {
+            (Self::Password, word)
+        } else {
+            (Self::Secret, line)
+        }
+    }
+}
+
+/// The secrets of a story, one a line, in the order in which they are numbered in a report. A
+/// login name is marked `login:`, a password `password:`: they are sought like all others, and
+/// also as what a guess at them could be tested against.
 #[derive(Clone)]
 pub struct Canaries {
     lines: Vec<String>,
+    roles: Vec<Role>,
 }
 
 impl Canaries {
@@ -39,18 +66,27 @@ impl Canaries {
     pub fn from_lines<S: AsRef<str>>(
         lines: impl IntoIterator<Item = S>,
     ) -> Result<Self, ThiefError> {
-        let mut kept: Vec<String> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let (mut kept, mut roles) = (Vec::new(), Vec::new());
+        let mut seen = std::collections::HashMap::new();
         for line in lines {
-            let line = line.as_ref().trim_end_matches(['\r', '\n']);
-            if !line.trim().is_empty() && seen.insert(line.to_owned()) {
+            let (role, line) = Role::of(line.as_ref().trim_end_matches(['\r', '\n']));
+            if line.trim().is_empty() {
+                continue;
+            }
+            let place = *seen.entry(line.to_owned()).or_insert(kept.len());
+            if place == kept.len() {
                 kept.push(line.to_owned());
+                roles.push(role);
+            } else if let Some(known) = roles.get_mut(place)
+                && *known == Role::Secret
+            {
+                *known = role;
             }
         }
         if kept.is_empty() {
             return Err(ThiefError::NoCanaries);
         }
-        Ok(Self { lines: kept })
+        Ok(Self { lines: kept, roles })
     }
 
     /// How many there are; never zero.
@@ -63,6 +99,14 @@ impl Canaries {
     /// Each canary with its number, from 0.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
         self.lines.iter().map(String::as_str).enumerate()
+    }
+
+    /// Those that are marked so, each with its number.
+    pub(crate) fn marked(&self, role: Role) -> impl Iterator<Item = (usize, &str)> {
+        let roles = self.roles.iter();
+        let both = self.iter().zip(roles);
+        both.filter(move |(_, it)| **it == role)
+            .map(|(line, _)| line)
     }
 
     /// The text of one canary.
@@ -80,7 +124,7 @@ impl std::fmt::Debug for Canaries {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::{Canaries, ThiefError};
+    use super::{Canaries, Role, ThiefError};
 
     fn file(bytes: &[u8]) -> Result<Canaries, ThiefError> {
         let folder = tempfile::tempdir().unwrap();
@@ -95,6 +139,24 @@ mod tests {
         let lines: Vec<_> = canaries.iter().map(|(_, line)| line).collect();
         assert_eq!(lines, ["Ottilie", "רותי"]);
         assert!(!format!("{canaries:?}").contains("Ottilie"));
+    }
+
+    #[test]
+    fn marks_are_taken_off_and_kept_in_mind() {
+        let lines = [
+            "Anna",
+            "login:anna@home",
+            "password: so long ",
+            "login:Anna",
+            "login: ",
+        ];
+        let canaries = Canaries::from_lines(lines).unwrap();
+        let all: Vec<_> = canaries.iter().map(|(_, line)| line).collect();
+        assert_eq!(all, ["Anna", "anna@home", " so long "]);
+        let logins: Vec<_> = canaries.marked(Role::Login).collect();
+        assert_eq!(logins, [(0, "Anna"), (1, "anna@home")]);
+        let passwords: Vec<_> = canaries.marked(Role::Password).collect();
+        assert_eq!(passwords, [(2, " so long ")]);
     }
 
     #[test]

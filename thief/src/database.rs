@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, Row};
 use crate::Detector;
 use crate::forms::INTEGER;
 use crate::keys::{KeyRing, Sealed};
+use crate::links;
 use crate::loot::LootFile;
 use crate::randomness::{Noise, Scope};
 use crate::report::{ColumnReport, ENVELOPE_BYTES, FindingKind, Report, TableReport};
@@ -113,18 +114,48 @@ impl Reader<'_, '_, '_> {
         let entries: Vec<(String, String, Option<String>)> = schema
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
+        let mut tables = Vec::new();
         for (kind, name, sql) in entries {
             let place = Place::value(format!("{}#schema", self.file.name).into(), true);
             self.search
                 .look(sql.as_deref().unwrap_or(&name).as_bytes(), place);
             let ours =
                 kind == "table" && name != "sqlite_sequence" && !name.starts_with("sqlite_stat");
+            if ours && name != MIGRATIONS {
+                tables.push(name.clone());
+            }
             if ours && let Err(error) = self.table(connection, &name) {
                 let what = format!("its table {name} can't be read to its end ({error})");
                 self.search.note(&self.file.name.clone(), what, true);
             }
         }
+        if self.search.options.uses(Detector::Links) {
+            self.links(connection, &tables);
+        }
         Ok(())
+    }
+
+    fn links(&mut self, connection: &Connection, tables: &[String]) {
+        match links::seek(connection, tables) {
+            Ok(links) => {
+                self.report.links_tried = self.report.links_tried.saturating_add(links.ids);
+                for ((column, other), count) in links.found {
+                    let label = format!("{}#{column}", self.file.name);
+                    let detail = format!("{count} times an id of {other}");
+                    let place = Place::value(label.into(), false);
+                    self.search.found(FindingKind::Link, &place, 0, &detail);
+                }
+                if links.cut {
+                    let what = "too large to seek every id in every other table";
+                    self.search.note(&self.file.name, what, false);
+                }
+            }
+            // The table that can't be read has its own note.
+            Err(error) => {
+                let what = format!("not all tables could be compared ({error})");
+                self.search.note(&self.file.name, what, true);
+            }
+        }
     }
 
     fn table(&mut self, connection: &Connection, name: &str) -> Result<(), DatabaseError> {
@@ -172,6 +203,9 @@ impl Reader<'_, '_, '_> {
             match value {
                 ValueRef::Blob(bytes) => {
                     column.blob(bytes, self.now);
+                    if table.sealed && !is_body {
+                        column.sealed(bytes);
+                    }
                     if is_body {
                         body = Some(bytes.to_vec());
                     } else if bytes.len() <= ASSOCIATED_BYTES_MAX
@@ -253,7 +287,7 @@ impl Reader<'_, '_, '_> {
     }
 
     /// Draws conclusions from a table that was read.
-    fn judge(&mut self, table: Table) {
+    fn judge(&mut self, mut table: Table) {
         for (size, count) in &table.sizes {
             let all = self.report.envelope_sizes.entry(*size).or_insert(0);
             *all = all.saturating_add(*count);
@@ -279,6 +313,8 @@ impl Reader<'_, '_, '_> {
                 tested.push(noise);
             }
             tested.push(table.bodies);
+            let columns = table.columns.iter_mut();
+            tested.extend(columns.filter_map(|column| column.noise.take()));
             for noise in tested.into_iter().filter(|noise| !noise.is_empty()) {
                 judge_noise(noise, self.search, self.report);
             }
@@ -312,6 +348,9 @@ struct Table {
     columns: Vec<Column>,
     body: Option<usize>,
     envelopes: bool,
+    /// Whether long values are ciphertext: a relay's own tables about people. What the operator
+    /// says of the service is public and signed, so it is no noise.
+    sealed: bool,
     bodies: Noise,
     sizes: BTreeMap<u64, u64>,
     first: Vec<Sealed>,
@@ -320,7 +359,9 @@ struct Table {
 
 impl Table {
     fn new(file: &str, name: &str, columns: &[ColumnReport]) -> Self {
-        let envelopes = name.to_ascii_lowercase().contains("envelope");
+        let lower = name.to_ascii_lowercase();
+        let envelopes = lower.contains("envelope");
+        let about = ["account", "vault", "mailbox", "ticket", "key_check"];
         let label = format!("{file}#{name}");
         let columns = columns
             .iter()
@@ -336,6 +377,7 @@ impl Table {
             rows: 0,
             body: None,
             envelopes,
+            sealed: about.iter().any(|word| lower.contains(word)),
             sizes: BTreeMap::new(),
             first: Vec::new(),
             last: VecDeque::new(),
@@ -352,6 +394,8 @@ struct Column {
     blobs: u64,
     time_blobs: u64,
     time: Option<TimeShape>,
+    /// Values that are too long for ids.
+    noise: Option<Noise>,
 }
 
 impl Column {
@@ -363,6 +407,7 @@ impl Column {
             blobs: 0,
             time_blobs: 0,
             time: None,
+            noise: None,
         }
     }
 
@@ -381,6 +426,15 @@ impl Column {
             if ids.len() < IDS_MAX {
                 ids.insert(bytes.to_vec());
             }
+        }
+    }
+
+    /// A value that should be ciphertext, if it is longer than an id.
+    fn sealed(&mut self, bytes: &[u8]) {
+        if bytes.len() > 32 {
+            self.noise
+                .get_or_insert_with(|| Noise::new(self.label.to_string(), SEALED))
+                .push(bytes);
         }
     }
 
@@ -430,6 +484,6 @@ fn body_column(
     Ok(best.map(|(_, _, index)| index))
 }
 
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -13,6 +13,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::forms::{FORMS, Form};
+use crate::guesses::AccountId;
 use crate::{Canaries, Detector, Options};
 
 /// A canary longer than this many bytes is sought in fragments.
@@ -44,8 +45,8 @@ pub(crate) struct Needles {
     pub(crate) integers: HashMap<i64, usize>,
 }
 
-/// Derives every needle of every canary.
-pub(crate) fn derive(canaries: &Canaries, options: &Options) -> Needles {
+/// Derives every needle of every canary, and of the account ids of those that are login names.
+pub(crate) fn derive(canaries: &Canaries, ids: &[AccountId], options: &Options) -> Needles {
     let mut maker = Maker {
         options,
         seen: BTreeSet::new(),
@@ -72,6 +73,10 @@ pub(crate) fn derive(canaries: &Canaries, options: &Options) -> Needles {
         }
         maker.numbers(text);
         maker.hashes(canaries.text(index).unwrap_or(text));
+    }
+    for id in ids {
+        maker.canary = id.canary;
+        maker.account(&id.id);
     }
     maker.needles
 }
@@ -319,6 +324,20 @@ impl Maker<'_> {
         }
     }
 
+    /// A blinded account id, and its hashes without a key.
+    fn account(&mut self, id: &[u8; 32]) {
+        self.hash(["account-id", "account-id-hex", "account-id-base64"], id);
+        let hashed = [
+            "account-id-hashed",
+            "account-id-hashed-hex",
+            "account-id-hashed-base64",
+        ];
+        self.hash(hashed, &Md5::digest(id));
+        self.hash(hashed, &Sha1::digest(id));
+        self.hash(hashed, &Sha256::digest(id));
+        self.hash(hashed, &Sha512::digest(id));
+    }
+
     fn hash(&mut self, [raw, hexed, based]: [&'static str; 3], digest: &[u8]) {
         let prefix: Vec<u8> = digest.iter().take(HASH_PREFIX_BYTES).copied().collect();
         self.add(hexed, hex::encode(&prefix));
@@ -386,6 +405,7 @@ mod tests {
 
     use super::{FRAGMENT_BYTES, STANDARD_NO_PAD, base64_middle, derive, fragments};
     use crate::forms::FORMS;
+    use crate::guesses::AccountId;
     use crate::{Canaries, Options};
 
     #[test]
@@ -428,7 +448,11 @@ mod tests {
             "why????????",
             "52.520008",
         ]);
-        let needles = derive(&canaries.unwrap(), &Options::default()).list;
+        let ids = [AccountId {
+            canary: 0,
+            id: [7; 32],
+        }];
+        let needles = derive(&canaries.unwrap(), &ids, &Options::default()).list;
         for form in FORMS {
             assert!(
                 needles.iter().any(|needle| needle.form == form),

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::canaries::Role;
 use crate::forms::encodings_in_use;
+use crate::guesses;
 use crate::keys::KeyRing;
 use crate::loot::{Loot, LootFile};
 use crate::randomness::{Noise, Scope};
@@ -53,7 +55,14 @@ pub(crate) fn examine(
     options: &Options,
 ) -> Result<Report, ThiefError> {
     let loot = Loot::list(data)?;
-    let mut search = Search::new(canaries, options)?;
+    let names = guesses::server_names(&loot, options);
+    let ids = guesses::account_ids(canaries, &names, options);
+    let mut search = Search::new(canaries, &ids, options)?;
+    let logins = canaries.marked(Role::Login).count();
+    if logins > 0 && ids.is_empty() && options.uses(Detector::AccountIds) {
+        let what = "no relay's name is known, so login names were not stretched";
+        search.note("(accounts)", what, true);
+    }
     search.notes.extend(loot.notes.iter().cloned());
     let mut report = Report {
         when: options.when.clone(),
@@ -97,6 +106,9 @@ pub(crate) fn examine(
     for token in std::mem::take(&mut search.tokens) {
         keys.add(&token, &"(decoded from text)".into());
     }
+    report.guesses_tried = keys.try_guesses(&guesses::guesses(canaries, &ids), &mut search);
+    report.logins = logins.saturating_add(canaries.marked(Role::Password).count());
+    report.accounts_stretched = ids.len();
     let tried = keys.try_all(&mut search);
     let weighed = search.weigh();
     report.keys_tried = tried.keys;

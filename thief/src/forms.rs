@@ -44,7 +44,7 @@ const fn base64(label: &'static str, detector: Detector) -> Form {
 }
 
 /// Every spelling there is; a needle names one by its place in this table.
-pub(crate) const FORMS: [Form; 44] = [
+pub(crate) const FORMS: [Form; 50] = [
     folded("raw", Detector::Raw),
     exact("latin-1", Detector::Raw),
     folded("utf-16le", Detector::Utf16),
@@ -89,6 +89,12 @@ pub(crate) const FORMS: [Form; 44] = [
     exact("sha512", Detector::Hashes),
     folded("sha512-hex", Detector::Hashes),
     base64("sha512-base64", Detector::Hashes),
+    exact("account-id", Detector::AccountIds),
+    folded("account-id-hex", Detector::AccountIds),
+    base64("account-id-base64", Detector::AccountIds),
+    exact("account-id-hashed", Detector::AccountIds),
+    folded("account-id-hashed-hex", Detector::AccountIds),
+    base64("account-id-hashed-base64", Detector::AccountIds),
 ];
 
 /// The name under which a number stored as an integer is reported: it is compared, not matched.

@@ -13,11 +13,16 @@ use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::Detector;
+use crate::guesses::{Guess, salted};
 use crate::report::FindingKind;
 use crate::search::{Place, Search};
 
 /// Values longer than this are ciphertext or text, not keys.
 const VALUE_BYTES_MAX: usize = 256;
+/// Values up to this length may hold a hash that a guess can be tested against.
+const HASHED_BYTES_MAX: usize = 512;
+/// How many windows that may be such hashes are remembered: 48 MB.
+const HASHES_MAX: usize = 1_000_000;
 /// Values shorter than this can be guessed anyway.
 const VALUE_BYTES_MIN: usize = 8;
 /// How many values of one column are taken, as a share of all: a long table must not crowd out the
@@ -50,6 +55,10 @@ pub(crate) struct KeyRing {
     windows: Vec<Candidate>,
     seen: HashSet<Vec<u8>>,
     stored: HashMap<[u8; 32], Rc<str>>,
+    /// The first 16 bytes of whatever may be a hash.
+    hashes: HashMap<[u8; 16], Rc<str>>,
+    /// Lengths beyond which not all could be remembered.
+    hashes_full: bool,
     envelopes: Vec<Vec<Sealed>>,
     taken: HashMap<Rc<str>, usize>,
     max: usize,
@@ -70,6 +79,8 @@ impl KeyRing {
             windows: Vec::new(),
             seen: HashSet::new(),
             stored: HashMap::new(),
+            hashes: HashMap::new(),
+            hashes_full: false,
             envelopes: Vec::new(),
             taken: HashMap::new(),
             max,
@@ -87,6 +98,7 @@ impl KeyRing {
 
     /// Takes one stored value.
     pub(crate) fn add(&mut self, value: &[u8], from: &Rc<str>) {
+        self.remember(value, from);
         if !(VALUE_BYTES_MIN..=VALUE_BYTES_MAX).contains(&value.len()) {
             return;
         }
@@ -142,6 +154,54 @@ impl KeyRing {
                 );
             }
         }
+    }
+
+    /// Takes what may be a hash, wherever it stands in the value, and what hex stands for.
+    fn remember(&mut self, value: &[u8], from: &Rc<str>) {
+        if !(16..=HASHED_BYTES_MAX).contains(&value.len()) {
+            return;
+        }
+        let decoded = hex::decode(value).unwrap_or_default();
+        for window in value.windows(16).chain(decoded.windows(16)) {
+            if self.hashes.len() >= HASHES_MAX {
+                self.hashes_full = true;
+            } else if let Some(window) = window.first_chunk::<16>() {
+                self.hashes
+                    .entry(*window)
+                    .or_insert_with(|| Rc::clone(from));
+            }
+        }
+    }
+
+    /// Hashes guesses with every stolen byte string, and looks whether the outcome is stored.
+    pub(crate) fn try_guesses(&self, guesses: &[Guess], search: &mut Search<'_>) -> u64 {
+        if !search.options.uses(Detector::Guesses) {
+            return 0;
+        }
+        let mut tried = 0_u64;
+        let max = search.options.guesses_max as u64;
+        // What is stored as a whole is likelier a salt than what is cut out of it.
+        for stolen in self.whole.iter().chain(&self.windows) {
+            for guess in guesses {
+                for (how, made) in salted(&stolen.bytes, guess) {
+                    if let Some(at) = self.hashes.get(&made) {
+                        let detail = format!("{how} with what is stored in {}", stolen.from);
+                        search.found_test(guess.canary, at, &detail);
+                    }
+                    tried = tried.saturating_add(1);
+                }
+            }
+            if tried >= max {
+                let what = "not all stolen byte strings were tried as salts of guesses";
+                search.note("(guesses)", what, false);
+                break;
+            }
+        }
+        if self.hashes_full {
+            let what = "not all stolen byte strings were compared with hashes of guesses";
+            search.note("(guesses)", what, false);
+        }
+        tried
     }
 
     fn keep(

@@ -12,7 +12,9 @@
 //! - pictures, sound, private keys, network addresses, e-mail addresses and times finer than a day;
 //! - envelopes that are not 1,024 bytes, bodies and ids that are no noise;
 //! - stored bytes that open an envelope, are the seed of a stored public key, are the preimage of
-//!   a stored hash, or are accepted by a live relay.
+//!   a stored hash, or are accepted by a live relay;
+//! - whatever a guess at a login name or a password can be tested against without the key file;
+//! - values that two tables share, by which an account could be put beside its mailboxes.
 //!
 //! An oracle that has never failed is not trusted: each run also plants [`CONTROLS`] leaks of
 //! different kinds into a scratch copy of the loot, under canaries of its own, and counts how many
@@ -33,7 +35,8 @@
 //!
 //! Code map: `canaries`, `forms` and `encodings` make needles, `search` matches them, `chance` weighs,
 //! `survey` reads what is readable, `unpack` opens containers, `database` walks `SQLite` copies,
-//! `randomness` tests noise, `keys` tries what was stolen, `controls` plants, `report` tells.
+//! `randomness` tests noise, `keys` tries what was stolen, `guesses` makes what a guess could be
+//! tested against, `links` compares tables, `controls` plants, `report` tells.
 
 mod canaries;
 mod chance;
@@ -43,7 +46,9 @@ mod encodings;
 mod error;
 mod examine;
 mod forms;
+mod guesses;
 mod keys;
+mod links;
 mod loot;
 mod marks;
 mod options;

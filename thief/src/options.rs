@@ -67,11 +67,17 @@ pub enum Detector {
     Preimages,
     /// Stored bytes tried by the caller's own checks.
     LiveChecks,
+    /// Account ids that marked login names are stretched into, and hashes of these.
+    AccountIds,
+    /// Hashes and HMACs of marked login names and passwords with every stored byte string.
+    Guesses,
+    /// Values that two tables share.
+    Links,
 }
 
 impl Detector {
     /// Every instrument there is.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::Raw,
         Self::Utf16,
         Self::Hex,
@@ -99,6 +105,9 @@ impl Detector {
         Self::Seeds,
         Self::Preimages,
         Self::LiveChecks,
+        Self::AccountIds,
+        Self::Guesses,
+        Self::Links,
     ];
 }
 
@@ -122,6 +131,13 @@ pub struct Options {
     pub key_file_magics: Vec<Vec<u8>>,
     /// The caller's own checks of stolen bytes.
     pub live_checks: Vec<LiveCheck>,
+    /// Names of relays that login names may be stretched for, besides those that stand in the
+    /// loot: `pin:` and the pin in base64url, or the host.
+    pub server_names: Vec<String>,
+    /// Memory in KiB and passes of Argon2id over login names, as the devices of this relay do it.
+    pub stretching: (u32, u32),
+    /// How many hashes are made of stolen byte strings and guesses at most.
+    pub guesses_max: usize,
     /// How many stolen byte strings go to each live check at most.
     pub live_checks_max: usize,
     /// How many bytes of one file are read at most; a longer file is a gap in the report.
@@ -157,6 +173,10 @@ impl Default for Options {
                 b"kinline key file 2\n".to_vec(),
             ],
             live_checks: Vec::new(),
+            server_names: Vec::new(),
+            stretching: (64 * 1_024, 3),
+            // Half a microsecond each: 2 s at most.
+            guesses_max: 4_000_000,
             live_checks_max: 2_000,
             file_bytes_max: 4 << 30,
             chunk_bytes: 64 << 20,

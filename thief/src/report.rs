@@ -40,6 +40,10 @@ pub enum FindingKind {
     SecretBesideHash,
     /// Stored bytes that a live check accepted.
     LiveCheck,
+    /// A stored hash that a guess at a login name or a password can be tested against.
+    GuessTest,
+    /// A value that two tables share.
+    Link,
 }
 
 /// One thing found; equal ones in the same file and container are one finding with a count.
@@ -193,6 +197,18 @@ pub struct Report {
     pub keys_that_open: u64,
     /// How many trial decryptions of envelopes that took.
     pub openings_tried: u64,
+    /// How many login names and passwords among the canaries are marked as such.
+    #[serde(default)]
+    pub logins: usize,
+    /// How many account ids they were stretched into.
+    #[serde(default)]
+    pub accounts_stretched: usize,
+    /// How many hashes of stolen byte strings and guesses were sought.
+    #[serde(default)]
+    pub guesses_tried: u64,
+    /// How many ids were sought in other tables than their own.
+    #[serde(default)]
+    pub links_tried: u64,
     /// The statistical tests.
     pub randomness: Vec<RandomnessReport>,
     /// What could not be read and other remarks.
@@ -315,6 +331,16 @@ impl fmt::Display for Report {
             "  keys        {} stolen byte strings tried, {} open anything",
             self.keys_tried, self.keys_that_open
         )?;
+        writeln!(
+            f,
+            "  guesses     {} logins and passwords, {} account ids, {} hashes of them with stolen bytes",
+            self.logins, self.accounts_stretched, self.guesses_tried
+        )?;
+        writeln!(
+            f,
+            "  links       {} ids sought in other tables",
+            self.links_tried
+        )?;
         for finding in self.findings.iter().take(40) {
             writeln!(f, "  FOUND       {finding}")?;
         }
@@ -399,5 +425,7 @@ pub(crate) fn kind_name(kind: FindingKind) -> &'static str {
         FindingKind::SeedBesideKey => "seed-beside-key",
         FindingKind::SecretBesideHash => "secret-beside-hash",
         FindingKind::LiveCheck => "live-check",
+        FindingKind::GuessTest => "guess-test",
+        FindingKind::Link => "link",
     }
 }

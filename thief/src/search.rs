@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::chance::{Chances, NEEDLE_BYTES_MIN, Stand};
 use crate::encodings::{self, Needle};
+use crate::guesses::AccountId;
 use crate::marks::Marks;
 use crate::report::{Finding, FindingKind, Note, kind_name};
 use crate::survey::Stats;
@@ -197,8 +198,12 @@ pub(crate) struct Weighed {
 }
 
 impl<'a> Search<'a> {
-    pub(crate) fn new(canaries: &'a Canaries, options: &'a Options) -> Result<Self, ThiefError> {
-        let needles = encodings::derive(canaries, options);
+    pub(crate) fn new(
+        canaries: &'a Canaries,
+        ids: &[AccountId],
+        options: &'a Options,
+    ) -> Result<Self, ThiefError> {
+        let needles = encodings::derive(canaries, ids, options);
         Ok(Self {
             options,
             marks: Marks::new(options)?,
@@ -272,6 +277,15 @@ impl<'a> Search<'a> {
     /// Counts a canary that was found by comparing a value instead of by matching.
     pub(crate) fn found_value(&mut self, canary: usize, encoding: &str, file: &str) {
         let finding = self.finding(canary, encoding, file, Vec::new(), 0);
+        self.findings.add(finding, self.options.findings_max);
+    }
+
+    /// Notes that a guess at a canary can be tested against something stored.
+    pub(crate) fn found_test(&mut self, canary: usize, file: &Rc<str>, detail: &str) {
+        let mut finding = self.finding(canary, "", file, Vec::new(), 0);
+        finding.kind = FindingKind::GuessTest;
+        finding.encoding = None;
+        detail.clone_into(&mut finding.detail);
         self.findings.add(finding, self.options.findings_max);
     }
 

@@ -29,6 +29,8 @@ fn options() -> Options {
     Options {
         controls: false,
         now_unix: Some(NOW as u64),
+        guesses_max: 50_000,
+        stretching: (64, 1),
         openings_max: 20_000, // without optimisation each takes 17 µs
         ..Options::default()
     }
@@ -149,7 +151,7 @@ fn an_honest_relay_yields_nothing_and_all_controls_are_caught() {
     };
     let report = steal(folder.path(), &canaries, &options).unwrap();
     assert!(report.ok(), "{report}");
-    assert_eq!((report.controls_planted, report.controls_caught), (20, 20));
+    assert_eq!((report.controls_planted, report.controls_caught), (25, 25));
     assert_eq!(
         report.envelope_sizes.into_iter().collect::<Vec<_>>(),
         [(1024, 60)]

@@ -361,6 +361,9 @@ pub struct StealArgs {
     /// Also try what was stolen on this running relay: wss://host:port#pin=…
     #[arg(long, value_name = "URI")]
     pub live: Option<RelayAddress>,
+    /// Name of the relay that login names among the secrets (login:NAME) were used at, where neither --live nor the loot says it
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Vec<String>,
 }
 
 #[cfg(test)]

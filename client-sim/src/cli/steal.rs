@@ -22,9 +22,11 @@ pub(super) fn run(arguments: &StealArgs) -> Result<(), Failure> {
         // Where a relay on this machine listens is no secret of anybody's, and its first line
         // says it. Every other address counts.
         addresses_allowed: vec!["127.0.0.1".to_owned(), "::1".to_owned()],
+        server_names: arguments.server_name.clone(),
         ..Options::default()
     };
     if let Some(relay) = &arguments.live {
+        options.server_names.push(relay.server_name());
         options
             .live_checks
             .push(live_check(relay, runtime.handle().clone())?);

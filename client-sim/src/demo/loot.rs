@@ -64,6 +64,7 @@ pub(super) async fn search(
     let options = Options {
         when: theft.when.to_owned(),
         addresses_allowed: relay.own_addresses(),
+        server_names: vec![relay.address.server_name()],
         ..Options::default()
     };
     let folder = theft.folder.clone();

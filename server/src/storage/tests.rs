@@ -362,3 +362,59 @@ async fn a_database_whose_pages_make_no_sense_is_not_opened() {
     let error = try_open(&folder, 0).await.err().expect("it is damaged");
     assert!(matches!(error, OpenError::Damaged(_)), "{error}");
 }
+
+#[tokio::test]
+async fn a_tidied_file_does_not_tell_in_which_order_rows_came() {
+    let (folder, storage) = open(0).await;
+    let ids: Vec<MailboxId> = (0..30).map(|at| MailboxId::new([at * 7; 16])).collect();
+    for id in &ids {
+        assert_eq!(open_mailbox(&storage, *id, 13).await, Ok(Opened::Open));
+    }
+    let mut stored: Vec<[u8; 16]> = ids
+        .iter()
+        .map(|id| storage.keys().mailbox.permute(id.as_bytes()))
+        .collect();
+    assert!(!stored.is_sorted());
+    storage.close().await;
+    drop(storage);
+    // New cells lie before older ones: rows that were written in the order of their keys lie in
+    // the opposite one.
+    stored.sort_unstable();
+    let file = std::fs::read(folder.path().join("relay.sqlite")).unwrap();
+    let place = |id: &[u8; 16]| file.windows(16).position(|bytes| bytes == id).unwrap();
+    let places: Vec<usize> = stored.iter().rev().map(place).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    // And it is as it was.
+    let storage = open_in(&folder, 0).await;
+    for id in ids {
+        let row = storage.mailbox(id).await.unwrap().unwrap();
+        assert_eq!((row.generation, row.closed), (7, true));
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_has_no_room_is_tidied_all_the_same() {
+    let (folder, storage) = open(30 * 8_192).await;
+    let mut opened = Vec::new();
+    for at in 0..2_000_u128 {
+        let id = MailboxId::new(at.to_be_bytes());
+        match open_mailbox(&storage, id, 13).await {
+            Ok(_) => opened.push(id),
+            Err(error) => assert_eq!(error, WriteError::NoRoom),
+        }
+    }
+    assert!(opened.len() < 2_000, "it was never full");
+    let (done, told) = reply();
+    storage.submit(Write::Expire {
+        today: Day(101),
+        part: u8::MAX,
+        done,
+    });
+    assert!(told.await.is_ok());
+    storage.close().await;
+    drop(storage);
+    let storage = open_in(&folder, 0).await;
+    for id in opened {
+        assert!(storage.mailbox(id).await.unwrap().is_some());
+    }
+}

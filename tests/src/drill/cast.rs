@@ -52,7 +52,8 @@ impl Cast {
         let home = tempfile::tempdir().expect("a folder can be made");
         let relay = Relay::start(&home.path().join("relay")).await;
         let person = |name: &str| Person::new(home.path(), name, relay.address());
-        let secrets = [ANNA, BEN, MIA, LEO, FAMILY, LOGIN, PASSWORD, ROOM];
+        let (login, password) = (format!("login:{LOGIN}"), format!("password:{PASSWORD}"));
+        let secrets = [ANNA, BEN, MIA, LEO, FAMILY, &login, &password, ROOM];
         Self {
             ben: person(BEN),
             mia: person(MIA),

@@ -18,6 +18,7 @@ mod device_killed;
 mod erase;
 mod foe;
 mod history;
+mod links;
 mod mailbox;
 mod operator;
 mod photo_killed;

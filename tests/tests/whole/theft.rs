@@ -3,8 +3,10 @@
 
 use std::io::Write as _;
 
+use kinline_protocol::account::account_id;
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
+use kinline_protocol::primitives::stretching::Stretching;
 use kinline_tests::patience::{PATIENCE, eventually};
 use kinline_tests::people::all_is_confirmed;
 use kinline_tests::scene::Scene;
@@ -167,4 +169,25 @@ async fn a_key_file_beside_the_data_is_caught() {
             .any(|it| it.file == "data/kinline.key.bak"),
         "{report}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_id_in_the_clear_is_a_test_of_guesses() {
+    const LOGIN: &str = "Großtante Walburga 1931";
+    let scene = Scene::start(&[]).await;
+    let server_name = scene.relay.address().server_name();
+    let loot = std::sync::Arc::new(Loot::take(&scene.relay));
+    let secrets = [
+        format!("login:{LOGIN}"),
+        "password:unbekannt verzogen".into(),
+    ];
+    let report = search(&loot, &secrets, false).await;
+    assert!(report.clean(), "{report}");
+    // What a device makes of the name: the thief has its own reading of it.
+    let id = account_id(LOGIN, &server_name, Stretching::DEFAULT).unwrap();
+    std::fs::write(loot.path("data/notes"), id.as_bytes()).unwrap();
+    let report = search(&loot, &secrets, false).await;
+    let found = &report.findings[0];
+    assert_eq!((report.hits, found.canary), (1, Some(0)), "{report}");
+    assert_eq!(found.encoding.as_deref(), Some("account-id"));
 }

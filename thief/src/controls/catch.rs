@@ -23,6 +23,8 @@ pub(crate) struct Leak {
     pub(crate) name: &'static str,
     /// The made-up secret that it leaks; unused where the leak is no text, but always distinct.
     pub(crate) canary: &'static str,
+    /// What its line is marked as.
+    mark: &'static str,
     spot: Spot,
     /// What it must be found as; more than one where both belong to the leak.
     kinds: &'static [FindingKind],
@@ -36,6 +38,7 @@ const fn leak(name: &'static str, canary: &'static str, spot: Spot) -> Leak {
     Leak {
         name,
         canary,
+        mark: "",
         spot,
         kinds: &[FindingKind::Canary],
         encoding: "raw",
@@ -53,6 +56,11 @@ const fn inside(mut leak: Leak, container: &'static str) -> Leak {
     leak
 }
 
+const fn marked(mut leak: Leak, mark: &'static str) -> Leak {
+    leak.mark = mark;
+    leak
+}
+
 const fn kinds(mut leak: Leak, kinds: &'static [FindingKind]) -> Leak {
     leak.kinds = kinds;
     leak
@@ -61,7 +69,7 @@ const fn kinds(mut leak: Leak, kinds: &'static [FindingKind]) -> Leak {
 const PICTURE: &[FindingKind] = &[FindingKind::Media, FindingKind::Canary];
 
 /// All leaks, in the order in which they are reported.
-pub(crate) const LEAKS: [Leak; 20] = [
+pub(crate) const LEAKS: [Leak; 25] = [
     leak(
         "a name in a plaintext column",
         "Xanthippe Quillfeather-Nováková",
@@ -210,22 +218,76 @@ pub(crate) const LEAKS: [Leak; 20] = [
         "Zeugnis: Mathe befriedigend, Sport gut",
         Spot::Pages,
     ),
+    marked(
+        spelled(
+            leak(
+                "a password's hash without a salt",
+                "Zitronenfalter-im-Kuehlschrank-37",
+                Spot::Column("control_login.unsalted"),
+            ),
+            "sha512",
+        ),
+        "password:",
+    ),
+    kinds(
+        marked(
+            leak(
+                "a password's hash beside its salt",
+                "achtundzwanzig rostige Heugabeln",
+                Spot::Column("control_login.salted"),
+            ),
+            "password:",
+        ),
+        &[FindingKind::GuessTest],
+    ),
+    marked(
+        spelled(
+            leak(
+                "a blinded account id in the clear",
+                "Philippa.Nachtigall-Mbeki",
+                Spot::Column("control_login.account_id"),
+            ),
+            "account-id",
+        ),
+        "login:",
+    ),
+    kinds(
+        leak(
+            "a table that puts an account beside a mailbox",
+            "(control: link)",
+            Spot::Column("control_belongs.pair"),
+        ),
+        &[FindingKind::Link],
+    ),
+    kinds(
+        leak(
+            "a vault that is no ciphertext",
+            "(control: open vault)",
+            Spot::Column("control_vault.request_part"),
+        ),
+        &[FindingKind::NotRandom],
+    ),
 ];
 
 impl Leak {
+    /// Its line among the canaries.
+    pub(crate) fn line(&self) -> String {
+        format!("{}{}", self.mark, self.canary)
+    }
+
     /// Whether it is among the findings, where and as what it should be. `database` is the name of
     /// the database it may have been planted in.
     pub(crate) fn caught(&self, canaries: &Canaries, findings: &[Finding], database: &str) -> bool {
         self.kinds.iter().all(|kind| {
             let here = findings.iter().filter(|finding| finding.kind == *kind);
             let mut here = here.filter(|finding| self.is_here(finding, database));
-            if *kind == FindingKind::Canary {
+            if matches!(kind, FindingKind::Canary | FindingKind::GuessTest) {
                 here.any(|finding| {
                     let text = finding.canary.and_then(|canary| canaries.text(canary));
                     let encoding = finding.encoding.as_deref().unwrap_or_default();
-                    text == Some(self.canary)
-                        && encoding.starts_with(self.encoding)
-                        && self.is_within(finding)
+                    let spelled =
+                        *kind == FindingKind::GuessTest || encoding.starts_with(self.encoding);
+                    text == Some(self.canary) && spelled && self.is_within(finding)
                 })
             } else {
                 here.next().is_some()

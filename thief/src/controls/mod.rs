@@ -17,6 +17,9 @@ use crate::{Canaries, Options, ThiefError, examine::examine};
 
 pub(crate) use catch::LEAKS;
 
+/// The relay at which a planted account was made.
+const SERVER_NAME: &str = "control.invalid";
+
 /// How many leaks are planted in every run.
 pub const CONTROLS: usize = LEAKS.len();
 
@@ -24,9 +27,10 @@ pub const CONTROLS: usize = LEAKS.len();
 pub(crate) fn run(data: &Path, options: &Options) -> Result<Vec<ControlReport>, ThiefError> {
     let scratch = tempfile::tempdir().map_err(|source| ThiefError::Scratch { source })?;
     copy(data, scratch.path())?;
-    let database = plant::all(scratch.path())?;
-    let canaries = Canaries::from_lines(LEAKS.iter().map(|leak| leak.canary))?;
     let mut options = options.clone();
+    options.server_names = vec![SERVER_NAME.to_owned()];
+    let database = plant::all(scratch.path(), &options)?;
+    let canaries = Canaries::from_lines(LEAKS.iter().map(catch::Leak::line))?;
     options.controls = false;
     options.verbose = false;
     options.live_checks.clear();

@@ -8,15 +8,19 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;
 use md5::Md5;
 use rusqlite::{Connection, OpenFlags, params};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use super::catch::LEAKS;
-use super::forge;
-use crate::ThiefError;
+use super::{SERVER_NAME, forge};
+use crate::guesses::account_id;
 use crate::loot::Loot;
+use crate::{Options, ThiefError};
 
 /// The database that is made where the loot has none that can be written.
 const OWN_DATABASE: &str = "control.sqlite";
+
+/// From this leak on they are about accounts.
+const FIRST_ABOUT_ACCOUNTS: usize = 20;
 
 /// What planting one leak may run into.
 type Planted = Result<(), Box<dyn Error>>;
@@ -33,18 +37,27 @@ const TABLES: &str = "
     CREATE TABLE control_envelope_open (mailbox BLOB, message BLOB, body BLOB);
     CREATE TABLE control_envelope_sealed (mailbox BLOB, message BLOB, body BLOB);
     CREATE TABLE control_session (sealing_key BLOB);
+    CREATE TABLE control_login (salt BLOB, salted BLOB, unsalted BLOB, account_id BLOB);
+    CREATE TABLE control_belongs (pair BLOB);
+    CREATE TABLE control_vault (id BLOB, request_part BLOB);
+    CREATE TABLE control_box (id BLOB);
     CREATE TABLE control_deleted (id INTEGER PRIMARY KEY, content TEXT);
 ";
 
 /// Plants all of [`LEAKS`] below `scratch`; gives the name of the database that was used.
-pub(crate) fn all(scratch: &Path) -> Result<String, ThiefError> {
+pub(crate) fn all(scratch: &Path, options: &Options) -> Result<String, ThiefError> {
     let failed = |error: Box<dyn Error>| ThiefError::Control {
         name: "tables for leaks",
         reason: error.to_string(),
     };
     let (connection, database) = open(scratch).map_err(failed)?;
     for (index, leak) in LEAKS.iter().enumerate() {
-        plant(index, leak.canary, scratch, &connection).map_err(|error| ThiefError::Control {
+        let planted = if index < FIRST_ABOUT_ACCOUNTS {
+            plant(index, leak.canary, scratch, &connection)
+        } else {
+            plant_about_accounts(index, leak.canary, options, &connection)
+        };
+        planted.map_err(|error| ThiefError::Control {
             name: leak.name,
             reason: error.to_string(),
         })?;
@@ -212,6 +225,46 @@ fn plant(index: usize, canary: &str, scratch: &Path, database: &Connection) -> P
                 "DELETE FROM control_deleted WHERE content = ?1",
                 params![canary],
             )?;
+        }
+        _ => return Err("there is no such leak".into()),
+    }
+    Ok(())
+}
+
+fn plant_about_accounts(
+    index: usize,
+    canary: &str,
+    options: &Options,
+    database: &Connection,
+) -> Planted {
+    let (account, mailbox) = (forge::key("control account"), forge::noise("box", 16));
+    match index {
+        20 => {
+            let hash = Sha512::digest(canary).to_vec();
+            let sql = "INSERT INTO control_login (unsalted) VALUES (?1)";
+            database.execute(sql, params![hash])?;
+        }
+        21 => {
+            let salt = forge::noise("control salt", 16);
+            let hash = Sha256::digest([&salt, canary.as_bytes()].concat()).to_vec();
+            let sql = "INSERT INTO control_login (salt, salted) VALUES (?1, ?2)";
+            database.execute(sql, params![salt, hash])?;
+        }
+        22 => {
+            let id = account_id(canary, SERVER_NAME, options.stretching);
+            let id = id.ok_or("it could not be stretched")?;
+            let sql = "INSERT INTO control_login (account_id) VALUES (?1)";
+            database.execute(sql, params![id.as_slice()])?;
+        }
+        23 => {
+            let pair = [account.as_slice(), &mailbox].concat();
+            database.execute("INSERT INTO control_belongs VALUES (?1)", params![pair])?;
+            database.execute("INSERT INTO control_box VALUES (?1)", params![mailbox])?;
+        }
+        24 => {
+            let part = b"{\"family\":\"never sealed\",\"addresses\":[\"tablet\"]}".repeat(30);
+            let row = params![account.as_slice(), part];
+            database.execute("INSERT INTO control_vault VALUES (?1, ?2)", row)?;
         }
         _ => return Err("there is no such leak".into()),
     }

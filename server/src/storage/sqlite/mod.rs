@@ -3,7 +3,8 @@
 //!
 //! `synchronous=FULL` in WAL mode: a commit is durable when it returns. `secure_delete`
 //! overwrites what is deleted, and the write-ahead log is folded in and cut to nothing
-//! whenever the relay has been idle for a moment, and when it ends.
+//! whenever the relay has been idle for a moment, and when it ends. Now and then the file is
+//! written anew ([`tidy`]), so that it does not tell in which order rows came.
 
 mod account;
 mod apply;
@@ -15,7 +16,7 @@ mod open;
 mod operator;
 mod reader;
 mod rekey;
-
+mod tidy;
 mod writer;
 
 pub use open::OpenError;

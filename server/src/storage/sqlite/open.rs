@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::legacy::move_out;
+use super::tidy::Tidying;
 use super::writer::{Job, Writer};
 use crate::clock::Clock;
 use crate::faults::{Fault, planted};
@@ -160,6 +161,7 @@ impl SqliteStorage {
             failed.clone(),
             options.checkpoint_after,
             options.group_max,
+            Tidying::new(options.data, options.exclusive),
         );
         tokio::spawn(async move {
             task.run(receiver).await;

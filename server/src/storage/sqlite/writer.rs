@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::group::{Group, GroupError};
+use super::tidy::Tidying;
 use crate::clock::Clock;
 use crate::keys::AtRest;
 use crate::storage::{RowWrite, WriteError};
@@ -89,6 +90,7 @@ pub(super) struct Writer {
     log_pages: usize,
     /// Whether the last that was tried found no room.
     is_full: bool,
+    tidying: Tidying,
 }
 
 impl Writer {
@@ -99,6 +101,7 @@ impl Writer {
         failed: CancellationToken,
         checkpoint_after: Duration,
         group_max: usize,
+        tidying: Tidying,
     ) -> Self {
         Self {
             connection,
@@ -110,6 +113,7 @@ impl Writer {
             log_holds: true,
             log_pages: CHECKPOINT_PAGES, // what an earlier process left
             is_full: false,
+            tidying,
         }
     }
 
@@ -134,9 +138,16 @@ impl Writer {
                 }
                 continue;
             }
+            self.tidying.note(&writes);
             self.commit(writes).await;
+            if self.tidying.is_due() {
+                self.tidy().await;
+            }
         }
-        self.rest().await;
+        if self.tidying.is_due_at_the_end() {
+            self.tidy().await;
+        }
+        self.fold().await;
         if self.failed.is_cancelled() {
             // Closing would fold the log in and sync it again, and that might say that all is
             // well. As long as this connection stands, no other one does so either; the process
@@ -167,9 +178,35 @@ impl Writer {
         }
     }
 
-    /// Nothing to write for a moment: fold the log into the database and cut it to nothing,
-    /// so that what was deleted is gone from the disk as well.
+    /// Nothing to write for a moment.
     async fn rest(&mut self) {
+        if self.tidying.is_due_at_rest() {
+            self.tidy().await;
+        }
+        self.fold().await;
+    }
+
+    /// Takes the order of writing out of the file.
+    async fn tidy(&mut self) {
+        if self.failed.is_cancelled() {
+            return;
+        }
+        match self.tidying.run(&mut self.connection).await {
+            Ok(0) => {}
+            Ok(pages) => {
+                self.log_holds = true;
+                self.log_pages = self.log_pages.saturating_add(pages);
+                if self.log_pages >= CHECKPOINT_PAGES {
+                    self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await;
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Folds the log into the database and cuts it to nothing, so that what was deleted is gone
+    /// from the disk as well.
+    async fn fold(&mut self) {
         if self.failed.is_cancelled() {
             self.log_holds = false;
             return;
