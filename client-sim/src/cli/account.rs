@@ -11,6 +11,7 @@ use kinline_protocol::account::{
 };
 use kinline_protocol::engine::io::Command;
 use kinline_protocol::engine::{Engine, ReturnWish, Setup};
+use kinline_protocol::ids::AccountId;
 use kinline_protocol::primitives::stretching::Stretching;
 use kinline_protocol::server_name::RelayAddress;
 use serde_json::json;
@@ -47,6 +48,7 @@ pub(super) async fn run(session: &Session, verb: AccountVerb) -> Result<(), Fail
         } => register(session, &who, admission, no_code, &print).await,
         AccountVerb::Login { who, code } => login(session, &who, &code).await,
         AccountVerb::Status { json } => status(session, json).await,
+        AccountVerb::Id { login } => id(session, &login).await,
         AccountVerb::ChangePassword {
             who,
             new_password_file,
@@ -177,6 +179,16 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
+/// The id of a login name: a second of stretching.
+async fn blinded(relay: &RelayAddress, login: &str) -> Result<AccountId, Failure> {
+    let (name, server_name) = (Zeroizing::new(login.to_owned()), relay.server_name());
+    let work = move || account_id(&name, &server_name, Stretching::DEFAULT);
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Failure::new(error.to_string()))?
+        .map_err(|error| Failure::refused(error.to_string()))
+}
+
 // ---- one connection
 
 async fn talk(
@@ -187,14 +199,8 @@ async fn talk(
     wish: Wish,
 ) -> Result<Outcome, Failure> {
     let tls = client_config(relay).map_err(|error| Failure::new(error.to_string()))?;
-    let (name, server_name) = (Zeroizing::new(who.login.clone()), relay.server_name());
-    let work = move || account_id(&name, &server_name, Stretching::DEFAULT);
-    let id = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Failure::new(error.to_string()))?
-        .map_err(|error| Failure::refused(error.to_string()))?;
     let credentials = Credentials {
-        account: id,
+        account: blinded(relay, &who.login).await?,
         password,
         code,
     };
@@ -323,6 +329,15 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
     }
     keep(session, device, done.keys, done.vault.ok(), false).await?;
     println!("Logged in.");
+    Ok(())
+}
+
+async fn id(session: &Session, login: &str) -> Result<(), Failure> {
+    let device = session.open_current().await?;
+    let relay = relay_of(&device).await;
+    device.shutdown().await;
+    let id = blinded(&relay?, login).await?;
+    println!("{}", hex::encode(id.as_bytes()));
     Ok(())
 }
 

@@ -66,6 +66,12 @@ pub enum AccountVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Print the blinded id of a login name at this phone's relay: what an operator marks a decoy account by
+    Id {
+        /// Login name
+        #[arg(long, value_name = "NAME")]
+        login: String,
+    },
     /// Change the password, and print a new recovery code that goes with it
     ChangePassword {
         /// Who.

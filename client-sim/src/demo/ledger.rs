@@ -142,7 +142,9 @@ pub(super) fn count(witnesses: &[Witness], audiences: &Audiences) -> MessageCoun
             if written.body != *body || written.sender != *sender {
                 count.altered += 1;
             }
-            let last = last_place.entry((*conversation, written.device)).or_default();
+            let last = last_place
+                .entry((*conversation, written.device))
+                .or_default();
             if written.place < *last {
                 count.out_of_order += 1;
             }
