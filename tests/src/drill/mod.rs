@@ -1,5 +1,6 @@
 //! The recovery drill: a family of two guardians and two children loses a phone and a laptop, and
-//! comes back; the relay is broken into, and every guardian hears of it. Each step is timed.
+//! comes back; the relay is broken into, and every guardian hears of it; and a stolen database of a
+//! thousand families tells nobody's mailboxes. Each step is timed.
 //!
 //! ```text
 //! recovery-drill [--report FILE] [--messages N]
@@ -9,6 +10,7 @@
 
 mod breach;
 mod cast;
+mod links;
 mod lost;
 mod report;
 
@@ -72,7 +74,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(u8::from(!report.ok()))
 }
 
-/// Both halves.
+/// All three.
 async fn drill(messages: usize) -> Report {
     let mut report = Report::new();
     let mut cast = Cast::gather().await;
@@ -82,5 +84,6 @@ async fn drill(messages: usize) -> Report {
     {
         let _ = breach::drill(&mut report).await;
     }
+    let _ = links::drill(&mut report).await;
     report
 }
