@@ -10,10 +10,11 @@
 //! keeps it from being done is said, and it is tried again later.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::statvfs;
 use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
 
 use crate::storage::RowWrite;
 
@@ -72,10 +73,11 @@ impl Tidying {
         self.allowed && self.swept && self.stirred
     }
 
-    /// Whether to do it now that nothing is to be written.
-    pub(super) fn is_due_at_rest(&self) -> bool {
-        let while_ago = self.last.is_none_or(|last| last.elapsed() >= self.pace);
-        self.allowed && self.stirred && while_ago
+    /// How long to wait, while nothing is to be written, before it is done; `None`: there is
+    /// nothing to do.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        let since = self.last.map_or(Duration::MAX, |last| last.elapsed());
+        (self.allowed && self.stirred).then_some(self.pace.saturating_sub(since))
     }
 
     /// Whether to do it before the end.
@@ -144,4 +146,49 @@ fn is_disk(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     let code = code.and_then(|code| code.parse::<u32>().ok());
     code.is_none_or(|code| code & 0xff == 10)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use kinline_protocol::day::Day;
+    use sqlx::Connection;
+    use sqlx::sqlite::SqliteConnection;
+
+    use super::{PACE, Tidying};
+    use crate::storage::{Entry, RowWrite, reply};
+
+    #[tokio::test]
+    async fn it_is_due_once_something_came_and_a_while_later_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sqlite");
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let mut database = SqliteConnection::connect(&url).await.unwrap();
+        let mut tidying = Tidying::new(folder.path().into(), true);
+        // Nobody knows what an earlier process left.
+        assert_eq!(tidying.due_in(), Some(Duration::ZERO));
+        tidying.run(&mut database).await.unwrap();
+        assert_eq!(tidying.due_in(), None);
+        assert!(!tidying.is_due_at_the_end());
+        let spend = RowWrite::Spend {
+            entry: Entry::Open,
+            done: reply().0,
+        };
+        tidying.note(&[spend]);
+        let wait = tidying.due_in().unwrap();
+        assert!(wait > PACE / 2 && wait <= PACE, "{wait:?}");
+        assert!(tidying.is_due_at_the_end() && !tidying.is_due());
+        let expire = RowWrite::Expire {
+            today: Day(7),
+            done: reply().0,
+        };
+        tidying.note(&[expire]);
+        assert!(tidying.is_due());
+        // Beside a relay that runs it is never done.
+        let beside = Tidying::new(folder.path().into(), false);
+        assert_eq!(beside.due_in(), None);
+    }
 }

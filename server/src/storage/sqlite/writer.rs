@@ -119,16 +119,22 @@ impl Writer {
 
     pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         loop {
-            let first = if self.log_holds {
-                match timeout(self.checkpoint_after, jobs.recv()).await {
+            let rests_in = if self.log_holds {
+                Some(self.checkpoint_after)
+            } else if self.failed.is_cancelled() {
+                None
+            } else {
+                self.tidying.due_in()
+            };
+            let first = match rests_in {
+                Some(wait) => match timeout(wait, jobs.recv()).await {
                     Ok(first) => first,
                     Err(_) => {
                         self.rest().await;
                         continue;
                     }
-                }
-            } else {
-                jobs.recv().await
+                },
+                None => jobs.recv().await,
             };
             let Some(Job(first)) = first else { break };
             let writes = gather(first, &mut jobs, self.group_max).await;
@@ -180,7 +186,7 @@ impl Writer {
 
     /// Nothing to write for a moment.
     async fn rest(&mut self) {
-        if self.tidying.is_due_at_rest() {
+        if self.tidying.due_in() == Some(Duration::ZERO) {
             self.tidy().await;
         }
         self.fold().await;
