@@ -164,7 +164,7 @@ impl Day {
             "Everything else is delivered and confirmed",
             self.last_evening(cast, &guests, third.as_ref())
         );
-        self.rob("at the end of the second day").await?;
+        self.rob("at the end").await?;
         Ok(core::iter::once(guests).chain(third).collect())
     }
 

@@ -83,7 +83,7 @@ impl Day {
         cast: &mut Cast,
         drawer: &Drawer,
     ) -> Result<(), Obstacle> {
-        self.chapter("Then Katharina's phone falls into the lake.");
+        self.chapter("On the third day Katharina's phone falls into the lake.");
         let lost = match cast.mother.id().await {
             Ok(lost) => lost,
             Err(error) => {
