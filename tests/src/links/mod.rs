@@ -51,18 +51,6 @@ impl Default for Plan {
     }
 }
 
-/// Measures, and once more with fresh keys where something was not as it has to be: one in some
-/// two hundred honest databases looks by chance as if it told something, and a tell shows again.
-pub async fn measure_twice(plan: Plan) -> Figures {
-    let figures = measure(plan).await;
-    if figures.ok() {
-        return figures;
-    }
-    eprintln!("{figures}once more, with fresh keys");
-    let seed = plan.seed.wrapping_add(1);
-    measure(Plan { seed, ..plan }).await
-}
-
 fn options(arguments: impl Iterator<Item = OsString>) -> Result<(Plan, Option<PathBuf>), String> {
     let mut plan = Plan::default();
     let mut report = None;
@@ -99,7 +87,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Runtime::new().expect("tasks can be started");
-    let figures = runtime.block_on(measure_twice(plan));
+    let figures = runtime.block_on(measure(plan));
     print!("{figures}");
     if let Some(path) = report
         && let Err(error) = std::fs::write(&path, figures.json())

@@ -1,7 +1,7 @@
 //! What a stolen database tells about who belongs together: few families here, a thousand in
 //! `link-drill`.
 
-use kinline_tests::links::{Copy, Plan, measure_twice};
+use kinline_tests::links::{Copy, Plan, measure};
 
 #[tokio::test]
 async fn a_tidied_database_links_no_account_to_a_mailbox_and_planted_tells_are_found() {
@@ -10,7 +10,7 @@ async fn a_tidied_database_links_no_account_to_a_mailbox_and_planted_tells_are_f
         days: 6,
         seed: 1,
     };
-    let figures = measure_twice(plan).await;
+    let figures = measure(plan).await;
     println!("{figures}");
     for copy in [Copy::Tidied, Copy::TidiedMailboxes] {
         assert!(figures.of(copy).unwrap().is_chance(), "{copy:?}");
