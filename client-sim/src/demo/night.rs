@@ -1,6 +1,7 @@
 //! The relay's bad night: a tablet that is off, a kill, a phone on a train; and the evening
 //! on which everything has arrived.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use kinline_protocol::content::Body;
@@ -164,8 +165,18 @@ impl Day {
                 .await?;
             let counters = person.device.with(Engine::counters).await?;
             if counters.unreadable + counters.refused + counters.gaps > 0 {
+                let events = person.witness().await?.events;
+                let why = events.iter().filter_map(|event| match event {
+                    Event::Unreadable { reason, .. } => Some(reason.clone()),
+                    Event::Refused { sentence, .. } => Some(sentence.clone()),
+                    Event::Gap { from, through, .. } => {
+                        Some(format!("nothing came of {from} to {through}"))
+                    }
+                    _ => None,
+                });
+                let why: BTreeSet<String> = why.collect();
                 return Err(broken(format!(
-                    "{} could not read everything: {counters:?}",
+                    "{} could not read everything: {counters:?}, {why:?}",
                     person.name
                 )));
             }

@@ -389,7 +389,17 @@ impl Engine {
             }
         } else {
             self.name_recipient(device, sentence, cx);
-            self.mark(send, device, OutgoingState::Failed, cx);
+            // A device that is still in the conversation may come back as a new leaf, with
+            // another address. A content that is given up would be a gap there for ever: what
+            // was written before it and after it goes to the new leaf.
+            let may_come_back = answer.status() == RecipientStatus::Revoked
+                && self.current_grant(send, device).is_some();
+            let state = if may_come_back {
+                OutgoingState::Stored
+            } else {
+                OutgoingState::Failed
+            };
+            self.mark(send, device, state, cx);
         }
         true
     }
