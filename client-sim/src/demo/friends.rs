@@ -81,10 +81,6 @@ impl Day {
     pub(super) async fn second_day(&mut self, cast: &mut Cast) -> Result<Vec<Guests>, Obstacle> {
         self.chapter("The next day Mila has friends, in other families.");
         let began = Instant::now();
-        let put_by = self.put_by(cast).await;
-        let name = "Katharina makes an account; its recovery code goes into a drawer";
-        let drawer = self.keep(name, began, put_by);
-        let began = Instant::now();
         let found = self.other_family(&SECOND).await;
         let name = "Priyanka founds a second family and pairs Linnea's tablet";
         let Some(guests) = self.keep(name, began, found) else {
@@ -141,6 +137,10 @@ impl Day {
                 self.parted(cast, &guests, third, band)
             );
         }
+        let began = Instant::now();
+        let put_by = self.put_by(cast).await;
+        let name = "Katharina makes an account; its recovery code goes into a drawer";
+        let drawer = self.keep(name, began, put_by);
         step!(
             self,
             "Babatunde leaves the family: his phone reads and writes nothing more",
