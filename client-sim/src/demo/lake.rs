@@ -115,6 +115,11 @@ impl Day {
 
     async fn come_back(&mut self, cast: &mut Cast, drawer: &Drawer) -> Result<(), Broken> {
         self.rest(&[&cast.mother, &cast.child]).await?;
+        // What only the phone still had to say would be lost with it.
+        let said = |engine: &Engine| (engine.counters().unconfirmed == 0).then_some(());
+        cast.mother
+            .until("everything being confirmed", said)
+            .await?;
         // All that it showed until then counts.
         self.departed.push(cast.mother.witness().await?);
         self.abandoned += 1;
