@@ -374,14 +374,8 @@ impl Engine {
             if !send.direct.is_empty() {
                 self.seal_direct_again(send, device, cx);
             }
-        } else if answer.status() == RecipientStatus::Revoked && self.may_be_renewed(delivery) {
-            // Its new address may stand in a commit that was not walked here yet.
-            if let Some(room) = ConversationId::try_from(&send.conversation)
-                .ok()
-                .and_then(|id| self.rooms.get_mut(&id))
-            {
-                room.synced = false;
-            }
+        } else if answer.status() == RecipientStatus::Revoked && self.may_be_renewed(send, delivery)
+        {
             self.mark(send, device, OutgoingState::Waiting, cx);
             if !send.direct.is_empty() {
                 self.session.rests.rest(&delivery.mailbox, cx.now, 0);
@@ -404,9 +398,21 @@ impl Engine {
         true
     }
 
-    /// Whether a grant is said to be revoked for the first time on this connection.
-    fn may_be_renewed(&mut self, delivery: &wire::Delivery) -> bool {
-        self.session.revoked.insert(delivery.grant.clone())
+    /// Whether the new address may stand in a commit that was not walked here yet: this is the
+    /// first time on this connection that the grant is said to be revoked, or that was said of
+    /// another envelope and the commits are being looked for.
+    fn may_be_renewed(
+        &mut self,
+        send: &wire::PendingSendRecord,
+        delivery: &wire::Delivery,
+    ) -> bool {
+        let first = self.session.revoked.insert(delivery.grant.clone());
+        let id = ConversationId::try_from(&send.conversation).ok();
+        let Some(room) = id.and_then(|id| self.rooms.get_mut(&id)) else {
+            return first;
+        };
+        room.synced &= !first;
+        !room.synced
     }
 
     fn name_recipient(&self, device: &Bytes, sentence: &str, cx: &mut Cx<'_>) {

@@ -77,6 +77,23 @@ fn a_refused_grant_lets_another_envelope_try_a_mailbox_that_was_full() {
 }
 
 #[test]
+fn two_envelopes_under_one_revoked_grant_both_go_to_the_new_address() {
+    let mut world = World::new();
+    let family = world.family();
+    world.relay.shut_times = Some((world.mailbox("kid"), 2));
+    let served = world.relay.requests_served;
+    world.text("mum", family, "first");
+    world.text("mum", family, "second");
+    world.run();
+    for _ in 0..5 {
+        world.pass(100);
+    }
+    assert!(world.relay.requests_served > served);
+    assert_eq!(world.texts("kid"), ["first", "second"], "in half a second");
+    assert_eq!(world.count("kid", gap), 0);
+}
+
+#[test]
 fn one_full_mailbox_stops_nobody_else() {
     let mut world = World::new();
     let family = world.family();

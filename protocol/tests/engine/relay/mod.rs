@@ -56,6 +56,8 @@ pub(crate) struct Relay {
     pub(crate) full: Option<Vec<u8>>,
     /// Says of every grant for this mailbox that it was revoked.
     pub(crate) shut: Option<Vec<u8>>,
+    /// As `shut`, for so many envelopes.
+    pub(crate) shut_times: Option<(Vec<u8>, usize)>,
     /// Asks once to slow down with what goes to this mailbox.
     pub(crate) slow_once: Option<Vec<u8>>,
     /// Keeps what is for this mailbox to itself.
@@ -120,6 +122,7 @@ impl Default for Relay {
             drop_for: None,
             full: None,
             shut: None,
+            shut_times: None,
             slow_once: None,
             paused: None,
             answer_sends: true,
@@ -519,6 +522,13 @@ impl Relay {
             return RecipientStatus::Full;
         }
         if self.shut.as_ref() == Some(&to) {
+            return RecipientStatus::Revoked;
+        }
+        if let Some((mailbox, times)) = &mut self.shut_times
+            && *mailbox == to
+            && *times > 0
+        {
+            *times -= 1;
             return RecipientStatus::Revoked;
         }
         if self.slow_once.as_ref() == Some(&to) {
