@@ -263,6 +263,22 @@ mod tests {
     use crate::ids::MailboxId;
     use crate::primitives::sign::SecretKey;
 
+    /// Here, on another relay, and on a later connection.
+    const CHALLENGES: [Challenge<'static>; 3] = [
+        Challenge {
+            server_name: "x",
+            nonce: &[2; 32],
+        },
+        Challenge {
+            server_name: "y",
+            nonce: &[2; 32],
+        },
+        Challenge {
+            server_name: "x",
+            nonce: &[9; 32],
+        },
+    ];
+
     #[test]
     fn a_proof_is_good_for_one_nonce_one_relay_one_mailbox_one_generation() {
         let key = SecretKey::from_seed(&[1; 32]);
@@ -315,10 +331,7 @@ mod tests {
     #[test]
     fn closing_is_not_undoing() {
         let key = SecretKey::from_seed(&[1; 32]);
-        let here = Challenge {
-            server_name: "x",
-            nonce: &[2; 32],
-        };
+        let [here, ..] = CHALLENGES;
         let mailbox = MailboxId::new([3; 16]);
         let signature = sign_close(&key, &here, &mailbox, false);
         assert!(verify_close(&key.public(), &here, &mailbox, false, &signature).is_ok());
@@ -328,18 +341,7 @@ mod tests {
     #[test]
     fn erasing_is_for_one_relay_one_nonce_one_mailbox() {
         let key = SecretKey::from_seed(&[1; 32]);
-        let here = Challenge {
-            server_name: "x",
-            nonce: &[2; 32],
-        };
-        let elsewhere = Challenge {
-            server_name: "y",
-            ..here
-        };
-        let later = Challenge {
-            nonce: &[9; 32],
-            ..here
-        };
+        let [here, elsewhere, later] = CHALLENGES;
         let mailbox = MailboxId::new([3; 16]);
         let signature = sign_erase(&key, &here, &mailbox);
         let verify = |challenge, mailbox| {
@@ -354,18 +356,7 @@ mod tests {
     #[test]
     fn renewing_is_for_one_relay_one_nonce_one_mailbox_one_key() {
         let key = SecretKey::from_seed(&[1; 32]);
-        let here = Challenge {
-            server_name: "x",
-            nonce: &[2; 32],
-        };
-        let elsewhere = Challenge {
-            server_name: "y",
-            ..here
-        };
-        let later = Challenge {
-            nonce: &[9; 32],
-            ..here
-        };
+        let [here, elsewhere, later] = CHALLENGES;
         let mailbox = MailboxId::new([3; 16]);
         let other = MailboxId::new([4; 16]);
         let close = SecretKey::from_seed(&[5; 32]).public();

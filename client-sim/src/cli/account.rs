@@ -1,37 +1,28 @@
-//! `account`: making one, keeping it, and coming back.
+//! `account`: making one, and keeping it.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use kinline_protocol::account::{
-    AccountKeys, Costs, Credentials, LoggedIn, Outcome, RecoveryCode, Wish, account_id,
+    AccountKeys, LoggedIn, OpenedVault, Outcome, RecoveryCode, RequestPart, Wish,
 };
+use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::Command;
-use kinline_protocol::engine::{Engine, ReturnWish, Setup};
-use kinline_protocol::ids::AccountId;
-use kinline_protocol::primitives::stretching::Stretching;
-use kinline_protocol::server_name::RelayAddress;
+use kinline_protocol::engine::{Engine, Setup};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::args_account::{AccountVerb, Code, Print, Who};
+use super::credentials::{
+    TICKETS, blinded, check_print, logged_in, password, print_code, relay_of, secret_file, talk,
+    tell_failed, typed_code,
+};
 use super::failure::Failure;
-use super::message::harmless;
+use super::returning::{answer, recover, requests};
 use super::screen;
-use super::session::{Session, unless_hopeless};
-use crate::connection::{account, client_config};
+use super::session::Session;
 use crate::device::Device;
 use crate::random;
 
-/// The password, when no file holds it.
-const ENV_PASSWORD: &str = "KINLINE_PASSWORD";
-/// A password or code file is not read beyond this.
-const FILE_BYTES_MAX: usize = 4_096;
-/// Tickets drawn at a login.
-const TICKETS: usize = 16;
 const LOG_IN: Wish = Wish::LogIn {
     tickets: TICKETS,
     anew: false,
@@ -77,175 +68,11 @@ pub(super) async fn run(session: &Session, verb: AccountVerb) -> Result<(), Fail
     }
 }
 
-// ---- what is typed and printed
-
-async fn password(file: Option<&Path>, question: &str) -> Result<Zeroizing<String>, Failure> {
-    let typed = match (file, std::env::var(ENV_PASSWORD)) {
-        (Some(file), _) => secret_file(file)?,
-        (None, Ok(password)) => Zeroizing::new(password),
-        (None, Err(_)) => match screen::line(question).await {
-            Some(line) => Zeroizing::new(line),
-            None => return Err(Failure::new("no password: give --password-file")),
-        },
-    };
-    if typed.trim().is_empty() {
-        return Err(Failure::new("the password is empty"));
-    }
-    Ok(typed)
-}
-
-fn secret_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
-    let unreadable = |what: String| Failure::new(format!("{}: {what}", file.display()));
-    let bytes = Zeroizing::new(fs::read(file).map_err(|error| unreadable(error.to_string()))?);
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(unreadable(
-            "is too long to hold a password or a code".into(),
-        ));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    Ok(Zeroizing::new(
-        text.strip_suffix('\n').unwrap_or(text).to_owned(),
-    ))
-}
-
-fn typed_code(code: &Code) -> Result<Option<RecoveryCode>, Failure> {
-    let text = match (&code.code, &code.code_file) {
-        (Some(text), _) => Zeroizing::new(text.clone()),
-        (None, Some(file)) => secret_file(file)?,
-        (None, None) => return Ok(None),
-    };
-    text.parse()
-        .map(Some)
-        .map_err(|error: kinline_protocol::account::CodeError| Failure::refused(error.to_string()))
-}
-
-/// Whether tickets were made under another key than the operator's log has for their epoch. Where
-/// it has none, nothing is known.
-async fn is_marked(device: &Device, done: &LoggedIn) -> Result<bool, Failure> {
-    let Some((epoch, key)) = done.issuer else {
-        return Ok(false);
-    };
-    let named = device.with(move |engine| engine.issuer_key(epoch)).await?;
-    Ok(named.is_some_and(|named| named != key))
-}
-
-/// Refuses before anything has happened.
-fn check_print(print: &Print) -> Result<(), Failure> {
-    for path in [&print.code_out, &print.png].into_iter().flatten() {
-        if path.exists() {
-            return Err(Failure::new(format!(
-                "{} is there already: a recovery code overwrites nothing",
-                path.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn print_code(code: &RecoveryCode, print: &Print) -> Result<(), Failure> {
-    let words = Zeroizing::new(code.words());
-    println!("Your recovery code. Write it down and keep it where you would keep a passport:");
-    println!();
-    for (at, four) in words.split(' ').collect::<Vec<_>>().chunks(4).enumerate() {
-        let numbered: Vec<String> = four
-            .iter()
-            .enumerate()
-            .map(|(place, word)| format!("{:>2}. {word:<10}", at * 4 + place + 1))
-            .collect();
-        println!("   {}", numbered.join(" ").trim_end());
-    }
-    println!();
-    if !print.no_qr {
-        println!("{}", screen::qr(&code.text())?);
-    }
-    println!(
-        "With it and your password a new phone is your phone at once. Nobody can give it to you again."
-    );
-    if let Some(path) = &print.code_out {
-        write_new(path, format!("{}\n", *words).as_bytes())?;
-    }
-    if let Some(path) = &print.png {
-        write_new(path, &screen::qr_png(&code.text())?)?;
-    }
-    Ok(())
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
-}
-
-/// The id of a login name: a second of stretching.
-async fn blinded(relay: &RelayAddress, login: &str) -> Result<AccountId, Failure> {
-    let (name, server_name) = (Zeroizing::new(login.to_owned()), relay.server_name());
-    let work = move || account_id(&name, &server_name, Stretching::DEFAULT);
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Failure::new(error.to_string()))?
-        .map_err(|error| Failure::refused(error.to_string()))
-}
-
-// ---- one connection
-
-async fn talk(
-    relay: &RelayAddress,
-    who: &Who,
-    password: Zeroizing<String>,
-    code: Option<RecoveryCode>,
-    wish: Wish,
-) -> Result<Outcome, Failure> {
-    let tls = client_config(relay).map_err(|error| Failure::new(error.to_string()))?;
-    let credentials = Credentials {
-        account: blinded(relay, &who.login).await?,
-        password,
-        code,
-    };
-    account(relay, &tls, credentials, wish, Costs::Bounded)
-        .await
-        .map_err(|error| Failure::refused(error.to_string()))
-}
-
-async fn logged_in(
-    relay: &RelayAddress,
-    who: &Who,
-    password: Zeroizing<String>,
-    code: Option<RecoveryCode>,
-    wish: Wish,
-) -> Result<LoggedIn, Failure> {
-    match talk(relay, who, password, code, wish).await? {
-        Outcome::LoggedIn(done) => Ok(*done),
-        _ => Err(Failure::new("the relay answered what makes no sense here")),
-    }
-}
-
-fn tell_failed(done: &LoggedIn) {
-    if done.failed_logins > 0 {
-        println!(
-            "{} with a wrong password since you were last here, the last on {}. If that was not you, choose a longer password.",
-            match done.failed_logins {
-                1 => "Somebody tried once".to_owned(),
-                times => format!("Somebody tried {times} times"),
-            },
-            kinline_protocol::day::Day(done.failed_day)
-        );
-    }
-}
-
-async fn relay_of(device: &Device) -> Result<RelayAddress, Failure> {
-    Ok(device
-        .with(|engine: &Engine| engine.relay().clone())
-        .await?)
-}
-
 async fn keep(
     session: &Session,
     device: Device,
     keys: AccountKeys,
-    vault: Option<kinline_protocol::account::OpenedVault>,
+    vault: Option<OpenedVault>,
     fresh: bool,
 ) -> Result<(), Failure> {
     let command = Command::KeepAccount {
@@ -268,8 +95,6 @@ async fn keep(
     }
     Ok(())
 }
-
-// ---- verbs
 
 async fn register(
     session: &Session,
@@ -330,6 +155,16 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
     keep(session, device, done.keys, done.vault.ok(), false).await?;
     println!("Logged in.");
     Ok(())
+}
+
+/// Whether tickets were made under another key than the operator's log has for their epoch. Where
+/// it has none, nothing is known.
+async fn is_marked(device: &Device, done: &LoggedIn) -> Result<bool, Failure> {
+    let Some((epoch, key)) = done.issuer else {
+        return Ok(false);
+    };
+    let named = device.with(move |engine| engine.issuer_key(epoch)).await?;
+    Ok(named.is_some_and(|named| named != key))
 }
 
 async fn id(session: &Session, login: &str) -> Result<(), Failure> {
@@ -417,7 +252,7 @@ async fn change_password(
         ));
     };
     let code = RecoveryCode::random(&mut random::os());
-    let request = kinline_protocol::account::RequestPart {
+    let request = RequestPart {
         code: true,
         ..request
     };
@@ -439,7 +274,7 @@ async fn change_password(
         }
     };
     print_code(&code, print)?;
-    let vault = kinline_protocol::account::OpenedVault {
+    let vault = OpenedVault {
         version,
         request,
         recovery: Some(recovery),
@@ -490,192 +325,7 @@ async fn delete(session: &Session, who: &Who) -> Result<(), Failure> {
     device.shutdown().await;
     println!(
         "The account is deleted. The operator's last backup that may hold it is gone after {}.",
-        kinline_protocol::day::Day(deleted?)
+        Day(deleted?)
     );
     Ok(())
-}
-
-async fn recover(
-    session: &Session,
-    setup: Setup,
-    who: &Who,
-    code: &Code,
-    no_wait: bool,
-) -> Result<(), Failure> {
-    let code = typed_code(code)?;
-    if session.has_device()? {
-        return Err(Failure::refused(
-            "a device lives in this folder already; a lost one comes back in a new folder",
-        ));
-    }
-    let by_code = code.is_some();
-    let password = password(who.password_file.as_deref(), "Password:").await?;
-    // What the lost phone kept of the account is worth nothing from now on.
-    let come = Wish::LogIn {
-        tickets: TICKETS,
-        anew: true,
-    };
-    let done = logged_in(&setup.relay, who, password, code, come).await?;
-    tell_failed(&done);
-    let vault = done
-        .vault
-        .map_err(|error| Failure::refused(error.to_string()))?;
-    if !by_code && vault.request.alone {
-        return Err(Failure::refused(
-            "your family has one guardian: without the recovery code the password alone never brings you back",
-        ));
-    }
-    let mut setup = setup;
-    let mut tickets: Vec<String> = done.tickets.iter().map(|ticket| ticket.to_text()).collect();
-    if setup.admission_code.is_empty()
-        && let Some(ticket) = tickets.pop()
-    {
-        setup.admission_code = ticket;
-    }
-    let device = session.create(setup).await?;
-    if !tickets.is_empty() {
-        device.command(Command::KeepTickets { tickets }).await?;
-    }
-    let command = Command::ComeBack {
-        vault: Box::new(vault),
-        keys: Box::new(done.keys),
-    };
-    device.command(command).await?;
-    if by_code {
-        println!("The family's devices are asked to let this phone in.");
-    } else {
-        println!(
-            "The family's guardians are asked. One of them says yes; or, once one has seen it, a day passes without a veto."
-        );
-        let pictures = device.with(|engine: &Engine| engine.return_pictures());
-        if let Some(pictures) = pictures.await? {
-            println!("Call them, and compare these pictures with what they see:  {pictures}");
-        }
-    }
-    if no_wait {
-        let settled = session.settle(&device).await;
-        device.shutdown().await;
-        return settled;
-    }
-    wait_until_in(session, &device).await?;
-    let name = device.with(|engine: &Engine| {
-        let own = engine.member()?;
-        let log = engine.family_log()?;
-        let name = log.members().get(&own).map(|member| member.name.clone())?;
-        Some((name, log.family_name().to_owned()))
-    });
-    if let Some((name, family)) = name.await? {
-        println!(
-            "Welcome back, {}: this is your phone in the family {} now, and the lost ones are out.",
-            harmless(&name),
-            harmless(&family)
-        );
-    }
-    session.finish(device).await
-}
-
-async fn wait_until_in(session: &Session, device: &Device) -> Result<(), Failure> {
-    let joined = device.wait_for(
-        "the family letting this phone in",
-        session.patience(),
-        |event| matches!(event, kinline_protocol::engine::io::Event::Joined { .. }).then_some(()),
-    );
-    let within = session.patience().max(Duration::from_secs(1));
-    match tokio::time::timeout(within, unless_hopeless(device, joined)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(failure)) => Err(failure),
-        Err(_) => Err(Failure::new(
-            "nobody has let this phone in yet; it goes on asking: `kinline-sim device --state … sync`",
-        )),
-    }
-}
-
-/// A wish with the name of whoever it is said to be of.
-struct Asks {
-    wish: ReturnWish,
-    name: String,
-    own: bool,
-}
-
-async fn who_asks(device: &Device) -> Result<Vec<Asks>, Failure> {
-    let asks = device.with(|engine: &Engine| {
-        let log = engine.family_log();
-        let own = engine.member();
-        let each = engine.returns().map(|wish| Asks {
-            name: log
-                .and_then(|log| log.name_ever(&wish.member))
-                .unwrap_or_default()
-                .to_owned(),
-            own: own == Some(wish.member),
-            wish,
-        });
-        each.collect()
-    });
-    Ok(asks.await?)
-}
-
-/// The beginning of a device's id, as it is typed.
-fn short_id(wish: &ReturnWish) -> String {
-    crate::device::short(wish.device.as_bytes())
-}
-
-async fn requests(session: &Session, as_json: bool) -> Result<(), Failure> {
-    let device = session.open_current().await?;
-    let asks = who_asks(&device).await?;
-    for ask in &asks {
-        let id = short_id(&ask.wish);
-        if as_json {
-            // A program has seen it, and nobody else: no day begins.
-            let line = json!({
-                "id": id, "name": ask.name, "device": ask.wish.device_name,
-                "pictures": ask.wish.pictures, "own": ask.own,
-                "shown": ask.wish.shown.map(|day| day.to_string()),
-            });
-            println!("{line}");
-            continue;
-        }
-        let device_name = harmless(&ask.wish.device_name);
-        if ask.own {
-            println!(
-                "{id}  Somebody who knows YOUR password asks to come back as you, with a device called \"{device_name}\" ({}). If that is not you: account veto {id}, and then account change-password.",
-                ask.wish.pictures
-            );
-        } else {
-            println!(
-                "{id}  {} says that every phone is lost and asks to come back with \"{device_name}\" ({}). Call them and compare the pictures. Then: account allow {id}, or account veto {id}. If nobody vetoes they are in after a day.",
-                harmless(&ask.name),
-                ask.wish.pictures
-            );
-        }
-        let device_id = ask.wish.device;
-        device
-            .command(Command::ReturnShown { device: device_id })
-            .await?;
-    }
-    if asks.is_empty() && !as_json {
-        println!("Nobody asks to come back.");
-    }
-    session.finish(device).await
-}
-
-async fn answer(session: &Session, id: &str, accept: bool) -> Result<(), Failure> {
-    let device = session.open_current().await?;
-    let asks = who_asks(&device).await?;
-    let mut wanted = asks.iter().filter(|ask| {
-        let whole = hex::encode(ask.wish.device.as_bytes());
-        !id.is_empty() && whole.starts_with(&id.to_lowercase())
-    });
-    let (Some(ask), None) = (wanted.next(), wanted.next()) else {
-        device.shutdown().await;
-        return Err(Failure::refused(format!(
-            "no wish to come back, or several, begin with \"{}\": look at account requests",
-            harmless(id)
-        )));
-    };
-    let asked = ask.wish.device;
-    let answer = Command::AnswerReturn {
-        device: asked,
-        accept,
-    };
-    session.carry_out(device, answer).await
 }

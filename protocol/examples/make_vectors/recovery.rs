@@ -13,7 +13,8 @@ use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire;
 use serde_json::{Value, json};
 
-use super::family::{Story, device, good, id, key, refused, three};
+use super::family::{good, refused};
+use super::story::{Story, device, id, key, three};
 use super::{file, flipped, rng, with};
 
 /// Ben's request key has a seed of 32 times `0xe2`, his recovery key one of 32 times `0xf2`.

@@ -31,6 +31,8 @@ mod family;
 mod operator;
 #[path = "recovery.rs"]
 mod recovery;
+#[path = "story.rs"]
+mod story;
 
 fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])

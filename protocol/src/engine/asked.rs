@@ -437,7 +437,7 @@ impl Engine {
             return None;
         }
         let returning = self.returning_at.filter(|_| self.is_returning());
-        let vault = self.vault_asked.map(super::recovery::VaultAsked::again_at);
+        let vault = self.vault_asked.map(super::vault::VaultAsked::again_at);
         let asked = self.asked_at.filter(|_| !self.returns.is_empty());
         let links = self.links_at.filter(|_| !self.record.lost_links.is_empty());
         [returning, asked, vault, links].into_iter().flatten().min()

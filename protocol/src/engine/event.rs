@@ -2,7 +2,7 @@
 
 use super::command::Silence;
 use super::errors::PairingError;
-use super::recovery::VaultWrite;
+use super::vault::VaultWrite;
 use crate::conversation::Person;
 use crate::day::Day;
 use crate::identity::{ContactPass, Decision};

@@ -13,7 +13,7 @@ use super::errors::LoadError;
 use super::inbox::Inbox;
 use super::io::Output;
 use super::noticing::Noticed;
-use super::operator::Operating;
+use super::operating::Operating;
 use super::past_giving::Giving;
 use super::past_media::MediaWish;
 use super::policing::Policing;

@@ -63,6 +63,7 @@ mod meeting;
 mod news;
 mod noticing;
 mod offering;
+mod operating;
 mod operations;
 mod operator;
 mod outbox;
@@ -92,6 +93,7 @@ mod slots;
 mod standing;
 mod state;
 mod summary;
+mod vault;
 
 pub use asked::ReturnWish;
 pub use device::{Counters, Engine};
@@ -101,7 +103,8 @@ pub use operator::OperatorStatus;
 pub use past::HistoryProgress;
 pub use past_media::MediaWish;
 pub use policing::PolicyNow;
-pub use recovery::{RecoveryGap, RecoveryStatus, VaultWrite};
+pub use recovery::{RecoveryGap, RecoveryStatus};
 pub use summary::{
     ConversationSummary, GroupUnderWay, MemberSummary, PassUnderWay, ProposalSummary,
 };
+pub use vault::VaultWrite;

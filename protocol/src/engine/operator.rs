@@ -2,12 +2,10 @@
 //! follows from it (PROTOCOL §16). Devices of a family tell each other how far they were shown it, so
 //! that a log that is cut or forked for some of them shows.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
 use bytes::Bytes;
 
 use super::device::Engine;
-use super::errors::{CommandError, LoadError};
+use super::errors::CommandError;
 use super::event::OperatorNotice;
 use super::io::Event;
 use super::records;
@@ -17,8 +15,8 @@ use crate::content::Control;
 use crate::day::Day;
 use crate::identity::Role;
 use crate::operator::{
-    CHECKPOINT_BYTES, Checkpoint, Continuation, Entry, Issuer, LogError, OperatorLog, Position,
-    Severity, Statement, continue_log, head_of,
+    CHECKPOINT_BYTES, Checkpoint, Continuation, Entry, LogError, OperatorLog, Position, Severity,
+    Statement, continue_log, head_of,
 };
 use crate::primitives::sign::PublicKey;
 use crate::server_name::RelayAddress;
@@ -37,28 +35,6 @@ const WANTED_MAX: usize = 32;
 /// Complaints that are remembered, to be made once.
 const SAID_MAX: usize = 64;
 
-/// What a device knows of the operator.
-#[derive(Default)]
-pub(super) struct Operating {
-    log: Option<OperatorLog>,
-    /// The newest checkpoint that the log reaches.
-    checkpoint: Bytes,
-    /// The last positions of the log, oldest first.
-    heads: VecDeque<Position>,
-    notices: BTreeMap<u64, wire::OperatorNoticeRecord>,
-    /// A lockdown wants keys, grants and addresses made anew.
-    renew_due: bool,
-    /// How far the family was told, and when.
-    told_size: u64,
-    told_day: u32,
-    // Volatile from here on.
-    /// What other devices were shown, and this one not yet.
-    wanted: Vec<Position>,
-    said: BTreeSet<(bool, u64, [u8; 32])>,
-    /// Something forged was said on this connection.
-    forged: bool,
-}
-
 /// What a device knows of its relay's operator, for a screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorStatus {
@@ -70,115 +46,6 @@ pub struct OperatorStatus {
     pub entries: u64,
     /// The relay is locked down.
     pub locked_down: bool,
-}
-
-impl Operating {
-    pub(super) const fn renews(&self) -> bool {
-        self.renew_due
-    }
-
-    fn position(&self) -> Position {
-        let empty = Position {
-            size: 0,
-            head: [0; 32],
-        };
-        self.log.as_ref().map_or(empty, OperatorLog::position)
-    }
-
-    /// The head at a size, if it is still known.
-    fn head_at(&self, size: u64) -> Option<[u8; 32]> {
-        let mut heads = self.heads.iter();
-        heads.find(|at| at.size == size).map(|at| at.head)
-    }
-
-    fn record(&self) -> wire::OperatorRecord {
-        let position = self.position();
-        let log = self.log.as_ref();
-        let certificate = log.and_then(OperatorLog::certificate);
-        let issuers = log.map_or(&[][..], OperatorLog::issuers);
-        wire::OperatorRecord {
-            size: position.size,
-            head: position.head.to_vec().into(),
-            day: log.map_or(0, |log| log.day().0),
-            certificate: certificate
-                .map(|certificate| certificate.as_bytes().to_vec().into())
-                .unwrap_or_default(),
-            locked_down: log
-                .and_then(OperatorLog::lockdown)
-                .map_or(0, |index| index.saturating_add(1)),
-            issuers: issuers
-                .iter()
-                .map(|issuer| wire::OperatorIssuer {
-                    epoch: issuer.epoch,
-                    key: issuer.key.to_vec().into(),
-                })
-                .collect(),
-            terms: log
-                .and_then(OperatorLog::terms)
-                .map(|hash| hash.to_vec().into())
-                .unwrap_or_default(),
-            checkpoint: self.checkpoint.clone(),
-            heads: self
-                .heads
-                .iter()
-                .map(|at| at.head.to_vec().into())
-                .collect(),
-            renew_due: self.renew_due,
-            told_size: self.told_size,
-            told_day: self.told_day,
-        }
-    }
-
-    /// Takes up what [`Self::record`] kept.
-    pub(super) fn load(
-        &mut self,
-        record: &wire::OperatorRecord,
-        key: &[u8],
-    ) -> Result<(), LoadError> {
-        let damaged = || LoadError::Damaged("what it knows of the operator");
-        let hash = |bytes: &Bytes| <[u8; 32]>::try_from(bytes.as_ref()).map_err(|_| damaged());
-        let key = PublicKey::from_slice(key).ok_or_else(damaged)?;
-        let issuer = |issuer: &wire::OperatorIssuer| {
-            let key = hash(&issuer.key)?;
-            let epoch = issuer.epoch;
-            Ok(Issuer { epoch, key })
-        };
-        let issuers: Result<Vec<Issuer>, LoadError> = record.issuers.iter().map(issuer).collect();
-        let terms = match record.terms.is_empty() {
-            true => None,
-            false => Some(hash(&record.terms)?),
-        };
-        let position = Position {
-            size: record.size,
-            head: hash(&record.head)?,
-        };
-        let log = OperatorLog::restore(
-            key,
-            position,
-            Day(record.day),
-            &record.certificate,
-            record.locked_down.checked_sub(1),
-            issuers?,
-            terms,
-        );
-        self.log = Some(log.map_err(|_| damaged())?);
-        let first = record
-            .size
-            .saturating_add(1)
-            .saturating_sub(record.heads.len() as u64);
-        for (size, head) in (first..).zip(&record.heads) {
-            let head = hash(head)?;
-            self.heads.push_back(Position { size, head });
-        }
-        self.checkpoint = record.checkpoint.clone();
-        self.renew_due = record.renew_due;
-        (self.told_size, self.told_day) = (record.told_size, record.told_day);
-        Ok(())
-    }
-
-    pub(super) fn load_notice(&mut self, index: u64, notice: wire::OperatorNoticeRecord) {
-        self.notices.insert(index, notice);
-    }
 }
 
 impl Engine {

@@ -123,8 +123,17 @@ impl Engine {
                 request
             }
         };
-        let recipients: Vec<Recipient> = returning
-            .addresses
+        self.ask_to_return(&returning.addresses, request.encode_to_vec(), cx);
+    }
+
+    /// Sends a wish to come back to all addresses that the vault kept.
+    pub(super) fn ask_to_return(
+        &mut self,
+        known: &[wire::VaultAddress],
+        payload: Vec<u8>,
+        cx: &mut Cx<'_>,
+    ) {
+        let recipients: Vec<Recipient> = known
             .iter()
             .filter_map(|known| {
                 let address = known.address.as_ref()?.encode_to_vec();
@@ -135,7 +144,6 @@ impl Engine {
             })
             .collect();
         let mut send = wire::PendingSendRecord::default();
-        let payload = request.encode_to_vec();
         let sealed = self.seal_for(&recipients, Kind::Return, payload, &mut send, cx);
         if sealed.is_ok() && !send.deliveries.is_empty() {
             self.queue_send(send, cx);

@@ -7,13 +7,11 @@ use prost::Message as _;
 
 use super::device::Engine;
 use super::reconcile::shown_to;
-use super::sends::Recipient;
 use super::state::Cx;
 use crate::content::LogNews;
-use crate::conversation::{Address, Parties, check_key_package};
-use crate::envelope::Kind;
+use crate::conversation::{Parties, check_key_package};
 use crate::identity::{FamilyLog, Role};
-use crate::ids::{ConversationId, DeviceId, FamilyId};
+use crate::ids::{ConversationId, FamilyId};
 use crate::wire;
 
 /// Whoever was asked may be off: they are asked again so often.
@@ -95,23 +93,7 @@ impl Engine {
             }),
             key_package,
         };
-        let recipients: Vec<Recipient> = link
-            .addresses
-            .iter()
-            .filter_map(|known| {
-                let address = known.address.as_ref()?.encode_to_vec();
-                Some(Recipient {
-                    device: DeviceId::try_from(&known.device).ok()?,
-                    address: Address::decode(&address).ok()?,
-                })
-            })
-            .collect();
-        let mut send = wire::PendingSendRecord::default();
-        let payload = asked.encode_to_vec();
-        let sealed = self.seal_for(&recipients, Kind::Return, payload, &mut send, cx);
-        if sealed.is_ok() && !send.deliveries.is_empty() {
-            self.queue_send(send, cx);
-        }
+        self.ask_to_return(&link.addresses, asked.encode_to_vec(), cx);
     }
 
     /// A guardian of another family, who says that it is back, asks to be let in again.

@@ -205,12 +205,7 @@ fn what_widens_is_frozen_until_an_objection_is_settled() {
 fn two_signatures_mean_two_guardians() {
     let mut world = World::new();
     world.family();
-    let settings = Settings {
-        signatures: 2,
-        lease_days: 7,
-    };
-    world.command("mum", Command::ChangeSettings { settings });
-    world.settle();
+    world.signatures("mum", 2);
     world.add("sis");
     world.connect("sis");
     assert!(!world.try_pair("mum", "sis", MemberRole::Child, "Eva"));

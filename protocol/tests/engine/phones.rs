@@ -103,18 +103,8 @@ fn two_phones_of_one_guardian_are_one_signature() {
     let mut world = World::new();
     world.family();
     second_phone(&mut world);
-    let settings = Settings {
-        signatures: 2,
-        lease_days: 7,
-    };
-    world.command("mum", Command::ChangeSettings { settings });
-    world.settle();
-    let settings = Settings {
-        signatures: 1,
-        lease_days: 7,
-    };
-    world.command("mum", Command::ChangeSettings { settings });
-    world.settle();
+    world.signatures("mum", 2);
+    let settings = world.signatures("mum", 1);
     let asked = |world: &mut World, name: Name| {
         let events = &world.device(name).events;
         events.iter().rev().find_map(|event| match event {

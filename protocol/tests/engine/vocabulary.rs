@@ -6,7 +6,7 @@ use kinline_protocol::content::{Body, kinds};
 use kinline_protocol::conversation::ConversationKind;
 use kinline_protocol::engine::io::{Command, Event, MemberRole, PassWish, RecordClass, RecordKey};
 use kinline_protocol::engine::view::{self, MessageView};
-use kinline_protocol::identity::Supervision;
+use kinline_protocol::identity::{Settings, Supervision};
 use kinline_protocol::ids::{ConversationId, PassId};
 
 use super::world::{Name, World};
@@ -127,6 +127,17 @@ impl World {
     pub(crate) fn epoch(&mut self, name: Name, conversation: ConversationId) -> u64 {
         let all = self.device(name).engine.conversations();
         all.iter().find(|c| c.id == conversation).unwrap().epoch
+    }
+
+    /// From now on so many guardians have to sign; says what is set then.
+    pub(crate) fn signatures(&mut self, name: Name, signatures: u32) -> Settings {
+        let settings = Settings {
+            signatures,
+            lease_days: 7,
+        };
+        self.command(name, Command::ChangeSettings { settings });
+        self.settle();
+        settings
     }
 
     pub(crate) fn say(&mut self, name: Name, conversation: ConversationId, body: Body) {

@@ -1,0 +1,178 @@
+//! What a phone puts by for the day on which it is lost: when it is written, by whom, under what.
+
+use kinline_protocol::account::{AccountKeys, RecoveryCode, VaultError, open_vault};
+use kinline_protocol::engine::io::{Command, Event, MemberRole, VaultOutcome};
+use kinline_protocol::engine::{CommandError, RecoveryGap};
+use kinline_protocol::identity::Decision;
+use kinline_protocol::ids::AccountId;
+use kinline_protocol::secrets::Secret;
+
+use super::recovery::{
+    CODE, HOUR_MS, come_back, is_in, keep, keys, last_due, lost, member, opened, recovery, written,
+};
+use super::world::World;
+
+#[test]
+fn the_vault_follows_the_family() {
+    let mut world = World::new();
+    world.family();
+    let status = recovery(&mut world, "mum");
+    assert_eq!(status.gaps, [RecoveryGap::NoAccount]);
+    keep(&mut world, "mum", keys(1, true));
+    let first = last_due(&mut world, "mum").unwrap().vault;
+    // The relay could not be reached: it is asked for again, under a newer version.
+    let version = first.version;
+    let outcome = VaultOutcome::Unreachable;
+    world.command("mum", Command::VaultWritten { version, outcome });
+    world.settle();
+    let second = written(&mut world, "mum");
+    assert!(second.version > first.version);
+    let status = recovery(&mut world, "mum");
+    assert_eq!(status.gaps, []);
+    let count = |world: &mut World| world.count("mum", |it| matches!(it, Event::VaultDue(_)));
+    let before = count(&mut world);
+    world.pass(10 * HOUR_MS);
+    world.settle();
+    assert_eq!(count(&mut world), before, "nothing has changed");
+    for _ in 0..29 {
+        world.pass(24 * HOUR_MS);
+        world.settle();
+    }
+    assert!(
+        count(&mut world) > before,
+        "a month later it is written again"
+    );
+    // With another password it is sealed anew; what the old one sealed opens no more.
+    keep(&mut world, "mum", keys(2, true));
+    let third = written(&mut world, "mum");
+    let id = AccountId::new([9; 32]);
+    let old = open_vault(&id, &keys(1, true).vault, &third).unwrap_err();
+    assert_eq!(old, VaultError::Password);
+    let denied = last_due(&mut world, "mum").unwrap().vault.version;
+    assert_eq!(denied, third.version);
+}
+
+#[test]
+fn where_two_sign_the_other_guardian_agrees_to_the_keys_first() {
+    let mut world = World::new();
+    world.family();
+    world.signatures("mum", 2);
+    keep(&mut world, "mum", keys(1, true));
+    assert!(last_due(&mut world, "mum").is_none());
+    let status = recovery(&mut world, "mum");
+    assert!(status.gaps.contains(&RecoveryGap::KeysWait));
+    let events = &world.device("dad").events;
+    let proposal = events.iter().rev().find_map(|event| match event {
+        Event::Proposal {
+            proposal,
+            decision: Decision::SetRecovery { .. },
+            ..
+        } => Some(*proposal),
+        _ => None,
+    });
+    let accept = true;
+    let proposal = proposal.expect("dad is asked");
+    world.command("dad", Command::AnswerProposal { proposal, accept });
+    world.settle();
+    written(&mut world, "mum");
+    let status = recovery(&mut world, "mum");
+    assert!(status.by_code, "{status:?}");
+}
+
+#[test]
+fn a_second_phone_keeps_the_same_things_and_both_write() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    let vault = written(&mut world, "mum");
+    world.add("mum2");
+    world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
+    world.settle();
+    written(&mut world, "mum");
+    let without = Command::KeepAccount {
+        keys: Box::new(keys(1, false)),
+        vault: Some(Box::new(opened(&vault, &keys(1, false)))),
+        fresh: false,
+    };
+    let refused = world.try_command("mum2", without);
+    assert!(matches!(refused, Err(CommandError::RecoveryCode)));
+    let with = Command::KeepAccount {
+        keys: Box::new(keys(1, true)),
+        vault: Some(Box::new(opened(&vault, &keys(1, true)))),
+        fresh: false,
+    };
+    world.command("mum2", with);
+    world.settle();
+    let second = written(&mut world, "mum2");
+    assert!(second.version > vault.version);
+    for name in ["mum", "mum2"] {
+        let outdated = world.count(name, |it| matches!(it, Event::AccountOutdated));
+        assert_eq!(outdated, 0, "{name}");
+        let status = recovery(&mut world, name);
+        assert!(status.by_code, "{name}: {status:?}");
+    }
+    world.disconnect("mum");
+    world.disconnect("mum2");
+    come_back(&mut world, "new", &second, keys(1, true));
+    assert!(is_in(&mut world, "new"));
+    let mum = member(&mut world, "new");
+    let log = world.device("new").engine.family_log().unwrap();
+    let own = log.certificates().filter(|it| it.member == mum);
+    assert_eq!(own.count(), 1, "both lost phones are out");
+}
+
+#[test]
+fn an_old_vault_still_leads_back_and_is_told() {
+    let mut world = World::new();
+    let (family, old) = lost(&mut world);
+    world.connect("mum");
+    // Somebody comes, addresses change, and the vault is written again.
+    world.add("sis");
+    world.pair("mum", "sis", MemberRole::Child, "Eva");
+    world.settle();
+    let newer = written(&mut world, "mum");
+    assert!(newer.version > old.version);
+    world.disconnect("mum");
+    come_back(&mut world, "new", &old, keys(1, true));
+    assert!(is_in(&mut world, "new"));
+    let told = |event: &Event| matches!(event, Event::VaultRolledBack { given, newest, .. } if *given == old.version && *newest == newer.version);
+    for name in ["dad", "kid", "new"] {
+        assert!(world.count(name, told) >= 1, "{name}");
+    }
+    world.text("new", family, "hello");
+    world.settle();
+    assert!(world.texts("sis").contains(&"hello".to_owned()));
+}
+
+#[test]
+fn a_forgotten_password_while_a_phone_is_left_is_another_account() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    let old = written(&mut world, "mum");
+    let export = Secret::new([5; 64]);
+    let code: RecoveryCode = CODE.parse().unwrap();
+    let other = AccountKeys::derive(AccountId::new([8; 32]), &export, Some(&code));
+    let command = Command::KeepAccount {
+        keys: Box::new(other.clone()),
+        vault: None,
+        fresh: true,
+    };
+    world.command("mum", command);
+    world.settle();
+    let vault = written(&mut world, "mum");
+    assert!(recovery(&mut world, "mum").by_code);
+    world.disconnect("mum");
+    // What the forgotten one leads to leads nowhere any more.
+    come_back(&mut world, "late", &old, keys(1, true));
+    assert!(!is_in(&mut world, "late"));
+    world.add("new");
+    world.connect("new");
+    let command = Command::ComeBack {
+        vault: Box::new(opened(&vault, &other)),
+        keys: Box::new(other),
+    };
+    world.command("new", command);
+    world.settle();
+    assert!(is_in(&mut world, "new"));
+}
