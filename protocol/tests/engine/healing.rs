@@ -29,10 +29,12 @@ fn a_restored_copy_comes_back_as_a_new_leaf_and_reuses_nothing() {
     world.restart("kid");
     world.text("kid", family, "written on the copy");
     let mailbox = world.mailbox("kid");
+    let sent = world.relay.seen.len();
     world.connect("kid");
     assert_eq!(world.count("kid", |event| *event == Event::StaleStore), 1);
     assert!(!world.device("kid").engine.is_attached());
     assert_ne!(world.mailbox("kid"), mailbox, "it draws a new mailbox");
+    assert_eq!(world.relay.seen.len(), sent, "nothing leaves the old leaf");
     world.connect("kid");
     world.settle();
     let back = |event: &Event| matches!(event, Event::BackIn { .. });
@@ -43,6 +45,9 @@ fn a_restored_copy_comes_back_as_a_new_leaf_and_reuses_nothing() {
         let texts = world.texts(name);
         let copied = texts.iter().filter(|text| *text == "written on the copy");
         assert_eq!(copied.count(), 1, "{name} reads {texts:?}");
+        // A key that was used before would open nothing there.
+        let unreadable = |event: &Event| matches!(event, Event::Unreadable { .. });
+        assert_eq!(world.count(name, unreadable), 0, "{name}");
     }
     assert!(world.texts("kid").contains(&"while it is off".to_owned()));
     world.text("kid", room, "here I am");

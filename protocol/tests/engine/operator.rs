@@ -170,14 +170,6 @@ fn a_new_device_that_is_shown_another_operator_hears_it_from_its_family() {
     assert_eq!(status.entries, 0, "the relay shows it nothing of that one");
     assert_eq!(world.count("kid", is_forked), 1);
     assert!(world.device("kid").engine.counters().forged > 0);
-    // Every guardian hears of it.
-    world.settle();
-    for name in ["mum", "dad"] {
-        let heard = |event: &Event| {
-            matches!(event, Event::Control { .. }) && format!("{event:?}").contains("two logs")
-        };
-        assert!(world.count(name, heard) <= 1, "{name}");
-    }
 }
 
 #[test]
