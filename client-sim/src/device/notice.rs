@@ -391,9 +391,13 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 book.name(member)
             ),
         ),
+        Event::ReturnUnheard => said(
+            "return-unheard",
+            "The family's devices can't be reached where they were when this was put by: they have changed their addresses since. If there is another guardian, ask them to pair this phone. It goes on asking.".into(),
+        ),
         Event::AccountOutdated => said(
             "account-outdated",
-            "The account of this phone is not good any more: its password was changed on another phone, or it was deleted. Recovery would not work: log in again with account login.".into(),
+            "The account of this phone is not good any more: its password was changed on another phone, it was deleted, or a phone of yours that knew its keys was put out. Recovery would not work: log in again with account login, and your recovery code.".into(),
         ),
         Event::TimeAhead { told, own } => said(
             "time-ahead",

@@ -13,6 +13,7 @@ use super::device::Engine;
 use super::errors::CommandError;
 use super::io::Event;
 use super::records;
+use super::returning::WISH_DAYS;
 use super::state::Cx;
 use crate::content::Control;
 use crate::conversation::{ConversationKind, check_key_package};
@@ -26,6 +27,8 @@ use crate::{labels, wire};
 
 /// Ways in one request: another guardian's yes, showing it, and a day later.
 const WISHES_MAX: usize = 3;
+/// A wish holds for a week, by a clock that may be two days ahead of this one.
+const WISH_DAYS_MAX: u32 = WISH_DAYS + 2;
 /// What could not be decided yet is looked at again after this.
 const AGAIN_MS: u64 = 600_000;
 
@@ -96,8 +99,13 @@ impl Engine {
         let device = asking.device.device;
         let log = self.log.as_ref();
         let vetoed = log.is_some_and(|log| log.is_vetoed(&device));
-        if vetoed || asking.last_day < self.today(cx.now) {
+        let today = self.today(cx.now);
+        if vetoed || asking.last_day < today {
             return;
+        }
+        if asking.last_day > today.plus(WISH_DAYS_MAX) {
+            // It would keep others from asking for as long as it likes.
+            return self.unreadable("a wish to come back holds for a week and no longer", cx);
         }
         self.compare_vault(asking.member, request.vault_version, cx);
         if asking.by_code {

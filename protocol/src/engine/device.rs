@@ -126,6 +126,8 @@ pub struct Engine {
     pub(super) vault_asked: Option<VaultAsked>,
     /// When the family's devices are asked again to let this one come back.
     pub(super) returning_at: Option<Timestamp>,
+    /// Volatile: devices that were asked at addresses which are not good any more.
+    pub(super) returning_refused: BTreeSet<bytes::Bytes>,
     /// Guardians who ask to come back with an older vault than was said in the family.
     pub(super) rolled_back: BTreeSet<MemberId>,
     /// When other families' guardians are asked again to let this device into their links.

@@ -385,8 +385,12 @@ pub enum Event {
     /// [`super::io::Command::VaultWritten`].
     VaultDue(Box<VaultWrite>),
     /// The account of this phone is not good any more, or the relay says so: its password was changed
-    /// elsewhere, it was deleted, or another phone of this guardian made another. Log in again.
+    /// elsewhere, it was deleted, another phone of this guardian made another, or one that knew its keys
+    /// was put out. Log in again.
     AccountOutdated,
+    /// This device asks to come back, and none of the addresses that were put by is good any more: the
+    /// family has changed them since. Another guardian can pair it. It goes on asking.
+    ReturnUnheard,
     /// On a guardian's phone: a guardian who says that every device is lost asks to come back by
     /// the password. Show it, say [`super::io::Command::ReturnShown`], and let the person answer.
     ReturnAsked {

@@ -133,6 +133,7 @@ impl Engine {
             vaults: BTreeMap::new(),
             vault_asked: None,
             returning_at: None,
+            returning_refused: BTreeSet::new(),
             asked_at: None,
             links_at: None,
             link_packages: BTreeMap::new(),

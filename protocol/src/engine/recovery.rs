@@ -50,6 +50,16 @@ pub enum RecoveryGap {
     /// No vault.
     #[error("nothing has been put by at the relay yet")]
     NotWritten,
+    /// What this phone keeps is known to one that was put out.
+    #[error(
+        "a phone of yours that was put out knew what leads back, or somebody asked in your name: log in again, with your recovery code, and other keys take their place"
+    )]
+    Void,
+    /// The relay denied the last writing.
+    #[error(
+        "the relay takes nothing more for this account from this phone: the password was changed elsewhere, or the account was deleted; log in again"
+    )]
+    Denied,
     /// The vault is behind.
     #[error(
         "what was put by at the relay is older than the family is now: this phone writes it again as soon as it is online"
@@ -85,6 +95,12 @@ impl Engine {
         let same = before.account.as_ref() == keys.account.as_bytes();
         let mut account = account_record(keys);
         let sealed_alike = same && before.request_key == account.request_key;
+        account.void = before.void && sealed_alike;
+        // What a vault holds that was sealed before is as void as what this phone kept.
+        let is_void = self
+            .log
+            .as_ref()
+            .is_some_and(|log| log.is_recovery_void(&own));
         if account.recovery_key.is_empty() && sealed_alike {
             account.recovery_key = before.recovery_key.clone();
         }
@@ -99,6 +115,7 @@ impl Engine {
             account.vault_version = account.vault_version.max(vault.version);
             if account.request_seed.is_empty()
                 && !fresh
+                && !is_void
                 && vault.request.member.as_ref() == own.as_bytes()
             {
                 // Another phone of this guardian has put it by: both know the same keys from now on.
@@ -169,7 +186,7 @@ impl Engine {
         if self.vault_asked.is_some_and(over) {
             self.vault_asked = None;
         }
-        if self.record.account.is_none() || !self.can_decide() {
+        if !self.keeps_sound_account() || !self.can_decide() {
             return;
         }
         let Some(own) = self.own_guardian() else {
@@ -196,18 +213,17 @@ impl Engine {
                 return;
             }
             None if self.is_in_log() => {
-                // One of this guardian's phones was lost, or they vetoed in their own name: what
-                // was known until now leads back no more.
+                // One of this guardian's phones was put out, or they vetoed in their own name. New
+                // seeds would not help: whoever has that phone has what seals the vault, too.
                 if let Some(account) = &mut self.record.account {
                     account.request_seed.clear();
                     account.recovery_seed.clear();
                     account.in_log = false;
+                    account.void = true;
                 }
-                self.draw_recovery_seeds(cx);
+                self.vault_asked = None;
                 self.save_device(cx);
-                if let Some(keys) = self.recovery_keys() {
-                    self.set_recovery(own, keys, cx);
-                }
+                cx.event(Event::AccountOutdated);
                 return;
             }
             _ => return self.set_recovery(own, keys, cx),
@@ -219,6 +235,11 @@ impl Engine {
             self.save_device(cx);
         }
         self.write_vault(cx);
+    }
+
+    fn keeps_sound_account(&self) -> bool {
+        let account = self.record.account.as_ref();
+        account.is_some_and(|account| !account.void)
     }
 
     fn is_in_log(&self) -> bool {
@@ -268,15 +289,22 @@ impl Engine {
         let in_log = known.is_some() && known.copied() == self.recovery_keys();
         let written = account.is_some_and(|account| account.written_version > 0);
         let code = account.is_some_and(|account| !account.recovery_key.is_empty());
+        let void = account.is_some_and(|account| account.void);
+        let denied = account.is_some_and(|account| account.denied_at_ms > 0);
         if account.is_none() {
             gaps.push(RecoveryGap::NoAccount);
+        } else if void {
+            gaps.push(RecoveryGap::Void);
         } else {
+            if denied {
+                gaps.push(RecoveryGap::Denied);
+            }
             if !in_log {
                 gaps.push(RecoveryGap::KeysWait);
             }
             if !written {
                 gaps.push(RecoveryGap::NotWritten);
-            } else if !self.is_vault_current(self.today(now)) {
+            } else if !denied && !self.is_vault_current(self.today(now)) {
                 gaps.push(RecoveryGap::Outdated);
             }
             if !code && guardians > 1 {
@@ -289,7 +317,7 @@ impl Engine {
         if devices == 0 {
             gaps.push(RecoveryGap::NobodyElse);
         }
-        let ready = in_log && written && devices > 0;
+        let ready = in_log && written && !void && !denied && devices > 0;
         let others = ready && guardians > 1;
         RecoveryStatus {
             by_code: ready && code,
@@ -300,6 +328,14 @@ impl Engine {
                 .filter(|_| written)
                 .map(|account| Day(account.written_day)),
         }
+    }
+
+    /// Whether the keys of an account that this device's guardian logs in to have to be other ones
+    /// than before ([`crate::account::Wish::LogIn`], `anew`): a device that knew those was put out.
+    #[must_use]
+    pub fn needs_new_account_keys(&self) -> bool {
+        let (own, log) = (self.own_guardian(), self.log.as_ref());
+        own.is_some_and(|own| log.is_some_and(|log| log.is_recovery_void(&own)))
     }
 
     /// Devices in the family's conversation that are not this guardian's.

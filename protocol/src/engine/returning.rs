@@ -1,12 +1,15 @@
 //! A new phone in place of all that its guardian has lost: asks the family's devices to let it in
 //! (PROTOCOL §7.10). From the moment it is in it is a device like others.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::asked::return_pictures;
 use super::device::Engine;
 use super::errors::{CommandError, named};
+use super::io::Event;
 use super::recovery::account_record;
 use super::sends::Recipient;
 use super::state::Cx;
@@ -20,7 +23,7 @@ use crate::primitives::sign::SecretKey;
 use crate::wire;
 
 /// Days that a wish to come back holds: another guardian may be on a journey.
-const WISH_DAYS: u32 = 7;
+pub(super) const WISH_DAYS: u32 = 7;
 /// Days after which other families' guardians are asked no more to be let into links again.
 const LINKS_DAYS: u32 = 60;
 /// Whoever was asked may be off: they are asked again so often.
@@ -65,8 +68,29 @@ impl Engine {
         self.record.lost_links = request.links.clone();
         self.record.lost_links_until_day = self.today(cx.now).plus(LINKS_DAYS).0;
         self.returning_at = None;
+        self.returning_refused.clear();
         self.save_device(cx);
         Ok(())
+    }
+
+    /// One of the addresses that a wish went to took it, or does not any more. When none does but
+    /// those of lost phones, whoever waits is told.
+    pub(super) fn return_answered(&mut self, device: &Bytes, taken: bool, cx: &mut Cx<'_>) {
+        let Some(returning) = &self.record.returning else {
+            return;
+        };
+        let others = returning.addresses.iter().filter(|known| !known.own);
+        let others: BTreeSet<&Bytes> = others.map(|known| &known.device).collect();
+        if !others.contains(device) {
+            return;
+        }
+        if taken {
+            self.returning_refused.clear();
+        } else if self.returning_refused.insert(device.clone())
+            && self.returning_refused.len() == others.len()
+        {
+            cx.event(Event::ReturnUnheard);
+        }
     }
 
     /// Whether this device waits for its family to let it in again.

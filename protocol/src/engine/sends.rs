@@ -348,6 +348,7 @@ impl Engine {
                     self.resume_confirmations();
                 }
                 self.mark(send, device, OutgoingState::Stored, cx);
+                self.return_answered(device, true, cx);
                 return true;
             }
             RecipientStatus::Full | RecipientStatus::SlowDown | RecipientStatus::Unspecified => {
@@ -383,6 +384,7 @@ impl Engine {
             }
         } else {
             self.name_recipient(device, sentence, cx);
+            self.return_answered(device, false, cx);
             // A device that is still in the conversation may come back as a new leaf, with
             // another address. A content that is given up would be a gap there for ever: what
             // was written before it and after it goes to the new leaf.

@@ -70,6 +70,7 @@ impl Engine {
             return;
         };
         let digest = vault_digest(&keys, &request, &recovery);
+        let denied = self.denied_until();
         let Some(record) = &mut self.record.account else {
             return;
         };
@@ -78,7 +79,7 @@ impl Engine {
         if current && fresh {
             return;
         }
-        if self.vault_asked.is_some() {
+        if self.vault_asked.is_some() || denied.is_some_and(|until| until > cx.now) {
             return;
         }
         let version = record.vault_version.saturating_add(1);
@@ -98,6 +99,12 @@ impl Engine {
             vault,
             write_seed,
         })));
+    }
+
+    /// When a writing that the relay denied is tried again.
+    fn denied_until(&self) -> Option<Timestamp> {
+        let account = self.record.account.as_ref().filter(|it| !it.void)?;
+        (account.denied_at_ms > 0).then(|| Timestamp(account.denied_at_ms).plus_ms(DENIED_MS))
     }
 
     /// What would be put by now.
@@ -120,7 +127,14 @@ impl Engine {
             member: member.to_bytes(),
             head: log.head().to_vec().into(),
             request_seed: account.request_seed.clone(),
-            addresses: leaves.iter().map(known).collect(),
+            addresses: leaves
+                .iter()
+                .map(|leaf| {
+                    let own = log.certificate(&leaf.device);
+                    let own = own.is_some_and(|certificate| certificate.member == member);
+                    wire::VaultAddress { own, ..known(leaf) }
+                })
+                .collect(),
             day: today.0,
             code: keys.recovery.is_some(),
             alone: log.guardians().count() == 1,
@@ -192,6 +206,7 @@ impl Engine {
                 account.written_version = version;
                 account.written_digest = asked.digest.to_vec().into();
                 account.written_day = today;
+                account.denied_at_ms = 0;
                 self.vault_asked = None;
                 self.save_device(cx);
                 self.note_vault(version, cx);
@@ -206,12 +221,16 @@ impl Engine {
                 // With another password other keys seal it, which this phone does not have. Or the
                 // relay lies: it is asked again tomorrow.
                 account.written_digest = bytes::Bytes::new();
+                let first = account.denied_at_ms == 0;
+                account.denied_at_ms = cx.now.0;
                 self.vault_asked = Some(VaultAsked {
                     at: cx.now.plus_ms(DENIED_MS),
                     ..asked
                 });
                 self.save_device(cx);
-                cx.event(Event::AccountOutdated);
+                if first {
+                    cx.event(Event::AccountOutdated);
+                }
             }
             // It stays asked for until it is time again.
             VaultOutcome::Unreachable => {}
@@ -271,5 +290,6 @@ fn known(leaf: &Leaf) -> wire::VaultAddress {
     wire::VaultAddress {
         device: leaf.device.to_bytes(),
         address: Some(leaf.address.to_wire()),
+        own: false,
     }
 }

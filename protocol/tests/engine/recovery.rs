@@ -329,6 +329,60 @@ fn a_wish_that_no_key_signed_is_not_heard() {
 }
 
 #[test]
+fn a_wish_that_would_hold_for_long_is_not_heard() {
+    let mut world = World::new();
+    let (_, vault) = lost(&mut world);
+    for name in ["dad", "kid"] {
+        world.disconnect(name);
+    }
+    // A guesser's clock says what it likes.
+    let today = world.now;
+    world.now = today.plus_ms(30 * 24 * HOUR_MS);
+    come_back(&mut world, "guesser", &vault, keys(1, false));
+    world.disconnect("guesser");
+    world.now = today;
+    for name in ["dad", "kid"] {
+        world.connect(name);
+        world.settle();
+        assert_eq!(world.device(name).engine.returns().count(), 0, "{name}");
+    }
+    assert_eq!(asked(&mut world, "dad"), 0);
+    // What its owner asks is heard.
+    come_back(&mut world, "new", &vault, keys(1, false));
+    assert_eq!(asked(&mut world, "dad"), 1);
+}
+
+#[test]
+fn when_the_family_has_moved_on_whoever_comes_back_is_told() {
+    let mut world = World::new();
+    world.family();
+    world.add("sis");
+    world.pair("mum", "sis", MemberRole::Child, "Eva");
+    world.settle();
+    keep(&mut world, "mum", keys(1, true));
+    let vault = written(&mut world, "mum");
+    world.disconnect("mum");
+    // A tablet is put out: all others change their addresses, and nobody is left who puts them by.
+    let device = world.device("sis").engine.device();
+    world.disconnect("sis");
+    world.command("dad", Command::RemoveDevice { device });
+    world.settle();
+    come_back(&mut world, "new", &vault, keys(1, true));
+    for _ in 0..5 {
+        world.pass(HOUR_MS);
+        world.settle();
+    }
+    assert!(!is_in(&mut world, "new"));
+    let told = world.count("new", |event| *event == Event::ReturnUnheard);
+    assert_eq!(told, 1);
+    // The guardian who is left pairs it.
+    world.add("again");
+    world.pair("dad", "again", MemberRole::Guardian, "Anna again");
+    world.settle();
+    assert!(is_in(&mut world, "again"));
+}
+
+#[test]
 fn it_goes_on_after_each_death_of_the_new_phone() {
     for output in 1..40 {
         let mut world = World::seeded(7);

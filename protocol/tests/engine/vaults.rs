@@ -176,3 +176,99 @@ fn a_forgotten_password_while_a_phone_is_left_is_another_account() {
     world.settle();
     assert!(is_in(&mut world, "new"));
 }
+
+#[test]
+fn what_the_relay_denies_is_no_way_back_and_is_said_once() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    written(&mut world, "mum");
+    assert!(recovery(&mut world, "mum").by_code);
+    world.add("sis");
+    world.pair("mum", "sis", MemberRole::Child, "Eva");
+    world.settle();
+    let outdated = |world: &mut World| world.count("mum", |it| *it == Event::AccountOutdated);
+    for _ in 0..3 {
+        let write = last_due(&mut world, "mum").unwrap();
+        let denied = Command::VaultWritten {
+            version: write.vault.version,
+            outcome: VaultOutcome::Denied,
+        };
+        world.command("mum", denied);
+        world.settle();
+        world.restart("mum");
+        world.connect("mum");
+        world.settle();
+        assert_eq!(outdated(&mut world), 1);
+        let status = recovery(&mut world, "mum");
+        assert_eq!(status.gaps, [RecoveryGap::Denied]);
+        assert!(!status.by_code && !status.by_guardian && !status.by_waiting);
+        let last = last_due(&mut world, "mum").unwrap().vault.version;
+        assert_eq!(last, write.vault.version, "not before tomorrow");
+        world.pass(25 * HOUR_MS);
+        world.settle();
+        let next = last_due(&mut world, "mum").unwrap().vault.version;
+        assert!(next > last);
+    }
+    written(&mut world, "mum");
+    assert_eq!(recovery(&mut world, "mum").gaps, []);
+}
+
+#[test]
+fn a_phone_that_was_put_out_opens_nothing_that_is_put_by_later() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    let first = written(&mut world, "mum");
+    world.add("mum2");
+    world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
+    world.settle();
+    let second = written(&mut world, "mum");
+    let with = |keys: AccountKeys, vault: &kinline_protocol::wire::Vault, sealed: &AccountKeys| {
+        Command::KeepAccount {
+            vault: Some(Box::new(opened(vault, sealed))),
+            keys: Box::new(keys),
+            fresh: false,
+        }
+    };
+    world.command("mum2", with(keys(1, true), &first, &keys(1, true)));
+    world.settle();
+    // It is stolen, with all that it knows.
+    let stolen = world.device("mum2").engine.device();
+    world.disconnect("mum2");
+    world.command("mum", Command::RemoveDevice { device: stolen });
+    world.settle();
+    let due = |world: &mut World| world.count("mum", |it| matches!(it, Event::VaultDue(_)));
+    let before = due(&mut world);
+    // The same keys again, from a login that changed nothing.
+    world.command("mum", with(keys(1, true), &second, &keys(1, true)));
+    for _ in 0..30 {
+        world.pass(24 * HOUR_MS);
+        world.settle();
+    }
+    assert_eq!(due(&mut world), before, "nothing is sealed that it opens");
+    assert_eq!(
+        world.count("mum", |it| *it == Event::AccountOutdated),
+        1,
+        "and its owner is told"
+    );
+    assert!(world.device("mum").engine.needs_new_account_keys());
+    let status = recovery(&mut world, "mum");
+    assert_eq!(status.gaps, [RecoveryGap::Void]);
+    assert!(!status.by_code && !status.by_guardian && !status.by_waiting);
+
+    let new = keys(2, true);
+    world.command("mum", with(new.clone(), &second, &keys(1, true)));
+    world.settle();
+    let third = written(&mut world, "mum");
+    assert!(!world.device("mum").engine.needs_new_account_keys());
+    assert_eq!(recovery(&mut world, "mum").gaps, []);
+    let id = AccountId::new([9; 32]);
+    let opened = open_vault(&id, &keys(1, true).vault, &third);
+    assert_eq!(opened.unwrap_err(), VaultError::Password);
+    world.disconnect("mum");
+    come_back(&mut world, "thief", &second, keys(1, true));
+    assert!(!is_in(&mut world, "thief"));
+    come_back(&mut world, "new", &third, new);
+    assert!(is_in(&mut world, "new"));
+}

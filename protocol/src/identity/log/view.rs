@@ -232,6 +232,13 @@ impl FamilyLog {
         self.state.recovery.get(member)
     }
 
+    /// Whether a guardian had keys to come back with, and they lead back no more: one of the devices
+    /// that knew them was put out, or their owner vetoed a wish that was signed with them.
+    #[must_use]
+    pub fn is_recovery_void(&self, member: &MemberId) -> bool {
+        self.state.recoverable.contains(member) && !self.state.recovery.contains_key(member)
+    }
+
     /// Guardians who ask to come back by their password alone, and were shown to another.
     pub fn asks(&self) -> impl Iterator<Item = &Asked> {
         self.state.asks.values()
