@@ -21,6 +21,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde_json::{Value, json};
 
+#[path = "account.rs"]
+mod account;
 #[path = "codes.rs"]
 mod codes;
 #[path = "context.rs"]
@@ -54,6 +56,8 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("short_code", codes::short_codes()),
         ("short_handshake", codes::short_handshake()),
         ("operator_log", operator::logs()),
+        ("login_name", account::ids()),
+        ("login", account::logins()),
         ("vault", recovery::vaults()),
     ]
 }

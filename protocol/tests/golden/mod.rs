@@ -1,5 +1,6 @@
 //! The committed vectors: made again they are the same, and our code reads them as they say.
 
+mod account;
 mod context;
 mod operator;
 
