@@ -122,6 +122,16 @@ impl Budget {
         lock(&self.known).insert(self.known_key(account, origin), full);
     }
 
+    /// The account's vault was written from here: this network has a share of its own from now
+    /// on. One that it has already is not filled: the write key of a stolen phone could else buy
+    /// 20 more tries with each of 60 writings an hour, and no password stands before them.
+    pub(crate) fn make_known(&self, account: &AccountId, origin: Origin, now: Instant) {
+        let is_known = lock(&self.known).contains_key(&self.known_key(account, origin));
+        if !is_known {
+            self.welcome(account, origin, now);
+        }
+    }
+
     /// Takes one writing of an account's vault.
     ///
     /// # Errors
@@ -229,6 +239,24 @@ mod tests {
         assert_eq!(tries(&budget, &ALICE, at(9, 9), now), 3);
         let tomorrow = now + Duration::from_secs(24 * 3_600);
         assert!(tries(&budget, &ALICE, at(8, 8), tomorrow) >= 3);
+    }
+
+    #[test]
+    fn writing_the_vault_makes_a_network_known_and_fills_nothing() {
+        let (budget, now) = (Budget::new(), Instant::now());
+        let thief = at(1, 1);
+        budget.make_known(&ALICE, thief, now);
+        assert_eq!(tries(&budget, &ALICE, thief, now), 20);
+        for _ in 0..60 {
+            budget.make_known(&ALICE, thief, now);
+            assert_eq!(tries(&budget, &ALICE, thief, now), 0);
+        }
+        let later = now + Duration::from_secs(1_800);
+        budget.make_known(&ALICE, thief, later);
+        assert_eq!(tries(&budget, &ALICE, thief, later), 10);
+        // A login, which proves the password, does.
+        budget.welcome(&ALICE, thief, later);
+        assert_eq!(tries(&budget, &ALICE, thief, later), 20);
     }
 
     #[test]

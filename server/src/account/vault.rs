@@ -91,6 +91,9 @@ pub(crate) async fn put(
         (Change::Put(row, Some(parts)), done)
     })
     .await?;
-    shared.accounts.budget.welcome(&account, talk.origin, now);
+    shared
+        .accounts
+        .budget
+        .make_known(&account, talk.origin, now);
     Ok(())
 }
