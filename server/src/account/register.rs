@@ -9,6 +9,7 @@ use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::wire;
 
 use super::talk::{LoggedIn, Talk, account_id, change, check_vault, count_attempt, record_hash};
+use super::vault::follows;
 use crate::errors::Refusal;
 use crate::relay::Shared;
 use crate::storage::{AccountRow, Change, Entry, Said, VaultParts};
@@ -101,7 +102,14 @@ pub(crate) async fn finish(
     change(shared, &account, entry, move |found| {
         let done = || Said::Done(Box::new(found.row.clone()));
         let before = &found.row;
+        let version_before = if found.is_there() {
+            before.vault_version
+        } else {
+            0
+        };
+        let is_stale = parts.is_some() && !follows(version_before, row.vault_version);
         match logged_in {
+            None if !found.is_there() && is_stale => (Change::Nothing, Said::Stale),
             None if !found.is_there() => (Change::Put(row, parts), done()),
             // The answer was lost and it is said again.
             None if before.record == row.record && before.write_key == row.write_key => {
@@ -109,9 +117,7 @@ pub(crate) async fn finish(
             }
             None => (Change::Nothing, Said::Taken),
             Some(logged_in) if !logged_in.is_of(found) => (Change::Nothing, Said::Denied),
-            Some(_) if parts.is_some() && row.vault_version <= before.vault_version => {
-                (Change::Nothing, Said::Stale)
-            }
+            Some(_) if is_stale => (Change::Nothing, Said::Stale),
             Some(_) => {
                 let row = AccountRow {
                     vault_version: row.vault_version.max(before.vault_version),

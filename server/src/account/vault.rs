@@ -16,6 +16,13 @@ use crate::tripwire::{Alarm, DECOY_ACCOUNT};
 /// reached.
 const STEP_MAX: u64 = u32::MAX as u64;
 
+/// Whether a vault of this number may follow the one of the number `before`; 0 is none. Not far
+/// above: whoever has the write key or the password for a moment could else leave no number for
+/// the next one.
+pub(super) fn follows(before: u64, version: u64) -> bool {
+    (1..=STEP_MAX).contains(&version.saturating_sub(before))
+}
+
 /// The vault of the account that was logged in to.
 ///
 /// # Errors
@@ -77,10 +84,7 @@ pub(crate) async fn put(
         if !found.is_there() || found.row.write_key != key {
             return (Change::Nothing, Said::Denied);
         }
-        // Nor far above: whoever has the write key for a moment could else leave no number for
-        // the next one.
-        let step = version.saturating_sub(found.row.vault_version);
-        if step == 0 || step > STEP_MAX {
+        if !follows(found.row.vault_version, version) {
             return (Change::Nothing, Said::Stale);
         }
         let row = AccountRow {

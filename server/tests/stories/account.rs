@@ -263,6 +263,37 @@ async fn after_the_key_of_logins_was_changed_everybody_still_comes_in_and_moves(
         .unwrap();
 }
 
+/// A number that nothing is above would be the last vault for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_registration_drives_the_number_of_a_vault_to_its_end() {
+    let here = Here::start_with(cheap).await;
+    let mut alice = Parent::random("correct horse");
+    let far = u64::from(u32::MAX) + 1;
+    for version in [far, u64::MAX] {
+        let mut socket = here.connect().await;
+        let first = alice
+            .register(&mut socket, "", Some(vault(version, 1)))
+            .await;
+        assert_eq!(first, Err(ErrorCode::StaleGeneration));
+    }
+    let mut socket = here.connect().await;
+    let first = Some(vault(far - 1, 1));
+    alice.register(&mut socket, "", first).await.unwrap();
+    let mut socket = here.connect().await;
+    alice.log_in(&mut socket).await.unwrap();
+    for version in [1, far - 1, 2 * far - 1, u64::MAX] {
+        let next = Some(vault(version, 2));
+        let finish = alice.registration(&mut socket, "", next).await.unwrap();
+        let refused = socket.refused(Ask::RegisterFinish(finish)).await;
+        assert_eq!(refused, ErrorCode::StaleGeneration, "{version}");
+    }
+    // What was refused changed nothing.
+    assert_eq!(fetch(&mut socket).await, Some(vault(far - 1, 1)));
+    let next = Some(vault(2 * far - 2, 2));
+    alice.register(&mut socket, "", next).await.unwrap();
+    assert_eq!(fetch(&mut socket).await, Some(vault(2 * far - 2, 2)));
+}
+
 /// Killed in the middle of changes: the password before or the one after, with its vault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_changed_in_a_crash_is_the_old_one_or_the_new_one_never_none() {
