@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use crate::cli::{Options, refused, say};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::{KeyFile, KeyFileError, Rotated, export, rotate};
+use crate::keys::{Held, KeyFile, KeyFileError, Rotated, export, rotate};
 use crate::relay::{StartError, rotate_at_rest};
 use crate::storage::{SqliteStorage, lock};
 use crate::ticket::Issuer;
@@ -95,11 +95,11 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
         _ => None,
     };
     let exists = SqliteStorage::exists(&config.data);
-    let mut keys = KeyFile::open_or_create(&path, &config.data, exists)?;
+    let keys = KeyFile::open_or_create(&path, &config.data, exists)?;
     match command {
         KeysCommand::Show(_) => Ok(show(&keys, today)),
         KeysCommand::Export { file, .. } => {
-            export(&mut keys, &path, &config.data, file)?;
+            export(&Held::take(&path)?, &config.data, file)?;
             Ok(vec![format!(
                 "copied to {}: keep it away from backups of {}",
                 file.display(),
@@ -111,7 +111,7 @@ fn carry_out(config: &Config, command: &KeysCommand) -> Result<Vec<String>, Star
                 Some(Which::Accounts) => Rotated::Accounts,
                 _ => Rotated::Tickets,
             };
-            rotate(&mut keys, &path, which, today.0)?;
+            let keys = rotate(&Held::take(&path)?, which, today.0)?;
             Ok(show(&keys, today))
         }
     }

@@ -21,7 +21,7 @@ use crate::admin;
 use crate::blob::BlobFiles;
 use crate::clock::Clock;
 use crate::config::{Admission, Config, ConfigError, RunLimits};
-use crate::keys::{AtRest, KeyFile, KeyFileError};
+use crate::keys::{AtRest, Held, KeyFile, KeyFileError};
 use crate::listener::{self, Visitors};
 use crate::mailbox::{self, Grants, Mailboxes};
 use crate::operator::{self, Operator};
@@ -277,7 +277,11 @@ pub(crate) async fn open_storage(
     clock: &Clock,
 ) -> Result<(EmbeddedStorage, KeyFile), StartError> {
     let (options, mut key_file) = storage_options(config, true)?;
-    settle_at_rest(config, &options, &mut key_file).await?;
+    if key_file.is_changing() {
+        let held = Held::take(&config.key_file())?;
+        key_file = held.read()?;
+        settle_at_rest(config, &options, &mut key_file, &held).await?;
+    }
     let keys = AtRest::new(key_file.at_rest());
     let storage = EmbeddedStorage::open(options, keys, clock.clone()).await?;
     Ok((storage, key_file))
@@ -288,13 +292,14 @@ async fn settle_at_rest(
     config: &Config,
     options: &SqliteOptions,
     key_file: &mut KeyFile,
+    held: &Held,
 ) -> Result<(), StartError> {
     if key_file.is_changing() {
         let _lock = lock(&config.data)?;
         let new = AtRest::new(key_file.at_rest());
         let settled = storage::settle(options, &new).await?;
         key_file.settle_at_rest(settled == Settled::New);
-        key_file.replace(&config.key_file())?;
+        key_file.replace(held)?;
     }
     Ok(())
 }
@@ -302,11 +307,12 @@ async fn settle_at_rest(
 /// Changes the at-rest key of a data folder that no relay runs on: everything in it is written
 /// anew.
 pub(crate) async fn rotate_at_rest(config: &Config, today: Day) -> Result<KeyFile, StartError> {
-    let (options, mut key_file) = storage_options(config, true)?;
-    let path = config.key_file();
+    let (options, _) = storage_options(config, true)?;
+    let held = Held::take(&config.key_file())?;
+    let mut key_file = held.read()?;
     let exists = EmbeddedStorage::exists(&config.data);
     if exists {
-        settle_at_rest(config, &options, &mut key_file).await?;
+        settle_at_rest(config, &options, &mut key_file, &held).await?;
         // Once as a relay would, for what a program of before left to be moved.
         let keys = AtRest::new(key_file.at_rest());
         let storage = EmbeddedStorage::open(options.clone(), keys, Clock::system()).await?;
@@ -316,11 +322,11 @@ pub(crate) async fn rotate_at_rest(config: &Config, today: Day) -> Result<KeyFil
     if exists && let Some(before) = key_file.at_rest_of_before() {
         let (old, new) = (AtRest::new(before), AtRest::new(key_file.at_rest()));
         let _lock = lock(&config.data)?;
-        key_file.replace(&path)?;
+        key_file.replace(&held)?;
         storage::rekey(&options, &old, &new, today, Step::Done).await?;
     }
     key_file.settle_at_rest(true);
-    key_file.replace(&path)?;
+    key_file.replace(&held)?;
     Ok(key_file)
 }
 

@@ -13,4 +13,5 @@ mod place;
 pub(crate) use at_rest::{AtRest, Permutation, SealedError};
 pub(crate) use commands::{Rotated, export, rotate};
 pub(crate) use key_file::{AccountsKey, KeyFile, TicketsKey};
+pub(crate) use place::Held;
 pub use place::KeyFileError;

@@ -1,7 +1,7 @@
 //! Where the key file lies: readable by its owner alone, outside the data folder, replaced as a
 //! whole or not at all.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -59,6 +59,12 @@ pub enum KeyFileError {
         /// Where.
         path: PathBuf,
     },
+    /// Another command changes it.
+    #[error("the key file {path} is being changed by another command: wait until that has ended")]
+    Busy {
+        /// Where it lies.
+        path: PathBuf,
+    },
     /// As many versions as there may be.
     #[error("the key file holds eight versions of this key: that is as many as there may be")]
     Versions,
@@ -79,6 +85,45 @@ pub enum KeyFileError {
 impl From<RandomError> for KeyFileError {
     fn from(_: RandomError) -> Self {
         Self::Random
+    }
+}
+
+/// The right to change the key file: one process has it at a time. Whoever has it reads the file
+/// anew, since what was read before may be what another has replaced; written back, it would take
+/// away the only key to what is on the disk.
+///
+/// It is a lock of the folder, so that nothing lies there for it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Held {
+    /// Takes it; it is given back when this is dropped.
+    ///
+    /// # Errors
+    /// [`KeyFileError::Busy`] while another has it, [`KeyFileError::Io`].
+    pub(crate) fn take(path: &Path) -> Result<Self, KeyFileError> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let lock = File::open(folder).map_err(io_error(path))?;
+        let path = path.to_owned();
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(KeyFileError::Busy { path }),
+            Err(TryLockError::Error(source)) => Err(KeyFileError::Io { path, source }),
+        }
+    }
+
+    /// The key file as it is now.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub(crate) fn read(&self) -> Result<KeyFile, KeyFileError> {
+        read(&self.path)
     }
 }
 
@@ -111,7 +156,11 @@ impl KeyFile {
                 None => {
                     let keys = Self::from_text_of_before(&text)?
                         .ok_or_else(|| KeyFileError::Damaged { path: path.into() })?;
-                    keys.replace(path)?;
+                    let held = Held::take(path)?;
+                    if let Ok(keys) = held.read() {
+                        return Ok(keys); // Another was faster.
+                    }
+                    keys.replace(&held)?;
                     tracing::warn!("the key file has new keys in it: back it up anew");
                     Ok(keys)
                 }
@@ -123,7 +172,8 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`KeyFileError::Io`].
-    pub(crate) fn replace(&self, path: &Path) -> Result<(), KeyFileError> {
+    pub(crate) fn replace(&self, held: &Held) -> Result<(), KeyFileError> {
+        let path = held.path.as_path();
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);

@@ -98,3 +98,31 @@ async fn everything_is_there_under_another_key_and_nothing_under_the_one_before(
     std::fs::write(here.config.key_file(), old).unwrap();
     assert!(!here.try_restart().await, "the old key opens nothing");
 }
+
+/// An export that was at work while a key changed would write the one before back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_else_changes_the_key_file_while_it_is_changed() {
+    let mut here = Here::start().await;
+    let folder = here.folder.path().to_owned();
+    here.stop().await;
+    let before = std::fs::read(here.config.key_file()).unwrap();
+    let copy = folder.join("copy");
+    let export = ["keys", "export", copy.to_str().unwrap()];
+    let at_work = std::fs::File::open(here.config.key_file().parent().unwrap()).unwrap();
+    at_work.lock().unwrap();
+    for change in [
+        &export,
+        &["keys", "rotate", "at-rest"],
+        &["keys", "rotate", "accounts"],
+        &["keys", "rotate", "tickets"],
+    ] {
+        let busy = run(change, &folder, &[]);
+        let sentence = String::from_utf8_lossy(&busy.stderr);
+        assert!(sentence.contains("by another command"), "{sentence}");
+    }
+    assert!(!copy.exists());
+    assert_eq!(std::fs::read(here.config.key_file()).unwrap(), before);
+    said(&run(&["keys", "show"], &folder, &[]));
+    drop(at_work);
+    said(&run(&export, &folder, &[]));
+}
