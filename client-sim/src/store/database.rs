@@ -119,38 +119,31 @@ impl Store {
     /// [`StoreError::Locked`] while it runs; trouble with files.
     pub fn discard(folder: &Path) -> Result<(), StoreError> {
         let _lock = folder::lock(folder)?;
-        for name in ["store.key", "device.db", "device.db-wal"] {
-            let path = folder.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::file(&path, error));
-                }
-                _ => folder::sync(folder)?,
-            }
-        }
-        Ok(())
+        Self::remove_records(folder)
     }
 
-    /// Forgets a device for good: its key first, so that nothing of the rest can be read, then
-    /// its records and files. What else lies in the folder stays.
+    /// Forgets a device for good: what lies there decrypted first, as long as the device is
+    /// there to do it again after a crash; then its key, so that nothing of the rest can be
+    /// read, its records and files. What else lies in the folder stays.
     ///
     /// # Errors
     /// As [`Self::discard`].
     pub fn erase(folder: &Path) -> Result<(), StoreError> {
-        Self::discard(folder)?;
-        for name in ["media", "blobs"] {
-            let path = folder.join(name);
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::file(&path, error));
-                }
-                _ => folder::sync(folder)?,
-            }
-        }
+        let _lock = folder::lock(folder)?;
+        folder::remove(&folder.join("media"), |path| fs::remove_dir_all(path))?;
+        Self::remove_records(folder)?;
+        folder::remove(&folder.join("blobs"), |path| fs::remove_dir_all(path))?;
         drop(fs::remove_file(folder.join("device.db-shm")));
         drop(fs::remove_file(folder.join("lock")));
         // Only when nothing else is in it.
         drop(fs::remove_dir(folder));
+        Ok(())
+    }
+
+    fn remove_records(folder: &Path) -> Result<(), StoreError> {
+        for name in ["store.key", "device.db", "device.db-wal"] {
+            folder::remove(&folder.join(name), |path| fs::remove_file(path))?;
+        }
         Ok(())
     }
 

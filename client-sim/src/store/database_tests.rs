@@ -112,6 +112,45 @@ fn a_discarded_device_is_gone_and_its_folder_can_be_used_again() {
     Store::create(folder.path(), &options(None)).unwrap();
 }
 
+fn with_a_picture() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::create(folder.path(), &options(None)).unwrap());
+    for name in ["media", "blobs"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("lake"), b"picture").unwrap();
+    }
+    folder
+}
+
+#[test]
+fn what_is_erased_leaves_no_picture_wherever_it_breaks_off() {
+    // Each step fails once, as if the power went there.
+    let folder = with_a_picture();
+    let (media, database) = (folder.path().join("media"), folder.path().join("device.db"));
+    let aside = folder.path().join("aside");
+    std::fs::rename(&media, &aside).unwrap();
+    std::fs::write(&media, b"no folder").unwrap();
+    assert!(Store::erase(folder.path()).is_err());
+    // The device is there, and does it again.
+    drop(Store::open(folder.path(), &options(None)).unwrap());
+    std::fs::remove_file(&media).unwrap();
+    std::fs::rename(&aside, &media).unwrap();
+    std::fs::remove_file(&database).unwrap();
+    std::fs::create_dir(&database).unwrap();
+    assert!(Store::erase(folder.path()).is_err());
+    assert!(!media.exists() && !Store::exists(folder.path()));
+
+    let folder = with_a_picture();
+    std::fs::remove_dir_all(folder.path().join("blobs")).unwrap();
+    std::fs::write(folder.path().join("blobs"), b"no folder").unwrap();
+    assert!(Store::erase(folder.path()).is_err());
+    assert!(!folder.path().join("media").exists() && !Store::exists(folder.path()));
+
+    let folder = with_a_picture();
+    Store::erase(folder.path()).unwrap();
+    assert!(!folder.path().exists());
+}
+
 #[test]
 fn the_passphrase_decides() {
     let folder = tempfile::tempdir().unwrap();

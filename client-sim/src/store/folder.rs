@@ -71,6 +71,17 @@ pub(super) fn create_private(path: &Path) -> Result<File, StoreError> {
         .map_err(|error| StoreError::file(path, error))
 }
 
+/// Removes what lies at `path` by `how`, durably. What is not there is fine.
+pub(super) fn remove(
+    path: &Path,
+    how: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), StoreError> {
+    match how(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file(path, error)),
+        _ => path.parent().map_or(Ok(()), sync),
+    }
+}
+
 /// Makes the folder's list of names durable.
 pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder)
