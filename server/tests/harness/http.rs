@@ -1,9 +1,13 @@
 //! One HTTPS request on a connection of its own.
 
+use std::net::SocketAddr;
+
 use http_body_util::{BodyExt, Full};
 use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
 use kinline_protocol::server_name::RelayAddress;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::device::tls;
 
@@ -54,4 +58,16 @@ pub async fn request(
         body,
         is_whole,
     }
+}
+
+/// What the admin listener says of the relay, head and all.
+pub async fn metrics(admin: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(admin).await.unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
 }

@@ -7,7 +7,7 @@ mod process;
 
 pub use account::{Parent, cheap, draw, fetch, vault};
 pub use device::{Device, Mailbox, Socket, noise, send, tls, tls_of};
-pub use http::{Reply, request};
+pub use http::{Reply, metrics, request};
 pub use process::{Process, command, run};
 
 use kinline_protocol::day::Day;

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use kinline_protocol::server_name::RelayAddress;
 
 /// A relay process over a folder.
 pub struct Process {
     child: Child,
+    said: BufReader<ChildStdout>,
     log: PathBuf,
     pub address: RelayAddress,
 }
@@ -37,18 +39,27 @@ impl Process {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        said.read_line(&mut line).unwrap();
         let address = line
             .strip_prefix("listening ")
             .expect("the first line names the address");
         Self {
             address: address.trim().parse().unwrap(),
             child,
+            said,
             log,
         }
+    }
+
+    /// Where its metrics are, when it was started with `KINLINE_RELAY_ADMIN_LISTEN`.
+    pub fn admin_address(&mut self) -> SocketAddr {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("metrics http://");
+        let address = address.and_then(|line| line.strip_suffix("/metrics"));
+        address.expect("the second line names it").parse().unwrap()
     }
 
     /// SIGKILL.

@@ -12,20 +12,20 @@ use crate::harness::{Device, Here, Reply, TODAY, noise, request, tls};
 
 const SIZE: usize = 1 << 20;
 
-struct Secrets {
+pub(super) struct Secrets {
     read: Vec<u8>,
     owner: Vec<u8>,
 }
 
 impl Secrets {
-    fn random() -> Self {
+    pub(super) fn random() -> Self {
         Self {
             read: noise(32),
             owner: noise(32),
         }
     }
 
-    fn create(&self, size: usize) -> Ask {
+    pub(super) fn create(&self, size: usize) -> Ask {
         Ask::CreateBlob(CreateBlob {
             read_hash: blob::read_hash(&self.read).to_vec().into(),
             owner_hash: blob::owner_hash(&self.owner).to_vec().into(),
@@ -34,11 +34,11 @@ impl Secrets {
         })
     }
 
-    fn read(&self) -> (&'static str, String) {
+    pub(super) fn read(&self) -> (&'static str, String) {
         (READ_HEADER, URL_SAFE_NO_PAD.encode(&self.read))
     }
 
-    fn owner(&self) -> (&'static str, String) {
+    pub(super) fn owner(&self) -> (&'static str, String) {
         (OWNER_HEADER, URL_SAFE_NO_PAD.encode(&self.owner))
     }
 }

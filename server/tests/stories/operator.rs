@@ -6,9 +6,8 @@ use kinline_protocol::wire::ErrorCode;
 use kinline_protocol::wire::client_frame::Body as Ask;
 use kinline_protocol::wire::server_frame::Body as Say;
 use kinline_server::config::Admission;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Here, Mailbox, Process, run};
+use crate::harness::{Here, Mailbox, Process, metrics, run};
 
 fn refused(args: &[&str], folder: &std::path::Path, environment: &[(&str, &str)], says: &str) {
     let output = run(args, folder, environment);
@@ -287,14 +286,7 @@ async fn metrics_name_nobody() {
     let mut alice = crate::harness::Device::start(&here.address()).await;
     let bob = crate::harness::Device::start(&here.address()).await;
     alice.socket.send(vec![bob.mailbox.delivery("x")]).await;
-    let admin = here.relay.as_ref().unwrap().admin_address().unwrap();
-    let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await
-        .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    let text = metrics(here.relay.as_ref().unwrap().admin_address().unwrap()).await;
     assert!(text.contains("kinline_sends_total"), "{text}");
     for id in [alice.mailbox.id, bob.mailbox.id] {
         assert!(!text.contains(&hex::encode(id.as_bytes())));

@@ -2,17 +2,25 @@
 //! live as others do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use kinline_protocol::blob::{OFFSET_HEADER, PATH};
 use kinline_protocol::ids::MailboxId;
 use kinline_protocol::wire::client_frame::Body as Ask;
+use kinline_protocol::wire::server_frame::Body as Say;
 use kinline_protocol::wire::{ErrorCode, RecipientStatus};
 use kinline_server::TripwireConfig;
 use kinline_server::measure::decoys;
 use rusqlite::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use crate::harness::{Device, Here, Mailbox, Parent, Socket, TODAY, cheap, run, vault};
+use super::blob::Secrets;
+use crate::harness::{
+    Device, Here, Mailbox, Parent, Process, Socket, TODAY, cheap, metrics, noise, request, run,
+    vault,
+};
 
 fn make(here: &Here, count: &str) {
     let output = run(&["decoys", "--count", count], here.folder.path(), &[]);
@@ -30,7 +38,8 @@ async fn ids(here: &Here) -> Vec<MailboxId> {
 
 /// The next alarm that is posted.
 async fn posted(listener: &TcpListener) -> String {
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let accepted = timeout(Duration::from_secs(20), listener.accept()).await;
+    let (mut stream, _) = accepted.expect("no alarm is posted").unwrap();
     let mut heard = Vec::new();
     while !heard.ends_with(b"}\n") {
         assert!(stream.read_buf(&mut heard).await.unwrap() > 0);
@@ -160,6 +169,65 @@ async fn an_alarm_that_nobody_takes_is_told_again_and_holds_up_nobody() {
     assert!(device.socket.is_quiet().await);
     drop(stream);
     assert_eq!(posted(&listener).await, alarm("decoy_attach"));
+}
+
+#[tokio::test]
+async fn what_leaves_unexplained_is_posted_counted_and_logged_and_what_is_acknowledged_is_not() {
+    const MIB: usize = 1 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let webhook = format!("http://{}/alarm", listener.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [
+        ("KINLINE_RELAY_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("KINLINE_RELAY_TRIPWIRE__WEBHOOK", &*webhook),
+        ("KINLINE_RELAY_TRIPWIRE__ENVELOPES_UNEXPLAINED", "10"),
+        ("KINLINE_RELAY_TRIPWIRE__BLOB_BYTES_UNEXPLAINED", "10"),
+    ];
+    let mut relay = Process::start_with(folder.path(), &environment);
+    let admin = relay.admin_address();
+    let mut alice = Device::start(&relay.address).await;
+    let mut bob = Device::start(&relay.address).await;
+    // Twelve in all, never more than six of them on their way: they explain themselves, and a MiB
+    // of blobs each.
+    for _ in 0..2 {
+        let deliveries = (0..6).map(|_| bob.mailbox.delivery("hello")).collect();
+        alice.socket.send(deliveries).await;
+        let mut last = 0;
+        for _ in 0..6 {
+            (last, _) = bob.socket.delivered().await;
+        }
+        bob.socket.acknowledge(last).await;
+        assert!(bob.socket.is_quiet().await);
+    }
+    let secrets = Secrets::random();
+    let created = alice.socket.ask(secrets.create(MIB)).await;
+    assert!(matches!(created, Say::BlobCreated(_)), "{created:?}");
+    let headers = [secrets.owner(), (OFFSET_HEADER, "0".to_owned())];
+    let put = request(&relay.address, "PATCH", PATH, &headers, noise(MIB)).await;
+    assert_eq!(put.status, 204);
+    for _ in 0..13 {
+        let got = request(&relay.address, "GET", PATH, &[secrets.read()], vec![]).await;
+        assert!(got.status == 200 && got.is_whole);
+    }
+    // Were the envelopes of before not explained, their alarm would come first.
+    let kind = async || {
+        let body = posted(&listener).await;
+        body.split('"').nth(3).unwrap().to_owned()
+    };
+    assert_eq!(kind().await, "blobs_unexplained");
+    // 35 with those of before; twice twelve and ten are explained.
+    let deliveries = (0..23).map(|_| bob.mailbox.delivery("hello")).collect();
+    alice.socket.send(deliveries).await;
+    assert_eq!(kind().await, "envelopes_unexplained");
+    let text = metrics(admin).await;
+    drop((alice, bob));
+    let (_, log) = relay.terminate_and_read();
+    for kind in ["blobs_unexplained", "envelopes_unexplained"] {
+        let counted = format!("kinline_tripwire_total{{kind=\"{kind}\"}} 1\n");
+        assert!(text.contains(&counted), "{text}");
+        let told = |line: &&str| line.contains("ALARM") && line.contains(kind);
+        assert_eq!(log.lines().filter(told).count(), 1, "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
