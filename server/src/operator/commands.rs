@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::relay::{open_rows, open_secrets};
 use crate::storage::{EmbeddedStorage, SqliteStorage};
-use crate::tripwire;
+use crate::tripwire::{self, MarkError};
 
 /// Days for which a notice key is certified, when nothing else is said: a year and a month.
 const CERTIFIED_DAYS: u32 = 396;
@@ -138,17 +138,16 @@ pub(crate) struct DecoysArgs {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     count: u32,
     /// The id, 64 hexadecimal digits, of an account that you have registered under a name that a
-    /// guesser would try: it becomes a decoy
+    /// guesser would try: it becomes a decoy, with a vault of noise. Said again it gets other noise,
+    /// as a family's phone writes its vault anew
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     account: Vec<Id>,
+    /// Noise takes the place of a vault that the account has: a phone of yours wrote it
+    #[arg(long, requires = "account")]
+    replace_vault: bool,
     #[command(flatten)]
     options: Options,
 }
-
-/// Only what is there can become a decoy.
-#[derive(Debug, thiserror::Error)]
-#[error("there is no such account: register it first")]
-struct NoAccount;
 
 /// 32 bytes.
 #[derive(Debug, Clone, Copy)]
@@ -283,13 +282,8 @@ impl DecoysArgs {
 
     async fn make(&self, storage: &SqliteStorage, accounts: &Accounts, today: Day) -> ExitCode {
         let submit = |write| storage.submit(write);
-        for id in &self.account {
-            let places = accounts.places(&AccountId::new(id.0));
-            match tripwire::mark_account(places, submit).await {
-                Ok(true) => say("decoy account"),
-                Ok(false) => return failed(&NoAccount),
-                Err(error) => return failed(&error),
-            }
+        if let Err(error) = self.mark(storage, accounts).await {
+            return failed(&error);
         }
         if self.count == 0 {
             return ExitCode::SUCCESS;
@@ -303,6 +297,19 @@ impl DecoysArgs {
             }
             Err(error) => failed(&error),
         }
+    }
+
+    async fn mark(&self, storage: &SqliteStorage, accounts: &Accounts) -> Result<(), MarkError> {
+        if self.account.is_empty() {
+            return Ok(());
+        }
+        let vaults = storage.vaults().await?;
+        for id in &self.account {
+            let places = accounts.places(&AccountId::new(id.0));
+            tripwire::mark_account(storage, places, &vaults, self.replace_vault).await?;
+            say("decoy account");
+        }
+        Ok(())
     }
 }
 

@@ -130,6 +130,15 @@ impl VaultParts {
     }
 }
 
+/// A vault that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListedVault {
+    /// Of its account.
+    pub(crate) flags: u8,
+    /// Bytes of its two parts.
+    pub(crate) sizes: [usize; 2],
+}
+
 /// What lies at an account's places.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {

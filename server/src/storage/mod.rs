@@ -15,7 +15,9 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use account::{AccountRow, Change, Decide, Entry, Found, Places, Said, VaultParts};
+pub(crate) use account::{
+    AccountRow, Change, Decide, Entry, Found, ListedVault, Places, STATE_BYTES, Said, VaultParts,
+};
 pub(crate) use embedded::{EmbeddedStorage, GROUP_WRITES_MAX, look};
 pub(crate) use rekey::{Settled, Step, rekey, settle};
 pub use spool::Spooled;

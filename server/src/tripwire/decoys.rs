@@ -9,10 +9,7 @@ use kinline_protocol::primitives::sign::{PublicKey, SecretKey};
 use super::habits::Ages;
 use crate::random::{self, RandomError};
 use crate::relay::Shared;
-use crate::storage::{
-    Change, Decide, Entry, ListedMailbox, MailboxRow, NewMailbox, Places, RowWrite, Said, Write,
-    WriteError, reply,
-};
+use crate::storage::{Entry, ListedMailbox, MailboxRow, NewMailbox, RowWrite, Write, reply};
 use crate::sync::lock;
 
 /// Ticks of half a minute in a day, over which what is due today is spread.
@@ -31,7 +28,7 @@ pub(crate) struct Decoys {
 }
 
 /// In 0..1.
-fn chance() -> Result<f64, RandomError> {
+pub(super) fn chance() -> Result<f64, RandomError> {
     let [a, b, c, d] = random::bytes::<4>()?;
     Ok(f64::from(u32::from_be_bytes([a, b, c, d])) / 4_294_967_296.0)
 }
@@ -97,33 +94,6 @@ pub(crate) async fn make(
         there += 1;
     }
     there
-}
-
-/// The bit of an account's flags that makes it a decoy.
-pub(crate) const DECOY_ACCOUNT: u8 = 1;
-
-/// Makes a decoy of an account that is there: whether it is. It was registered like any other, by
-/// the operator, under a name that somebody who guesses would try.
-pub(crate) async fn mark_account(
-    places: Places,
-    submit: impl FnOnce(RowWrite),
-) -> Result<bool, WriteError> {
-    let (done, said) = reply();
-    let decide: Decide = Box::new(|found| {
-        if !found.is_there() {
-            return (Change::Nothing, Said::Denied);
-        }
-        let mut row = found.row.clone();
-        row.flags |= DECOY_ACCOUNT;
-        (Change::Count(row.clone()), Said::Done(Box::new(row)))
-    });
-    submit(RowWrite::Account {
-        places,
-        entry: Entry::Open,
-        decide,
-        done,
-    });
-    Ok(matches!(said.await?, Said::Done(_)))
 }
 
 fn ages(all: &[ListedMailbox], today: Day, decoys: bool) -> Ages {

@@ -7,6 +7,7 @@ mod blob;
 mod close_key;
 mod commit;
 mod crash;
+mod decoy_account;
 mod delivery;
 mod flood;
 mod frames;

@@ -12,6 +12,7 @@ use kinline_protocol::wire::{ErrorCode, RecipientStatus};
 use kinline_server::TripwireConfig;
 use kinline_server::measure::decoys;
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -262,16 +263,20 @@ async fn decoys_live_as_others_do_and_are_replaced_when_they_end() {
     assert_eq!(here.count("mailbox"), 60);
 }
 
-/// What a thief sees of a mailbox: every column, as numbers.
-fn features(connection: &Connection) -> Vec<(Vec<u8>, Vec<f64>)> {
-    let mut statement = connection
-        .prepare("SELECT id, keys, state, expires_day FROM mailbox")
-        .unwrap();
+/// What a thief sees of each row: its id, which is the first column, and every column as numbers.
+pub(super) fn features(connection: &Connection, query: &str) -> Vec<(Vec<u8>, Vec<f64>)> {
+    let mut statement = connection.prepare(query).unwrap();
+    let columns = statement.column_count();
     let rows = statement.query_map([], |row| {
-        let blobs: [Vec<u8>; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
-        let expires: u32 = row.get(3)?;
-        let mut features = vec![f64::from(expires)];
-        for blob in &blobs {
+        let mut features = Vec::new();
+        for column in 0..columns {
+            let blob = match row.get_ref(column)? {
+                ValueRef::Blob(blob) => blob,
+                number => {
+                    features.push(number.as_i64().unwrap() as f64);
+                    continue;
+                }
+            };
             let ones: u32 = blob.iter().map(|byte| byte.count_ones()).sum();
             features.extend([
                 blob.len() as f64,
@@ -280,14 +285,14 @@ fn features(connection: &Connection) -> Vec<(Vec<u8>, Vec<f64>)> {
                 f64::from(blob[blob.len() - 1]),
             ]);
         }
-        Ok((blobs[0].clone(), features))
+        Ok((row.get(0)?, features))
     });
     rows.unwrap().map(Result::unwrap).collect()
 }
 
 /// The best that any one column tells decoys from others, by how often a decoy's value is above
 /// another's: 0.5 is chance.
-fn told_apart(real: &[Vec<f64>], decoys: &[Vec<f64>]) -> f64 {
+pub(super) fn told_apart(real: &[Vec<f64>], decoys: &[Vec<f64>]) -> f64 {
     let area = |column: usize| {
         let mut above = 0.0;
         for decoy in decoys {
@@ -304,6 +309,8 @@ fn told_apart(real: &[Vec<f64>], decoys: &[Vec<f64>]) -> f64 {
     };
     (0..real[0].len()).map(area).fold(0.5, f64::max)
 }
+
+const MAILBOXES: &str = "SELECT id, keys, state, expires_day FROM mailbox";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_column_of_a_dump_tells_decoys_apart_and_a_planted_tell_is_caught() {
@@ -336,7 +343,7 @@ async fn no_column_of_a_dump_tells_decoys_apart_and_a_planted_tell_is_caught() {
         };
         (columns(real), columns(decoys))
     };
-    let (real, decoys) = split(features(&database));
+    let (real, decoys) = split(features(&database, MAILBOXES));
     assert_eq!((real.len(), decoys.len()), (300, 300));
     // Thirteen columns of noise over 300 and 300: the best is below 0.58 but once in thousands.
     let ours = told_apart(&real, &decoys);
@@ -349,7 +356,7 @@ async fn no_column_of_a_dump_tells_decoys_apart_and_a_planted_tell_is_caught() {
             [TODAY + 30 + 90],
         )
         .unwrap();
-    let (_, planted) = split(features(&database));
+    let (_, planted) = split(features(&database, MAILBOXES));
     let planted = told_apart(&real, &planted);
     assert!(planted > 0.8, "{planted}");
 }

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use kinline_protocol::ids::MailboxId;
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::encode::report_damage;
 use super::group::Group;
 use super::open::SqliteStorage;
 use crate::keys::{AtRest, SealedError};
 use crate::storage::{
-    AccountRow, Change, Decide, Entry, Found, Places, Read, ReadError, Said, VaultParts,
+    AccountRow, Change, Decide, Entry, Found, ListedVault, Places, Read, ReadError, STATE_BYTES,
+    Said, VaultParts,
 };
 
 const TABLE: &str = "account";
@@ -48,7 +49,7 @@ async fn find(
         .fetch_one(&mut *connection)
         .await
         .map_err(ReadError::Database)?;
-    let opened = |id: &[u8; 32], row: &sqlx::sqlite::SqliteRow| {
+    let opened = |id: &[u8; 32], row: &SqliteRow| {
         let sealed: &[u8] = row.try_get("state").map_err(ReadError::Database)?;
         keys.open(STATE, id, sealed)
             .ok()
@@ -92,6 +93,40 @@ impl SqliteStorage {
             find(&mut connection, &self.keys, &places, with_vault).await
         })
     }
+
+    /// Every vault that was written, in no order.
+    pub(crate) fn vaults(&self) -> Read<'_, Vec<ListedVault>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT id, state, length(request_part), length(recovery_part) FROM account",
+            )
+            .fetch_all(&self.readers)
+            .await
+            .map_err(ReadError::Database)?;
+            // One that is damaged keeps no other from being looked at.
+            Ok(rows
+                .iter()
+                .filter_map(|row| listed(&self.keys, row))
+                .collect())
+        })
+    }
+}
+
+fn listed(keys: &AtRest, row: &SqliteRow) -> Option<ListedVault> {
+    let id: &[u8] = row.try_get(0).ok()?;
+    let sealed: &[u8] = row.try_get(1).ok()?;
+    let state = AccountRow::from_bytes(&keys.open(STATE, id, sealed).ok()?)?;
+    // A seal adds as many bytes to each column.
+    let seal = sealed.len().checked_sub(STATE_BYTES)?;
+    let size = |column: usize| -> Option<usize> {
+        let bytes: i64 = row.try_get(column).ok()?;
+        usize::try_from(bytes).ok()?.checked_sub(seal)
+    };
+    let sizes = [size(2)?, size(3)?];
+    (state.vault_version > 0).then_some(ListedVault {
+        flags: state.flags,
+        sizes,
+    })
 }
 
 /// The three columns of a row.
