@@ -30,6 +30,8 @@ pub const DRAW_MAX: usize = 32;
 pub const TICKET_BYTES: usize = 101;
 /// What a ticket's text begins with.
 pub const TEXT_PREFIX: &str = "ticket:";
+/// Characters of a ticket's text: 7 + ⌈101 · 4 / 3⌉ = 142.
+pub const TEXT_BYTES: usize = TEXT_PREFIX.len() + (TICKET_BYTES * 4).div_ceil(3);
 
 const VERSION: u8 = 1;
 

@@ -27,6 +27,7 @@ use crate::identity::{FamilyLog, Lease};
 use crate::ids::{ContentId, ConversationId, DeviceId, FamilyId, MailboxId, MemberId, PassId};
 use crate::primitives::sign::SecretKey;
 use crate::server_name::RelayAddress;
+use crate::ticket::TEXT_PREFIX;
 use crate::wire;
 
 /// What a new device needs to know.
@@ -87,9 +88,13 @@ impl Engine {
         Ok((engine, out))
     }
 
-    fn from_record(record: wire::DeviceRecord) -> Result<Self, LoadError> {
+    fn from_record(mut record: wire::DeviceRecord) -> Result<Self, LoadError> {
         if record.version > records::VERSION {
             return Err(LoadError::Newer(record.version));
+        }
+        if record.invitation.starts_with(TEXT_PREFIX) {
+            // A ticket opens one mailbox; a code may open others' too.
+            record.invitation.clear();
         }
         let damaged = LoadError::Damaged("its device record");
         let seed: [u8; 32] = record

@@ -93,6 +93,7 @@ mod slots;
 mod standing;
 mod state;
 mod summary;
+mod tickets;
 mod vault;
 
 pub use asked::ReturnWish;

@@ -71,7 +71,7 @@ impl Engine {
                 relay: self.relay_with_operator(),
                 rendezvous: RendezvousId::random(&mut cx.rng),
                 secret: Secret::random(&mut cx.rng),
-                admission: self.next_admission(cx),
+                admission: self.admission_for_another(cx),
                 role,
                 expires_unix_seconds: expires.0 / 1_000,
             }),
@@ -227,6 +227,7 @@ impl Engine {
         match stage {
             Offering::Waiting => match &offer.code {
                 JoinCode::Qr(code) => {
+                    self.admission_used(&code.admission, cx);
                     let answered = Responder::new(code, &mut cx.rng)
                         .and_then(|responder| responder.answer(body));
                     match answered {

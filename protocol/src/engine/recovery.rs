@@ -15,11 +15,8 @@ use crate::day::{Day, Timestamp};
 use crate::identity::{Decision, RecoveryKeys, Role};
 use crate::ids::{ConversationId, MemberId};
 use crate::primitives::sign::SecretKey;
-use crate::ticket::{Ticket, is_good_on};
 use crate::wire;
 
-/// Tickets that a phone keeps: two drawings.
-const TICKETS_MAX: usize = 64;
 /// Whether this device's guardian could come back today if every phone were lost, and if not,
 /// why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,31 +132,6 @@ impl Engine {
         self.vault_asked = None;
         self.save_device(cx);
         Ok(())
-    }
-
-    /// At most [`TICKETS_MAX`]; older ones go first.
-    pub(super) fn keep_tickets(&mut self, tickets: Vec<String>, cx: &mut Cx<'_>) {
-        let sound = tickets
-            .into_iter()
-            .filter(|text| Ticket::from_text(text).is_ok());
-        self.record.tickets.extend(sound);
-        let old = self.record.tickets.len().saturating_sub(TICKETS_MAX);
-        self.record.tickets.drain(..old);
-        self.save_device(cx);
-    }
-
-    /// What a new device shows the relay: a ticket that is still good, else the code that this one
-    /// was invited with.
-    pub(super) fn next_admission(&mut self, cx: &mut Cx<'_>) -> String {
-        let today = self.today(cx.now).0;
-        while let Some(text) = self.record.tickets.pop() {
-            self.save_device(cx);
-            let epoch = Ticket::from_text(&text).map(|ticket| ticket.epoch());
-            if epoch.is_ok_and(|epoch| is_good_on(epoch, today)) {
-                return text;
-            }
-        }
-        self.record.invitation.clone()
     }
 
     fn draw_recovery_seeds(&mut self, cx: &mut Cx<'_>) {

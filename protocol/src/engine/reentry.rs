@@ -197,7 +197,7 @@ impl Engine {
         self.record.mailbox_open = false;
         self.record.mailbox_proven = false;
         self.skip_serials(cx);
-        self.record.admission_code = self.record.invitation.clone();
+        self.renew_own_admission(cx);
         self.save_device(cx);
         let ids: Vec<ConversationId> = self.rooms.keys().copied().collect();
         for id in ids {

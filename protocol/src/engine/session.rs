@@ -311,12 +311,16 @@ impl Engine {
             (ServerBody::Error(error), request) => self.refused(request, error, cx),
             (ServerBody::MailboxOpened(_), Some(Request::OpenMailbox)) => {
                 self.record.mailbox_open = true;
-                self.record.admission_code.clear();
                 self.save_device(cx);
                 self.attach(cx);
             }
             (ServerBody::Attached(attached), Some(Request::Attach)) => {
                 self.session.phase = Phase::Attached;
+                if !self.record.admission_code.is_empty() {
+                    // Used, and known to be: until here the same mailbox is opened again with it.
+                    self.record.admission_code.clear();
+                    self.save_device(cx);
+                }
                 self.session.waiting = attached.waiting;
                 self.session.drain_by = (attached.waiting > 0).then(|| cx.now.plus_ms(DRAIN_MS));
                 self.resume_confirmations();
@@ -380,9 +384,12 @@ impl Engine {
             (Some(Request::Attach), ErrorCode::Denied) if !self.record.mailbox_proven => {
                 // That it was opened may have been a lie: the next connection asks again.
                 self.record.mailbox_open = false;
-                self.record.admission_code = self.record.invitation.clone();
-                self.save_device(cx);
+                match self.record.admission_code.is_empty() {
+                    true => self.renew_own_admission(cx),
+                    false => self.save_device(cx),
+                }
             }
+            (Some(Request::OpenMailbox), ErrorCode::Admission) => self.renew_own_admission(cx),
             (Some(Request::Send(number)), _) => self.send_refused(*number, after, cx),
             (Some(Request::CreateBlob(handle)), ErrorCode::TooLarge) => {
                 self.upload_lost(*handle, cx)

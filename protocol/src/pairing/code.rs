@@ -19,9 +19,10 @@ use crate::labels;
 use crate::primitives::kdf;
 use crate::secrets::Secret;
 use crate::server_name::RelayAddress;
+use crate::ticket;
 
-/// Bytes of the admission code inside, at most.
-const ADMISSION_BYTES_MAX: usize = 128;
+/// Bytes of the admission code inside, at most: a ticket's text, the longest that admits.
+const ADMISSION_BYTES_MAX: usize = ticket::TEXT_BYTES;
 
 /// As what the scanning device joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +42,8 @@ pub struct PairingCode {
     pub rendezvous: RendezvousId,
     /// What both sides know and the relay does not.
     pub secret: Secret<16>,
-    /// Opens a mailbox on a relay that asks for admission; empty on an open one. At most 128 bytes.
+    /// Opens a mailbox on a relay that asks for admission: a code or a ticket; empty on an open
+    /// one. At most 142 bytes.
     pub admission: String,
     /// As what the scanning device joins.
     pub role: PairingRole,
@@ -153,7 +155,7 @@ mod tests {
     use proptest::prelude::{any, prop, proptest};
     use zeroize::Zeroizing;
 
-    use super::{CodeError, PairingCode, PairingRole, Purpose, text};
+    use super::{CodeError, PairingCode, PairingRole, Purpose, text, ticket};
     use crate::day::Timestamp;
     use crate::ids::RendezvousId;
     use crate::secrets::Secret;
@@ -203,6 +205,17 @@ mod tests {
     fn it_fits_a_qr_code_that_a_cheap_camera_reads() {
         // Version 10 with medium correction holds 213 bytes.
         assert!(code().to_text().len() <= 230, "{}", code().to_text().len());
+    }
+
+    #[test]
+    fn a_ticket_fits_and_the_qr_code_stays_readable() {
+        let mut code = code();
+        code.admission = format!("{}{}", ticket::TEXT_PREFIX, "A".repeat(135));
+        assert_eq!(code.admission.len(), 142);
+        let text = code.to_text();
+        assert_eq!(parse(&text), Ok(code));
+        // Version 16 with medium correction holds 450 bytes.
+        assert!(text.len() <= 450, "{}", text.len());
     }
 
     #[test]
@@ -262,7 +275,7 @@ mod tests {
         other[43] = b'x'; // the address's first letter
         assert!(matches!(parse(&text_of(&other)), Err(CodeError::Relay(_))));
         let mut wordy = code();
-        wordy.admission = "x".repeat(129);
+        wordy.admission = "x".repeat(143);
         assert_eq!(
             parse(&wordy.to_text()),
             Err(CodeError::Field {

@@ -37,6 +37,7 @@ mod setting_up;
 mod short_code;
 mod stories;
 mod three_families;
+mod tickets;
 mod two_families;
 mod vaults;
 mod vocabulary;

@@ -10,7 +10,7 @@ use kinline_protocol::identity::{Settings, Supervision};
 use kinline_protocol::ids::{ConversationId, PassId};
 
 use super::world::{Name, World};
-use kinline_protocol::pairing::CodeKind;
+use kinline_protocol::pairing::{CodeKind, PairingCode};
 
 impl World {
     pub(crate) fn pair(&mut self, guardian: Name, new: Name, role: MemberRole, name: &str) {
@@ -49,6 +49,10 @@ impl World {
                 _ => None,
             });
         let Some(code) = code else { return false };
+        if !self.devices.contains_key(new) {
+            let scanned: PairingCode = code.parse().unwrap();
+            self.add_by(new, &scanned.admission);
+        }
         if !self.device(new).online {
             self.connect(new);
         }

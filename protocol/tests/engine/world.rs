@@ -86,10 +86,15 @@ impl World {
     }
 
     pub(crate) fn add(&mut self, name: Name) {
+        self.add_by(name, "");
+    }
+
+    /// A new device that shows the relay a code or a ticket.
+    pub(crate) fn add_by(&mut self, name: Name, admission: &str) {
         let setup = Setup {
             relay: ADDRESS.parse().unwrap(),
             device_name: name.into(),
-            admission_code: String::new(),
+            admission_code: admission.into(),
         };
         let (engine, output) = Engine::create(setup, self.now, &mut self.rng).unwrap();
         let device = Device {

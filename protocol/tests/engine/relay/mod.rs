@@ -71,6 +71,8 @@ pub(crate) struct Relay {
     pub(crate) deny_wins: usize,
     /// … or with the offer itself, as if it were somebody else's.
     pub(crate) deny_by_name: bool,
+    /// Codes and tickets that open one mailbox each; an open relay while `None`.
+    pub(crate) admits: Option<Vec<String>>,
     /// So many requests for room are answered with an error.
     pub(crate) refuse_blobs: usize,
     /// So many meeting points are said to be taken.
@@ -130,6 +132,7 @@ impl Default for Relay {
             refuse_slots: 0,
             deny_wins: 0,
             deny_by_name: false,
+            admits: None,
             refuse_blobs: 0,
             take_next: 0,
             heard: None,
@@ -179,6 +182,15 @@ impl Relay {
         ));
     }
 
+    /// Uses up what lets a mailbox in.
+    fn admits(&mut self, shown: &str) -> bool {
+        let Some(good) = &mut self.admits else {
+            return true;
+        };
+        let at = good.iter().position(|it| it == shown);
+        at.map(|at| good.remove(at)).is_some()
+    }
+
     pub(super) fn error(&mut self, name: Name, request_id: u64, code: ErrorCode) {
         let error = wire::Error {
             code: code.into(),
@@ -218,6 +230,10 @@ impl Relay {
         }
         match body {
             C::OpenMailbox(open) => {
+                let is_new = !self.mailboxes.contains_key(open.mailbox.as_ref());
+                if is_new && !self.admits(&open.admission_code) {
+                    return self.error(name, id, ErrorCode::Admission);
+                }
                 self.mailboxes.entry(open.mailbox.to_vec()).or_default();
                 self.say(name, id, S::MailboxOpened(wire::MailboxOpened {}));
             }
