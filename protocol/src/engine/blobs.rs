@@ -12,10 +12,10 @@ use super::records;
 use super::session::Request;
 use super::state::Cx;
 use crate::blob::{owner_hash, read_hash};
-use crate::day::Timestamp;
+use crate::day::{Day, Timestamp};
 use crate::ids::{ConversationId, DeviceId};
 use crate::secrets::Secret;
-use crate::wire::{self, client_frame::Body as ClientBody};
+use crate::wire::{self, ErrorCode, client_frame::Body as ClientBody};
 
 /// Blobs remembered for deletion; the relay deletes what is forgotten after a month anyway.
 const GARBAGE_MAX: usize = 2_000;
@@ -40,6 +40,10 @@ enum Owner {
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
     uploads: BTreeMap<BlobHandle, (Owner, Stage)>,
+    /// The one that shows a ticket: what it makes room for is for the others too.
+    spending: Option<BlobHandle>,
+    /// The day on which a ticket made no room: no other is spent on it.
+    in_vain: Option<Day>,
 }
 
 impl Transfers {
@@ -57,7 +61,15 @@ impl Transfers {
         self.open(send.overflow.as_ref(), Owner::Send(number));
     }
 
+    /// The relay has answered; whether it was shown a ticket with this one.
+    fn answered(&mut self, handle: BlobHandle) -> bool {
+        let spent = self.spending == Some(handle);
+        self.spending = self.spending.filter(|_| !spent);
+        spent
+    }
+
     pub(super) fn disconnected(&mut self) {
+        self.spending = None;
         for (_, stage) in self.uploads.values_mut() {
             *stage = Stage::Open;
         }
@@ -119,28 +131,64 @@ impl Engine {
             .filter(|(_, (_, stage))| *stage == Stage::Open);
         let handles: Vec<BlobHandle> = open.map(|(handle, _)| *handle).collect();
         for handle in handles {
-            let Some((owner, upload)) = self.upload(&handle) else {
-                self.transfers.uploads.remove(&handle);
-                continue;
-            };
-            let create = wire::CreateBlob {
-                read_hash: read_hash(&upload.read_secret).to_vec().into(),
-                owner_hash: owner_hash(&upload.owner_secret).to_vec().into(),
-                size: upload.size,
-                ticket: String::new(),
-            };
-            self.transfers
-                .uploads
-                .insert(handle, (owner, Stage::UnderWay));
-            self.request(
-                Request::CreateBlob(handle),
-                ClientBody::CreateBlob(create),
-                cx,
-            );
+            self.create_blob(handle, String::new(), cx);
         }
     }
 
+    fn create_blob(&mut self, handle: BlobHandle, ticket: String, cx: &mut Cx<'_>) {
+        let Some((owner, upload)) = self.upload(&handle) else {
+            self.transfers.uploads.remove(&handle);
+            return;
+        };
+        let create = wire::CreateBlob {
+            read_hash: read_hash(&upload.read_secret).to_vec().into(),
+            owner_hash: owner_hash(&upload.owner_secret).to_vec().into(),
+            size: upload.size,
+            ticket,
+        };
+        self.transfers
+            .uploads
+            .insert(handle, (owner, Stage::UnderWay));
+        self.request(
+            Request::CreateBlob(handle),
+            ClientBody::CreateBlob(create),
+            cx,
+        );
+    }
+
+    /// The relay makes no room. True when it is asked once more, with a ticket.
+    pub(super) fn create_refused(
+        &mut self,
+        handle: BlobHandle,
+        code: ErrorCode,
+        after_ms: u64,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let spent = self.transfers.answered(handle);
+        if code == ErrorCode::TooLarge {
+            self.upload_lost(handle, cx);
+            return false;
+        }
+        if code == ErrorCode::Quota {
+            let today = self.today(cx.now);
+            if spent {
+                self.transfers.in_vain = Some(today);
+            } else if self.transfers.in_vain != Some(today)
+                && self.transfers.spending.is_none()
+                && self.upload(&handle).is_some()
+                && let Some(ticket) = self.take_ticket(cx)
+            {
+                self.transfers.spending = Some(handle);
+                self.create_blob(handle, ticket, cx);
+                return true;
+            }
+        }
+        self.blob_refused(handle, after_ms, cx);
+        false
+    }
+
     pub(super) fn blob_created(&mut self, handle: BlobHandle, offset: u64, cx: &mut Cx<'_>) {
+        self.transfers.answered(handle);
         let Some((_, upload)) = self.upload(&handle) else {
             return;
         };

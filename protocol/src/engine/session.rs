@@ -391,10 +391,12 @@ impl Engine {
             }
             (Some(Request::OpenMailbox), ErrorCode::Admission) => self.renew_own_admission(cx),
             (Some(Request::Send(number)), _) => self.send_refused(*number, after, cx),
-            (Some(Request::CreateBlob(handle)), ErrorCode::TooLarge) => {
-                self.upload_lost(*handle, cx)
+            (Some(Request::CreateBlob(handle)), code) => {
+                let goes_on = self.create_refused(*handle, code, after, cx);
+                if goes_on {
+                    return;
+                }
             }
-            (Some(Request::CreateBlob(handle)), _) => self.blob_refused(*handle, after, cx),
             (Some(Request::FetchCommit(id, epoch)), code) => {
                 let at = self.session.retry_at(cx.now, after);
                 self.session.slots_after = Some(at);

@@ -1,5 +1,6 @@
 //! The tickets that a phone keeps, and when it spends one: with a pairing code that somebody comes
-//! with, and for a mailbox that it opens again itself (PROTOCOL §15.4).
+//! with, for a mailbox that it opens again itself, and for room when the day's bytes are used up
+//! (PROTOCOL §15.4).
 
 use super::device::Engine;
 use super::state::Cx;

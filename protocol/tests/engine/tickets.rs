@@ -5,6 +5,7 @@ use kinline_protocol::pairing::{CodeKind, PairingCode};
 use kinline_protocol::ticket::{TICKET_BYTES, Ticket, epoch_of};
 use kinline_protocol::wire;
 
+use super::waiting::photo_to;
 use super::world::{Name, World};
 
 /// A ticket of this world's day; what the relay makes of it, the relay is told.
@@ -115,4 +116,50 @@ fn a_restored_device_opens_its_new_mailbox_with_a_ticket() {
     world.text("mum", family, "here I am");
     world.settle();
     assert!(world.texts("dad").contains(&"here I am".to_owned()));
+}
+
+#[test]
+fn one_ticket_makes_room_for_all_that_waits() {
+    let mut world = World::new();
+    let family = world.family();
+    // The first that it tries was spent before.
+    give(&mut world, "mum", &[1, 2, 3], &[1, 2]);
+    world.relay.free_blobs = Some(0);
+    world.disconnect("mum");
+    for _ in 0..3 {
+        let send = photo_to(&mut world, "mum", family);
+        world.command("mum", send);
+    }
+    world.connect("mum");
+    world.settle();
+    assert_eq!(world.screen("kid").len(), 3);
+    assert_eq!(kept(&mut world, "mum"), 1, "the spent one, and a good one");
+}
+
+#[test]
+fn where_there_is_room_none_is_spent() {
+    let mut world = World::new();
+    let family = world.family();
+    give(&mut world, "mum", &[1], &[1]);
+    world.relay.free_blobs = Some(1);
+    let send = photo_to(&mut world, "mum", family);
+    world.command("mum", send);
+    world.settle();
+    assert_eq!(world.screen("kid").len(), 1);
+    assert_eq!(kept(&mut world, "mum"), 1);
+}
+
+#[test]
+fn a_ticket_that_makes_no_room_is_the_last_of_its_day() {
+    let mut world = World::new();
+    let family = world.family();
+    give(&mut world, "mum", &[1, 2, 3], &[1, 2, 3]);
+    world.relay.refuse_blobs = usize::MAX;
+    let send = photo_to(&mut world, "mum", family);
+    world.command("mum", send);
+    world.settle();
+    assert_eq!(kept(&mut world, "mum"), 2);
+    world.pass(86_400_000);
+    world.settle();
+    assert_eq!(kept(&mut world, "mum"), 1);
 }

@@ -43,7 +43,7 @@ pub(crate) fn photo(world: &mut World, name: Name) -> (Body, OutgoingBlob) {
     (Body::Photo(photo), outgoing)
 }
 
-fn photo_to(world: &mut World, name: Name, conversation: ConversationId) -> Command {
+pub(crate) fn photo_to(world: &mut World, name: Name, conversation: ConversationId) -> Command {
     let (body, blob) = photo(world, name);
     Command::Send {
         conversation,

@@ -73,6 +73,9 @@ pub(crate) struct Relay {
     pub(crate) deny_by_name: bool,
     /// Codes and tickets that open one mailbox each; an open relay while `None`.
     pub(crate) admits: Option<Vec<String>>,
+    /// So many blobs it takes before it wants a ticket, which makes room for ten; any number
+    /// while `None`.
+    pub(crate) free_blobs: Option<usize>,
     /// So many requests for room are answered with an error.
     pub(crate) refuse_blobs: usize,
     /// So many meeting points are said to be taken.
@@ -133,6 +136,7 @@ impl Default for Relay {
             deny_wins: 0,
             deny_by_name: false,
             admits: None,
+            free_blobs: None,
             refuse_blobs: 0,
             take_next: 0,
             heard: None,
@@ -294,6 +298,21 @@ impl Relay {
                 if self.refuse_blobs > 0 {
                     self.refuse_blobs -= 1;
                     return self.error(name, id, ErrorCode::Quota);
+                }
+                if let Some(free) = self.free_blobs {
+                    let more = match free {
+                        0 if create.ticket.is_empty() => None,
+                        0 => self.admits(&create.ticket).then_some(10),
+                        free => Some(free),
+                    };
+                    let Some(room) = more else {
+                        let code = match create.ticket.is_empty() {
+                            true => ErrorCode::Quota,
+                            false => ErrorCode::Admission,
+                        };
+                        return self.error(name, id, code);
+                    };
+                    self.free_blobs = Some(room - 1);
                 }
                 let entry = self.blobs.entry(create.read_hash.to_vec());
                 let (_, bytes) = entry.or_insert((create.owner_hash.to_vec(), Bytes::new()));
