@@ -8,6 +8,7 @@ use kinline_protocol::account::{
     Costs, Credentials, LoginError, Outcome, Session, Step, Wish, sign_put_vault,
 };
 use kinline_protocol::attach::Challenge;
+use kinline_protocol::day::Day;
 use kinline_protocol::engine::VaultWrite;
 use kinline_protocol::engine::io::VaultOutcome;
 use kinline_protocol::primitives::sign::SecretKey;
@@ -147,7 +148,12 @@ pub async fn put_vault(
     }
     while let Ok(frame) = line.hear().await {
         match frame.body {
-            Some(server_frame::Body::VaultPut(_)) => return VaultOutcome::Written,
+            Some(server_frame::Body::VaultPut(put)) => {
+                return VaultOutcome::Written {
+                    failed_logins: put.failed_logins,
+                    failed_day: Day(put.failed_day),
+                };
+            }
             Some(server_frame::Body::Error(error)) => {
                 return match error.code() {
                     ErrorCode::StaleGeneration => VaultOutcome::Outdated { newest: 0 },

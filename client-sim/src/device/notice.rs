@@ -391,6 +391,12 @@ fn notice(engine: &Engine, event: &Event) -> Option<Notice> {
                 book.name(member)
             ),
         ),
+        Event::LoginsFailed { times, day } => said(
+            "logins-failed",
+            format!(
+                "Logins to this phone's account that were begun and came to nothing: {times}, the last on {day}. If that was not you, choose a longer password with account change-password."
+            ),
+        ),
         Event::ReturnUnheard => said(
             "return-unheard",
             "The family's devices can't be reached where they were when this was put by: they have changed their addresses since. If there is another guardian, ask them to pair this phone. It goes on asking.".into(),

@@ -373,7 +373,12 @@ pub enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VaultOutcome {
     /// The relay has it.
-    Written,
+    Written {
+        /// Logins begun since the last good one, as the relay says.
+        failed_logins: u32,
+        /// The day of the last of them.
+        failed_day: Day,
+    },
     /// The relay has a newer one: another phone of this guardian was faster, or a copy of this one.
     Outdated {
         /// The version that the relay has; 0 when it does not say.

@@ -388,6 +388,14 @@ pub enum Event {
     /// elsewhere, it was deleted, another phone of this guardian made another, or one that knew its keys
     /// was put out. Log in again.
     AccountOutdated,
+    /// Somebody has begun logins to this phone's account and not finished them: with a wrong password,
+    /// mostly. Said when the number has changed.
+    LoginsFailed {
+        /// Since the last good login.
+        times: u32,
+        /// The day of the last of them.
+        day: Day,
+    },
     /// This device asks to come back, and none of the addresses that were put by is good any more: the
     /// family has changed them since. Another guardian can pair it. It goes on asking.
     ReturnUnheard,

@@ -202,7 +202,18 @@ impl Engine {
             return;
         };
         match outcome {
-            VaultOutcome::Written => {
+            VaultOutcome::Written {
+                failed_logins,
+                failed_day,
+            } => {
+                let changed = account.failed_logins != failed_logins;
+                account.failed_logins = failed_logins;
+                if changed && failed_logins > 0 {
+                    cx.event(Event::LoginsFailed {
+                        times: failed_logins,
+                        day: failed_day,
+                    });
+                }
                 account.written_version = version;
                 account.written_digest = asked.digest.to_vec().into();
                 account.written_day = today;

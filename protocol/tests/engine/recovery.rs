@@ -1,6 +1,7 @@
 //! A guardian who has lost every phone comes back, and nobody else does.
 
 use kinline_protocol::account::{AccountKeys, OpenedVault, RecoveryCode, open_vault};
+use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::{Command, Event, MemberRole, VaultOutcome};
 use kinline_protocol::engine::{CommandError, RecoveryGap, RecoveryStatus, VaultWrite};
 use kinline_protocol::identity::{Decision, Return, ReturnWay};
@@ -46,10 +47,18 @@ pub(crate) fn keep(world: &mut World, name: Name, keys: AccountKeys) {
 pub(crate) fn written(world: &mut World, name: Name) -> wire::Vault {
     let write = last_due(world, name).expect("a vault was due");
     let version = write.vault.version;
-    let outcome = VaultOutcome::Written;
-    world.command(name, Command::VaultWritten { version, outcome });
+    world.command(name, told_written(version, 0));
     world.settle();
     write.vault
+}
+
+/// The relay has a vault, and heard of so many failed logins.
+pub(crate) fn told_written(version: u64, failed_logins: u32) -> Command {
+    let outcome = VaultOutcome::Written {
+        failed_logins,
+        failed_day: Day(20_600),
+    };
+    Command::VaultWritten { version, outcome }
 }
 
 pub(crate) fn last_due(world: &mut World, name: Name) -> Option<VaultWrite> {

@@ -8,7 +8,8 @@ use kinline_protocol::ids::AccountId;
 use kinline_protocol::secrets::Secret;
 
 use super::recovery::{
-    CODE, HOUR_MS, come_back, is_in, keep, keys, last_due, lost, member, opened, recovery, written,
+    CODE, HOUR_MS, come_back, is_in, keep, keys, last_due, lost, member, opened, recovery,
+    told_written, written,
 };
 use super::world::World;
 
@@ -271,4 +272,31 @@ fn a_phone_that_was_put_out_opens_nothing_that_is_put_by_later() {
     assert!(!is_in(&mut world, "thief"));
     come_back(&mut world, "new", &third, new);
     assert!(is_in(&mut world, "new"));
+}
+
+#[test]
+fn failed_logins_are_told_whenever_their_number_has_changed() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    let told = |world: &mut World| -> Vec<u32> {
+        let events = world.device("mum").events.iter();
+        let times = events.filter_map(|event| match event {
+            Event::LoginsFailed { times, .. } => Some(*times),
+            _ => None,
+        });
+        times.collect()
+    };
+    // None, two, the same two, none after a good login, and two others.
+    for (failed, expected) in [(0, &[][..]), (2, &[2]), (2, &[2]), (0, &[2]), (2, &[2, 2])] {
+        let version = last_due(&mut world, "mum").unwrap().vault.version;
+        world.command("mum", told_written(version, failed));
+        world.settle();
+        world.restart("mum");
+        world.connect("mum");
+        world.settle();
+        assert_eq!(told(&mut world), expected);
+        world.pass(30 * 24 * HOUR_MS);
+        world.settle();
+    }
 }

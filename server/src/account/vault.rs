@@ -46,7 +46,8 @@ pub(crate) async fn fetch(shared: &Shared, talk: &Talk) -> Result<wire::VaultFet
     })
 }
 
-/// Writes a vault by the account's write key: phones do so whenever the family changes.
+/// Writes a vault by the account's write key: phones do so whenever the family changes, and hear
+/// of failed logins on the way.
 ///
 /// # Errors
 /// [`Refusal::Malformed`], [`Refusal::SlowDown`], [`Refusal::Denied`] (no such account, or a bad
@@ -56,7 +57,7 @@ pub(crate) async fn put(
     talk: &Talk,
     challenge: &Challenge<'_>,
     request: wire::PutVault,
-) -> Result<(), Refusal> {
+) -> Result<wire::VaultPut, Refusal> {
     let account = account_id(&request.account)?;
     let vault = request
         .vault
@@ -80,7 +81,7 @@ pub(crate) async fn put(
         request: vault.request_part,
         recovery: vault.recovery_part,
     };
-    change(shared, &account, Entry::Open, move |found| {
+    let before = change(shared, &account, Entry::Open, move |found| {
         if !found.is_there() || found.row.write_key != key {
             return (Change::Nothing, Said::Denied);
         }
@@ -99,5 +100,8 @@ pub(crate) async fn put(
         .accounts
         .budget
         .make_known(&account, talk.origin, now);
-    Ok(())
+    Ok(wire::VaultPut {
+        failed_logins: before.failed_logins,
+        failed_day: before.failed_day.0,
+    })
 }

@@ -132,8 +132,8 @@ impl Session {
             server_name: &shared.server_name,
             nonce: &nonce,
         };
-        account::put_vault(shared, talk, &challenge, request).await?;
-        Ok(Reply::Now(Response::VaultPut(wire::VaultPut {})))
+        let answer = account::put_vault(shared, talk, &challenge, request).await?;
+        Ok(Reply::Now(Response::VaultPut(answer)))
     }
 
     pub(super) async fn draw_tickets(

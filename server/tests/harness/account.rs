@@ -173,10 +173,14 @@ impl Parent {
         }
     }
 
-    pub async fn put(&self, socket: &mut Socket, vault: wire::Vault) -> Result<(), ErrorCode> {
+    pub async fn put(
+        &self,
+        socket: &mut Socket,
+        vault: wire::Vault,
+    ) -> Result<wire::VaultPut, ErrorCode> {
         let request = self.put_request(socket, vault);
         match socket.ask(Ask::PutVault(request)).await {
-            Say::VaultPut(_) => Ok(()),
+            Say::VaultPut(put) => Ok(put),
             Say::Error(error) => Err(error.code()),
             other => panic!("{other:?}"),
         }

@@ -57,9 +57,16 @@ async fn an_account_is_made_logged_in_to_changed_and_deleted() {
     assert_eq!(before.log_in(&mut other).await, Err(ErrorCode::Denied));
     let refused = before.put(&mut other, vault(9, 9)).await;
     assert_eq!(refused, Err(ErrorCode::Denied));
+    // A phone that writes the vault hears of the try, and takes it from nobody else.
+    for version in [5, 6] {
+        let put = alice.put(&mut other, vault(version, 3)).await.unwrap();
+        assert_eq!((put.failed_logins, put.failed_day), (1, TODAY));
+    }
     let mut socket = here.connect().await;
     let told = alice.log_in(&mut socket).await.unwrap();
     assert_eq!((told.failed_logins, told.failed_day), (1, TODAY));
+    let put = alice.put(&mut other, vault(7, 3)).await.unwrap();
+    assert_eq!(put.failed_logins, 0, "none since the good one");
     match socket.ask(Ask::DeleteAccount(wire::DeleteAccount {})).await {
         Say::AccountDeleted(deleted) => assert_eq!(deleted.backups_end_day, TODAY + 30),
         other => panic!("{other:?}"),
