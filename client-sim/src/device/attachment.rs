@@ -15,7 +15,7 @@ use rand::Rng as _;
 use crate::connection::TransferError;
 use crate::random;
 use crate::shell::{Core, DeviceError, DeviceHandle};
-use crate::store::{StoreError, media_path, put_blob, write_whole};
+use crate::store::{StoreError, media_path, put_blob, write_checked};
 
 /// Why an attachment can't be sent or shown.
 #[derive(Debug, thiserror::Error)]
@@ -93,19 +93,47 @@ pub async fn fetch_attachment<C: Core>(
     extension: &str,
     out: Option<PathBuf>,
 ) -> Result<PathBuf, AttachmentError> {
+    fetch_given(device, content, pointer, pointer, extension, out).await
+}
+
+/// As [`fetch_attachment`], from where `pointer` says, which may be another device's word: it has
+/// to be what the sender's `original` names. The same bytes once more under the sender's key have
+/// the digest that the sender signed. Until that is known it has no name, and nobody is told that
+/// it was fetched.
+///
+/// # Errors
+/// [`AttachmentError`]; nothing stands under the file's name then.
+pub(super) async fn fetch_given<C: Core>(
+    device: &DeviceHandle<C>,
+    content: ContentId,
+    original: &Pointer,
+    pointer: &Pointer,
+    extension: &str,
+    out: Option<PathBuf>,
+) -> Result<PathBuf, AttachmentError> {
+    if pointer.plaintext_size != original.plaintext_size {
+        return Err(AttachmentError::Another);
+    }
     let name = hex::encode(content.as_bytes());
     let part = media_path(device.folder(), &format!("{name}.part"))?;
     let out = match out {
         Some(out) => out,
         None => media_path(device.folder(), &format!("{name}.{extension}"))?,
     };
-    device
+    let fetched = device
         .blobs()
         .fetch_to_file(&pointer.read_secret, pointer.size, &part)
-        .await?;
-    let (pointer, target) = (pointer.clone(), out.clone());
+        .await;
+    if let Err(error) = fetched {
+        if is_lost(&error) {
+            // What came of it is no beginning of another.
+            drop(fs::remove_file(&part));
+        }
+        return Err(error.into());
+    }
+    let (original, pointer, target) = (original.clone(), pointer.clone(), out.clone());
     tokio::task::spawn_blocking(move || {
-        let opened = open_attachment(&pointer, &part, &target);
+        let opened = open_attachment(&original, &pointer, &part, &target);
         // Whole and ours now, or not the sender's: what was fetched is of no more use.
         drop(fs::remove_file(&part));
         opened
@@ -117,10 +145,26 @@ pub async fn fetch_attachment<C: Core>(
     Ok(out)
 }
 
-fn open_attachment(pointer: &Pointer, stored: &Path, out: &Path) -> Result<(), AttachmentError> {
+/// Whether what the pointer names is not there, or not as it says: it is of no use to try again.
+pub(super) const fn is_lost(error: &TransferError) -> bool {
+    matches!(error, TransferError::NotFound | TransferError::Size)
+}
+
+fn open_attachment(
+    original: &Pointer,
+    pointer: &Pointer,
+    stored: &Path,
+    out: &Path,
+) -> Result<(), AttachmentError> {
     let failed = |source| StoreError::file(stored, source);
     let mut stored = File::open(stored).map_err(failed)?;
-    write_whole(out, |file| {
+    let check = |plain: &Path| {
+        if pointer == original || is_same(original, plain)? {
+            return Ok(());
+        }
+        Err(AttachmentError::Another)
+    };
+    let write = |file: &mut dyn io::Write| {
         let mut plain = DecryptWriter::new(pointer, file);
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
@@ -132,7 +176,20 @@ fn open_attachment(pointer: &Pointer, stored: &Path, out: &Path) -> Result<(), A
         }
         plain.finish()?;
         Ok(())
-    })
+    };
+    write_checked(out, write, check)
+}
+
+fn is_same(original: &Pointer, file: &Path) -> Result<bool, AttachmentError> {
+    let failed = |source| StoreError::file(file, source);
+    let mut plain = File::open(file).map_err(failed)?;
+    let sealed = encrypt(
+        &original.key,
+        original.plaintext_size,
+        &mut plain,
+        &mut io::sink(),
+    )?;
+    Ok(sealed.digest == original.digest)
 }
 
 /// What a failed write to a [`DecryptWriter`] means.
@@ -168,20 +225,44 @@ mod tests {
         assert_eq!(bytes.len() as u64, blob.size);
         assert!(!bytes.windows(16).any(|window| photo.starts_with(window)));
         let out = folder.path().join("photo.jpg");
-        open_attachment(&pointer, &stored, &out).unwrap();
+        open_attachment(&pointer, &pointer, &stored, &out).unwrap();
         assert!(std::fs::read(&out).unwrap() == photo);
 
         std::fs::remove_file(&out).unwrap();
         bytes[150_000] ^= 1;
         std::fs::write(&stored, &bytes).unwrap();
         assert!(matches!(
-            open_attachment(&pointer, &stored, &out),
+            open_attachment(&pointer, &pointer, &stored, &out),
             Err(AttachmentError::Open(_))
         ));
         bytes[150_000] ^= 1;
         bytes.truncate(100_000);
         std::fs::write(&stored, &bytes).unwrap();
-        assert!(open_attachment(&pointer, &stored, &out).is_err());
+        assert!(open_attachment(&pointer, &pointer, &stored, &out).is_err());
         assert!(!out.exists());
+    }
+
+    #[test]
+    fn another_picture_than_the_senders_never_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, theirs) = (vec![1; 70_000], vec![2; 70_000]);
+        let (original, _) = seal_attachment(folder.path(), &mine).unwrap();
+        let out = folder.path().join("photo.jpg");
+        // What the sender sent, put up again under another key.
+        let (again, blob) = seal_attachment(folder.path(), &mine).unwrap();
+        let stored = blob_path(folder.path(), &blob.handle);
+        open_attachment(&original, &again, &stored, &out).unwrap();
+        assert!(std::fs::read(&out).unwrap() == mine);
+        std::fs::remove_file(&out).unwrap();
+
+        let (lie, blob) = seal_attachment(folder.path(), &theirs).unwrap();
+        let stored = blob_path(folder.path(), &blob.handle);
+        assert!(matches!(
+            open_attachment(&original, &lie, &stored, &out),
+            Err(AttachmentError::Another)
+        ));
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["blobs"], "nor a part of it");
     }
 }

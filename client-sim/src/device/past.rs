@@ -2,17 +2,15 @@
 //! another device of the family puts them up again (PROTOCOL §17).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use kinline_protocol::attachment::{Pointer, encrypt};
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::engine::view::MessageView;
 
-use super::attachment::{AttachmentError, fetch_attachment, seal_attachment};
+use super::attachment::{AttachmentError, fetch_given, is_lost, seal_attachment};
 use super::engine::{Device, messages};
-use crate::connection::TransferError;
 use crate::store::{StoreError, find_media};
 
 /// Puts up what other devices of the family asked for and this one has on its disk; returns
@@ -47,11 +45,13 @@ pub async fn give_media(device: &Device) -> Result<usize, AttachmentError> {
 
 /// Fetches the attachment of a message, as [`fetch_attachment`]; of one that came with the
 /// history and that the relay has no more, the family's other devices are asked, and waited for
-/// as long as `patience`.
+/// as long as `patience`. Who puts up something else is passed over.
 ///
 /// # Errors
 /// [`AttachmentError::Nothing`] when the message has none; [`AttachmentError`] otherwise.
 /// Nothing stands under the file's name then.
+///
+/// [`fetch_attachment`]: super::fetch_attachment
 pub async fn fetch_message(
     device: &Device,
     view: &MessageView,
@@ -63,69 +63,50 @@ pub async fn fetch_message(
         Some(Body::Voice(voice)) => (voice.blob.clone(), "ogg"),
         _ => return Err(AttachmentError::Nothing),
     };
-    let pointer = view.media.clone().unwrap_or_else(|| original.clone());
-    match fetch_whole(device, view, &original, &pointer, extension, out.clone()).await {
-        Err(AttachmentError::Transfer(TransferError::NotFound)) => {}
-        other => return other,
-    }
     let content = view.content;
-    let mut events = device.events();
-    // Refused for what did not come with the history: then it is gone.
-    if device.command(Command::AskMedia { content }).await.is_err() {
-        return Err(TransferError::NotFound.into());
+    let mut given = view.media.clone();
+    let mut is_fresh = false;
+    // It ends: each round passes one device over.
+    loop {
+        let pointer = given.as_ref().unwrap_or(&original);
+        let fetched = fetch_given(device, content, &original, pointer, extension, out.clone());
+        let error = match fetched.await {
+            Ok(path) => return Ok(path),
+            Err(error) => error,
+        };
+        let is_gone = matches!(&error, AttachmentError::Transfer(error) if is_lost(error));
+        let is_wrong = matches!(error, AttachmentError::Another | AttachmentError::Open(_));
+        let mut events = device.events();
+        let command = match given {
+            Some(_) if is_wrong || (is_gone && is_fresh) => Command::RefuseMedia { content },
+            _ if is_gone => Command::AskMedia { content },
+            _ => return Err(error),
+        };
+        // Refused for what did not come with the history: then it is gone.
+        if device.command(command).await.is_err() {
+            return Err(error);
+        }
+        let found = |event: &Event| {
+            matches!(event, Event::MediaFound { content: found, .. } if *found == content)
+                .then_some(())
+        };
+        let waited = events
+            .wait_for(
+                "another device of the family putting it up again",
+                patience,
+                found,
+            )
+            .await;
+        match waited {
+            Err(_) if is_wrong => return Err(error),
+            waited => waited?,
+        }
+        let views = messages(device).await?;
+        let again = views.iter().find(|it| it.content == content);
+        given = again.and_then(|view| view.media.clone());
+        if given.is_none() {
+            return Err(error);
+        }
+        is_fresh = true;
     }
-    let found = |event: &Event| {
-        matches!(event, Event::MediaFound { content: found, .. } if *found == content).then_some(())
-    };
-    events
-        .wait_for(
-            "another device of the family putting it up again",
-            patience,
-            found,
-        )
-        .await?;
-    let views = messages(device).await?;
-    let again = views.iter().find(|it| it.content == content);
-    let again = again.and_then(|view| view.media.clone());
-    let pointer = again.ok_or(TransferError::NotFound)?;
-    fetch_whole(device, view, &original, &pointer, extension, out).await
-}
-
-/// What was put up again has to be what its sender sent: the same bytes once more under the
-/// sender's key have the digest that the sender signed.
-async fn fetch_whole(
-    device: &Device,
-    view: &MessageView,
-    original: &Pointer,
-    pointer: &Pointer,
-    extension: &str,
-    out: Option<PathBuf>,
-) -> Result<PathBuf, AttachmentError> {
-    if pointer.plaintext_size != original.plaintext_size {
-        return Err(AttachmentError::Another);
-    }
-    let path = fetch_attachment(device, view.content, pointer, extension, out).await?;
-    if pointer == original {
-        return Ok(path);
-    }
-    let (original, file) = (original.clone(), path.clone());
-    let same = tokio::task::spawn_blocking(move || is_same(&original, &file)).await??;
-    if same {
-        Ok(path)
-    } else {
-        drop(fs::remove_file(&path));
-        Err(AttachmentError::Another)
-    }
-}
-
-fn is_same(original: &Pointer, file: &Path) -> Result<bool, AttachmentError> {
-    let failed = |source| StoreError::file(file, source);
-    let mut plain = fs::File::open(file).map_err(failed)?;
-    let sealed = encrypt(
-        &original.key,
-        original.plaintext_size,
-        &mut plain,
-        &mut std::io::sink(),
-    )?;
-    Ok(sealed.digest == original.digest)
 }

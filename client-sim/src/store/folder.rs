@@ -95,6 +95,15 @@ pub(crate) fn write_whole<E: From<StoreError>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
+    write_checked(path, write, |_| Ok(()))
+}
+
+/// As [`write_whole`], of what is right only: `check` reads the file before it has its name.
+pub(crate) fn write_checked<E: From<StoreError>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    check: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     // The parent of a bare file name is the empty path, which stands for where we are.
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -110,6 +119,7 @@ pub(crate) fn write_whole<E: From<StoreError>>(
                 .flush()
                 .map_err(|error| StoreError::file(&temporary, error))?;
         }
+        check(&temporary)?;
         file.sync_all()
             .map_err(|error| StoreError::file(&temporary, error))?;
         fs::rename(&temporary, path).map_err(|error| StoreError::file(path, error))?;

@@ -27,5 +27,5 @@ pub use files::{
     blob_path, find_media, media_path, put_blob, remove_blob, remove_media, sweep_blobs,
     sync_folder,
 };
-pub(crate) use folder::write_whole;
+pub(crate) use folder::{write_checked, write_whole};
 pub use key_file::{Argon2Cost, Passphrase, Protection};

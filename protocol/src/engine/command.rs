@@ -305,6 +305,12 @@ pub enum Command {
         /// Of which content.
         content: ContentId,
     },
+    /// What another device put up again is something else than what its sender sent, or can't be
+    /// fetched: it is forgotten, and the others are asked.
+    RefuseMedia {
+        /// Of which content.
+        content: ContentId,
+    },
     /// Puts an attachment up again for another device ([`super::io::Event::MediaWanted`]).
     GiveMedia {
         /// What was asked for.

@@ -110,6 +110,8 @@ pub struct Engine {
     pub(super) erasures: BTreeMap<Option<MemberId>, wire::EraseRecord>,
     /// History and attachments that other devices asked for.
     pub(super) giving: Giving,
+    /// Attachments that other devices were asked for.
+    pub(super) sought: BTreeMap<(ConversationId, ContentId), wire::MediaSoughtRecord>,
     // Volatile from here on: made anew from the records, or gone with the connection.
     pub(super) own_contents: BTreeMap<(ConversationId, u64), ContentId>,
     pub(super) disappearing: BTreeSet<(Timestamp, ContentId)>,
@@ -296,6 +298,7 @@ impl Engine {
             }
             Command::EraseFamily => self.erase_family(&mut cx)?,
             Command::AskMedia { content } => self.ask_media(content, &mut cx)?,
+            Command::RefuseMedia { content } => self.refuse_media(content, &mut cx)?,
             Command::GiveMedia { wish, media } => self.give_media(wish, media, &mut cx)?,
         }
         self.settle(&mut cx);

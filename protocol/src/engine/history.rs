@@ -318,6 +318,7 @@ impl Engine {
         cx.erase(records::edit(id, target));
         cx.erase(records::edit_said(id, target));
         cx.erase(records::media(id, target));
+        self.seek_no_more(id, target, cx);
         let parties = self.rooms.get(&id).map(|room| room.conversation.parties());
         let members: Vec<MemberId> = parties
             .into_iter()

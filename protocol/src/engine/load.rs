@@ -161,6 +161,7 @@ impl Engine {
             pasts: BTreeMap::new(),
             erasures: BTreeMap::new(),
             giving: Giving::default(),
+            sought: BTreeMap::new(),
             transfers: Transfers::default(),
             pairing: None,
             short_tries: None,
@@ -401,6 +402,11 @@ impl Engine {
                 device: DeviceId::try_from(device).map_err(|_| damaged.clone())?,
                 content: ContentId::try_from(content).map_err(|_| damaged)?,
             });
+        } else if let Some(rest) = split(records::MEDIA_SOUGHT) {
+            let (id, content) = rest.split_at_checked(16).ok_or(damaged.clone())?;
+            let id = ConversationId::try_from(id).map_err(|_| damaged.clone())?;
+            let content = ContentId::try_from(content).map_err(|_| damaged)?;
+            self.sought.insert((id, content), read(value)?);
         } else if let Some(id) = split(records::INDEX) {
             let content = ContentId::try_from(id.as_slice()).map_err(|_| damaged)?;
             let record: wire::IndexRecord = read(value)?;

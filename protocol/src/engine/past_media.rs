@@ -70,23 +70,68 @@ impl Engine {
         if !entry.past || !self.may_have_history(self.device()) {
             return Err(CommandError::NoTarget);
         }
-        let request = wire::MediaRequest {
-            content: content.to_bytes(),
-            done: false,
-        };
-        self.say_media(id, &request, cx);
+        let mut sought = self.sought.remove(&(id, content)).unwrap_or_default();
+        sought.giver.clear();
+        self.seek(id, content, sought, cx);
         Ok(())
     }
 
-    /// To all who may have it: the first answer counts.
-    fn say_media(&mut self, id: ConversationId, request: &wire::MediaRequest, cx: &mut Cx<'_>) {
-        for device in self.past_givers(id) {
-            let direct = wire::Direct {
-                media_request: Some(request.clone()),
-                ..wire::Direct::default()
-            };
-            self.send_direct(id, device, direct, cx);
+    /// What was found is not what its sender sent: another's answer counts.
+    ///
+    /// # Errors
+    /// [`CommandError::NoTarget`] when nothing was found.
+    pub(super) fn refuse_media(
+        &mut self,
+        content: ContentId,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), CommandError> {
+        let entry = self.index.get(&content).ok_or(CommandError::NoTarget)?;
+        let id = ConversationId::try_from(&entry.conversation)
+            .map_err(|_| CommandError::NoConversation)?;
+        let sought = self.sought.get(&(id, content)).cloned();
+        let mut sought = sought.ok_or(CommandError::NoTarget)?;
+        let giver = std::mem::take(&mut sought.giver);
+        let device = DeviceId::try_from(&giver).map_err(|_| CommandError::NoTarget)?;
+        sought.refused.push(giver);
+        self.say_media(id, device, content, true, cx);
+        self.seek(id, content, sought, cx);
+        Ok(())
+    }
+
+    /// Asks all who may have it, and did not put up something else: the first answer counts.
+    fn seek(
+        &mut self,
+        id: ConversationId,
+        content: ContentId,
+        sought: wire::MediaSoughtRecord,
+        cx: &mut Cx<'_>,
+    ) {
+        cx.erase(records::media(id, content));
+        cx.put_message(sought_key(id, content), &sought);
+        let mut open = self.past_givers(id);
+        open.retain(|device| !has_failed(&sought, *device));
+        self.sought.insert((id, content), sought);
+        for device in open {
+            self.say_media(id, device, content, false, cx);
         }
+    }
+
+    fn say_media(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        content: ContentId,
+        done: bool,
+        cx: &mut Cx<'_>,
+    ) {
+        let direct = wire::Direct {
+            media_request: Some(wire::MediaRequest {
+                content: content.to_bytes(),
+                done,
+            }),
+            ..wire::Direct::default()
+        };
+        self.send_direct(id, device, direct, cx);
     }
 
     pub(super) fn media_answered(
@@ -110,6 +155,15 @@ impl Engine {
         if !self.past_givers(id).contains(&device) {
             return;
         }
+        let Some(sought) = self.sought.get_mut(&(id, content)) else {
+            return;
+        };
+        let is_first = sought.giver.is_empty() || sought.giver.as_ref() == device.as_bytes();
+        if !is_first || has_failed(sought, device) {
+            return;
+        }
+        sought.giver = device.to_bytes();
+        cx.put_message(sought_key(id, content), sought);
         cx.put_message(records::media(id, content), pointer);
         cx.event(Event::MediaFound {
             conversation: id,
@@ -124,11 +178,16 @@ impl Engine {
         content: ContentId,
         cx: &mut Cx<'_>,
     ) {
-        let request = wire::MediaRequest {
-            content: content.to_bytes(),
-            done: true,
-        };
-        self.say_media(id, &request, cx);
+        for device in self.past_givers(id) {
+            self.say_media(id, device, content, true, cx);
+        }
+        self.seek_no_more(id, content, cx);
+    }
+
+    pub(super) fn seek_no_more(&mut self, id: ConversationId, content: ContentId, cx: &mut Cx<'_>) {
+        if self.sought.remove(&(id, content)).is_some() {
+            cx.erase(sought_key(id, content));
+        }
     }
 
     // ---- giving
@@ -256,4 +315,15 @@ impl Engine {
     ) {
         self.discard_send(number, send, cx);
     }
+}
+
+fn sought_key(id: ConversationId, content: ContentId) -> super::io::RecordKey {
+    let rest: [&[u8]; 2] = [id.as_bytes(), content.as_bytes()];
+    records::state(records::MEDIA_SOUGHT, &rest)
+}
+
+/// Whether a device put up something else before.
+fn has_failed(sought: &wire::MediaSoughtRecord, device: DeviceId) -> bool {
+    let mut refused = sought.refused.iter();
+    refused.any(|it| it.as_ref() == device.as_bytes())
 }

@@ -68,6 +68,8 @@ pub(super) const GIVING: &[u8] = b"give/";
 pub(super) const ERASE: &[u8] = b"erase/";
 /// An attachment that a device asked for: by conversation, device and content.
 pub(super) const MEDIA_WANTED: &[u8] = b"want/";
+/// An attachment that this device asked others for: by conversation and content.
+pub(super) const MEDIA_SOUGHT: &[u8] = b"sought/";
 
 /// History: a shown content, by conversation and order of showing.
 pub(super) const MESSAGE: &[u8] = b"m/";

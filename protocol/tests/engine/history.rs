@@ -13,6 +13,7 @@ use kinline_protocol::ids::{ContentId, ConversationId};
 use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire;
 use prost::Message as _;
+use rand::Rng as _;
 
 use super::waiting::photo;
 use super::world::{Name, World};
@@ -552,4 +553,71 @@ fn an_attachment_that_the_relay_has_no_more_is_put_up_again() {
             .try_command("bob", Command::AskMedia { content })
             .is_err()
     );
+}
+
+/// Puts `bytes` up for the device that asked `name`.
+fn put_up(world: &mut World, name: Name, bytes: &[u8]) -> Pointer {
+    let wish = world.device(name).engine.media_wanted()[0];
+    let (pointer, stored) = encrypt_bytes(bytes, &mut world.rng).unwrap();
+    let mut handle = [0; 16];
+    world.rng.fill_bytes(&mut handle);
+    world.device(name).files.insert(handle, stored);
+    let outgoing = OutgoingBlob {
+        handle,
+        read_secret: pointer.read_secret.clone(),
+        owner_secret: Secret::random(&mut world.rng),
+        size: pointer.size,
+    };
+    let media = Some((pointer.clone(), outgoing));
+    world.command(name, Command::GiveMedia { wish, media });
+    world.settle();
+    pointer
+}
+
+#[test]
+fn a_device_that_puts_up_something_else_keeps_nobody_from_the_picture() {
+    let mut world = World::new();
+    let family = world.family();
+    let (body, blob) = photo(&mut world, "kid");
+    let command = Command::Send {
+        conversation: family,
+        body,
+        reply_to: None,
+        disappear_seconds: 0,
+        blob: Some(blob),
+    };
+    world.command("kid", command);
+    world.settle();
+    let content = world.screen("mum")[0].content;
+    for name in ["mum", "dad"] {
+        world.command(name, Command::AttachmentFetched { content });
+    }
+    world.settle();
+    second_phone(&mut world);
+    let refuse = || Command::RefuseMedia { content };
+    assert!(world.try_command("mum2", refuse()).is_err(), "not asked");
+    world.command("mum2", Command::AskMedia { content });
+    world.settle();
+    let lie = put_up(&mut world, "dad", &[6; 5_000]);
+    // The first answer stays until it is refused.
+    let first = put_up(&mut world, "mum", &[7; 5_000]);
+    assert_eq!(world.screen("mum2")[0].media.as_ref(), Some(&lie));
+    assert!(lies_there(&world, &first), "nothing was fetched yet");
+    world.command("mum2", refuse());
+    assert_eq!(world.screen("mum2")[0].media, None);
+    world.settle();
+    assert!(!lies_there(&world, &lie));
+    let again = world.try_command("mum2", refuse());
+    assert!(again.is_err(), "there is nothing to refuse");
+    // It is remembered whom it was; the others are asked again.
+    world.restart("mum2");
+    world.connect("mum2");
+    world.command("mum2", Command::AskMedia { content });
+    world.settle();
+    assert_eq!(world.device("dad").engine.media_wanted(), []);
+    let found = put_up(&mut world, "mum", &[7; 5_000]);
+    assert_eq!(world.screen("mum2")[0].media.as_ref(), Some(&found));
+    world.command("mum2", Command::AttachmentFetched { content });
+    world.settle();
+    assert!(!lies_there(&world, &first) && !lies_there(&world, &found));
 }
