@@ -20,6 +20,9 @@ use crate::wire::{self, client_frame::Body as ClientBody};
 const HEARD_MS: u64 = 3 * DAY_MS;
 /// A device that is to be erased says what it still owes for so long, and no longer.
 const LAST_WORDS_MS: u64 = 60_000;
+/// The relay has so long to say that it erased the mailbox: one that says nothing keeps no tablet
+/// from being wiped.
+const ANSWER_MS: u64 = 2 * 60_000;
 
 impl Engine {
     // ---- at a guardian
@@ -128,10 +131,9 @@ impl Engine {
     pub(super) fn erasing_deadline(&self) -> Option<Timestamp> {
         let asked = self.erasures.values();
         let asked = asked.map(|record| Timestamp(record.since_ms).plus_ms(HEARD_MS));
-        let waits = self.is_being_erased()
-            && !self.record.erased
-            && !self.session.is_asking(&Request::EraseMailbox);
-        let own = waits.then(|| Timestamp(self.record.erasing_since_ms).plus_ms(LAST_WORDS_MS));
+        let waits = self.is_being_erased() && !self.record.erased;
+        let last_words = Timestamp(self.record.erasing_since_ms).plus_ms(LAST_WORDS_MS);
+        let own = waits.then(|| self.session.erased_by.unwrap_or(last_words));
         asked.chain(own).min()
     }
 
@@ -279,8 +281,13 @@ impl Engine {
             || self.record.erased
             || !self.session.is_attached()
             || !self.session.is_caught_up()
-            || self.session.is_asking(&Request::EraseMailbox)
         {
+            return;
+        }
+        if let Some(by) = self.session.erased_by {
+            if by <= cx.now {
+                self.mailbox_erased(0, cx);
+            }
             return;
         }
         let owes = !self.sends.is_empty() || self.confirm_at.is_some();
@@ -304,11 +311,12 @@ impl Engine {
         let erase = wire::EraseMailbox {
             signature: signature.to_vec().into(),
         };
+        self.session.erased_by = Some(cx.now.plus_ms(ANSWER_MS));
         self.request(Request::EraseMailbox, ClientBody::EraseMailbox(erase), cx);
     }
 
-    /// The relay has nothing of this device any more, or does not do it: what is here goes in
-    /// any case.
+    /// The relay has nothing of this device any more, does not do it, or does not say: what is
+    /// here goes in any case.
     pub(super) fn mailbox_erased(&mut self, backups_end_day: u32, cx: &mut Cx<'_>) {
         self.record.erased = true;
         self.record.backups_end_day = backups_end_day;

@@ -87,6 +87,8 @@ pub(super) struct Session {
     /// Grants that were said to be revoked.
     pub(super) revoked: std::collections::BTreeSet<Bytes>,
     pub(super) upkeep_at: Option<Timestamp>,
+    /// It was asked to erase the mailbox: until when it is waited for.
+    pub(super) erased_by: Option<Timestamp>,
     /// What the hello said of the operator's log.
     operator_checkpoint: Bytes,
     /// Requests refused in a row.

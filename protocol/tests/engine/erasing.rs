@@ -109,6 +109,34 @@ fn it_is_carried_out_wherever_a_device_dies() {
 }
 
 #[test]
+fn a_relay_that_never_answers_keeps_no_tablet_from_being_wiped() {
+    const MINUTE: u64 = 60_000;
+    let mut world = World::new();
+    world.family();
+    let kid = member(&mut world, "kid");
+    world.relay.answer_erasures = false;
+    let erase = Command::EraseMember {
+        member: kid,
+        messages: false,
+    };
+    world.command("mum", erase);
+    world.pass(MINUTE);
+    assert!(!is_over(&mut world, "kid"));
+    // Another connection asks again, and gives the relay its time again.
+    world.pass(MINUTE + 30_000);
+    world.disconnect("kid");
+    world.connect("kid");
+    world.pass(MINUTE);
+    assert!(!is_over(&mut world, "kid"));
+    world.pass(MINUTE);
+    assert!(is_over(&mut world, "kid"));
+    let told = world.count("kid", |event| {
+        matches!(event, Event::Erased { backups_end: None })
+    });
+    assert_eq!(told, 1);
+}
+
+#[test]
 fn a_tablet_that_is_off_is_cut_off_after_three_days_and_wiped_when_it_hears() {
     let mut world = World::new();
     world.family();

@@ -62,6 +62,8 @@ pub(crate) struct Relay {
     /// Keeps what is for this mailbox to itself.
     pub(crate) paused: Option<Vec<u8>>,
     pub(crate) answer_sends: bool,
+    /// Whether it says, and does, anything when a mailbox is to be erased.
+    pub(crate) answer_erasures: bool,
     /// Sends of this device wait until `serve_held`.
     pub(crate) hold_sends_of: Option<Name>,
     pub(crate) held: Vec<(Name, u64, wire::Send)>,
@@ -130,6 +132,7 @@ impl Default for Relay {
             slow_once: None,
             paused: None,
             answer_sends: true,
+            answer_erasures: true,
             hold_sends_of: None,
             held: vec![],
             refuse_slots: 0,
@@ -339,6 +342,7 @@ impl Relay {
                 }
                 self.say(name, id, S::MailboxClosed(wire::MailboxClosed {}));
             }
+            C::EraseMailbox(_) if !self.answer_erasures => {}
             C::EraseMailbox(_) => {
                 let connection = self.connections.get_mut(name);
                 if let Some(mailbox) = connection.and_then(|it| it.mailbox.take()) {
