@@ -388,8 +388,10 @@ impl Engine {
         self.give_up_gaps(cx);
     }
 
-    /// Attached, everything that waited is read, everything written is acknowledged by the
-    /// relay, no change, transfer or confirmation is under way.
+    /// Attached, everything that waited is read, nothing waits for an answer of the relay, no
+    /// change, transfer or confirmation is under way. What was refused because a recipient's
+    /// address was revoked counts too: it lies in the outbox, not at the relay, until that
+    /// recipient has another.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.session.is_attached()
