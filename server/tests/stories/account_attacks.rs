@@ -198,16 +198,28 @@ async fn an_older_vault_is_refused_and_a_written_one_is_its_writers() {
     assert_eq!(fetch(&mut socket).await, Some(vault(5, 1)));
 }
 
+/// Ids of all accounts as they lie on the disk, that of nobody among them.
+fn stored(database: &rusqlite::Connection) -> Vec<Vec<u8>> {
+    let mut statement = database.prepare("SELECT id FROM account").unwrap();
+    let ids = statement.query_map([], |row| row.get(0)).unwrap();
+    ids.map(Result::unwrap).collect()
+}
+
 /// The relay's own operator, or whoever writes to its disk, puts one account's row, or a part of
 /// it, where another's is.
 #[tokio::test]
 async fn columns_swapped_between_accounts_do_not_open() {
-    for columns in [
-        "state = (SELECT state FROM account AS o WHERE o.id = ?2)",
-        "request_part = (SELECT request_part FROM account AS o WHERE o.id = ?2)",
-        "recovery_part = request_part",
+    // What is read, and of which of the two; where it is put.
+    for (from, other, to) in [
+        ("state", true, "state"),
+        ("request_part", true, "request_part"),
+        ("recovery_part", true, "recovery_part"),
+        ("request_part", false, "recovery_part"),
     ] {
         let mut here = Here::start_with(cheap).await;
+        here.stop().await;
+        let nobody = stored(&here.database());
+        here.restart().await;
         let alice = registered(&here, "word").await;
         let bob = registered(&here, "word").await;
         for parent in [&alice, &bob] {
@@ -217,34 +229,37 @@ async fn columns_swapped_between_accounts_do_not_open() {
         }
         here.stop().await;
         let database = here.database();
-        let ids: Vec<Vec<u8>> = database
-            .prepare("SELECT id FROM account")
-            .unwrap()
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        for (id, other) in [(&ids[0], &ids[1]), (&ids[1], &ids[2]), (&ids[2], &ids[0])] {
-            database
-                .execute(
-                    &format!("UPDATE account SET {columns} WHERE id = ?1 AND length(?2) > 0"),
-                    [id, other],
-                )
-                .unwrap();
+        let mut ids = stored(&database);
+        ids.retain(|id| !nobody.contains(id));
+        assert_eq!((ids.len(), nobody.len()), (2, 1));
+        let read = |id: &Vec<u8>| -> Vec<u8> {
+            let query = format!("SELECT {from} FROM account WHERE id = ?1");
+            database.query_row(&query, [id], |row| row.get(0)).unwrap()
+        };
+        let values = [
+            read(&ids[usize::from(other)]),
+            read(&ids[usize::from(!other)]),
+        ];
+        for (id, value) in ids.iter().zip(values) {
+            let update = format!("UPDATE account SET {to} = ?2 WHERE id = ?1");
+            assert_eq!(database.execute(&update, [id, &value]).unwrap(), 1);
         }
         drop(database);
-        let started = here.try_restart().await;
-        if !started {
-            continue; // nobody's row does not open either
-        }
+        assert!(here.try_restart().await, "{from} in {to}");
         for parent in [&alice, &bob] {
             let mut socket = here.connect().await;
-            let Ok(_) = parent.log_in(&mut socket).await else {
+            if to == "state" {
+                let refused = parent.begin(&mut socket).await.map(|_| ());
+                assert_eq!(refused, Err(ErrorCode::Internal), "{from} in {to}");
                 continue;
-            };
+            }
+            parent.log_in(&mut socket).await.unwrap();
             let refused = socket.refused(Ask::FetchVault(wire::FetchVault {})).await;
-            assert_eq!(refused, ErrorCode::Internal, "{columns}");
+            assert_eq!(refused, ErrorCode::Internal, "{from} in {to}");
         }
+        // Nobody's row was left alone, and who is not there is answered.
+        let stranger = Parent::random("word");
+        assert!(stranger.begin(&mut here.connect().await).await.is_ok());
     }
 }
 
