@@ -14,11 +14,11 @@ use kinline_protocol::primitives::sign::PublicKey;
 use kinline_protocol::wire::client_frame::Body as Ask;
 use kinline_protocol::wire::server_frame::Body as Say;
 use kinline_protocol::wire::{
-    CreateBlob, ErrorCode, FetchOperatorLog, OperatorLogPart, RecipientStatus, RendezvousJoin,
-    RendezvousOpen,
+    self, CreateBlob, ErrorCode, FetchOperatorLog, OperatorLogPart, RecipientStatus,
+    RendezvousJoin, RendezvousOpen,
 };
 
-use crate::harness::{Device, Here, Socket, noise, request, run};
+use crate::harness::{self, Device, Here, Parent, Socket, cheap, draw, noise, request, run, vault};
 
 /// The operator of a relay: its commands, beside it.
 struct Operator {
@@ -301,6 +301,55 @@ fn meeting() -> (Ask, Ask) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_had_logged_in_before_a_lockdown_comes_no_further_and_phones_write_on() {
+    let here = Here::start_with(cheap).await;
+    let operator = Operator::new(here.folder.path());
+    let mut alice = Parent::random("word");
+    let kept = Some(vault(1, 1));
+    let mut socket = here.connect().await;
+    alice.register(&mut socket, "", kept.clone()).await.unwrap();
+    // One has logged in, one has changed its password but for the last word, one is logging in.
+    let mut inside = here.connect().await;
+    let logged_in = alice.log_in(&mut inside).await.unwrap();
+    assert_eq!(harness::fetch(&mut inside).await, kept);
+    let mut changing = here.connect().await;
+    alice.log_in(&mut changing).await.unwrap();
+    let mut changed = Parent {
+        password: b"another".to_vec(),
+        export_key: None,
+        write_key: alice.write_key.clone(),
+        ..alice
+    };
+    let change = changed.registration(&mut changing, "", None).await.unwrap();
+    let mut coming = here.connect().await;
+    let (state, answer) = alice.begin(&mut coming).await.unwrap();
+    let proof = alice.login_proof(&coming, &state, &answer).unwrap();
+
+    operator.does(&["lockdown", "--reason", "Somebody was in the server room."]);
+    here.relay.as_ref().unwrap().look_at_operator_log().await;
+    let stopped = ErrorCode::LockedDown;
+    let fetching = Ask::FetchVault(wire::FetchVault {});
+    assert_eq!(inside.refused(fetching).await, stopped);
+    let drawn = draw(&mut inside, &logged_in, 1).await;
+    assert_eq!(drawn.map(|_| ()), Err(stopped));
+    let begun = changed.registration(&mut inside, "", None).await;
+    assert_eq!(begun.map(|_| ()), Err(stopped));
+    let deleting = Ask::DeleteAccount(wire::DeleteAccount {});
+    assert_eq!(inside.refused(deleting).await, stopped);
+    assert_eq!(changing.refused(Ask::RegisterFinish(change)).await, stopped);
+    assert_eq!(Parent::finish(&mut coming, proof).await, Err(stopped));
+    // A phone goes on, also on a connection that was refused.
+    alice.put(&mut inside, vault(2, 2)).await.unwrap();
+
+    operator.does(&["lockdown", "--lift"]);
+    here.relay.as_ref().unwrap().look_at_operator_log().await;
+    let mut socket = here.connect().await;
+    alice.log_in(&mut socket).await.unwrap();
+    assert_eq!(harness::fetch(&mut socket).await, Some(vault(2, 2)));
+    assert_eq!(harness::fetch(&mut inside).await, Some(vault(2, 2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lockdown_stops_pairing_and_reading_in_bulk_and_loses_nothing() {
     let mut here = Here::start_with(|config| config.limits.hold_ms = 1).await;
     let operator = Operator::new(here.folder.path());
@@ -333,7 +382,7 @@ async fn a_lockdown_stops_pairing_and_reading_in_bulk_and_loses_nothing() {
     let mut tablet = here.connect().await;
     assert_eq!(tablet.refused(join.clone()).await, ErrorCode::LockedDown);
     let mut parent = here.connect().await;
-    let guess = crate::harness::Parent::random("word").login_start().1;
+    let guess = Parent::random("word").login_start().1;
     let login = parent.refused(Ask::LoginStart(guess)).await;
     assert_eq!(login, ErrorCode::LockedDown);
     assert_eq!(get(&here, &large).await, 503);
