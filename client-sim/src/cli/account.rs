@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use kinline_protocol::account::{
-    AccountKeys, LoggedIn, OpenedVault, Outcome, RecoveryCode, RequestPart, Wish,
+    AccountKeys, OpenedVault, Outcome, RecoveryCode, RequestPart, Wish,
 };
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::Command;
 use kinline_protocol::engine::{Engine, Setup};
+use kinline_protocol::ticket::Ticket;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -20,6 +21,7 @@ use super::failure::Failure;
 use super::returning::{answer, recover, requests};
 use super::screen;
 use super::session::Session;
+use super::tickets::keep_drawn;
 use crate::device::Device;
 use crate::random;
 
@@ -143,28 +145,11 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
         }
     };
     tell_failed(&done);
-    if !done.tickets.is_empty() && is_marked(&device, &done).await? {
-        eprintln!(
-            "The relay made these tickets under another key than its operator's log names, and could know them again: they are thrown away."
-        );
-    } else if !done.tickets.is_empty() {
-        println!("{} tickets were drawn.", done.tickets.len());
-        let tickets = done.tickets.iter().map(|ticket| ticket.to_text()).collect();
-        device.command(Command::KeepTickets { tickets }).await?;
-    }
+    let tickets = done.tickets.iter().map(Ticket::to_text).collect();
+    keep_drawn(&device, done.issuer, tickets).await?;
     keep(session, device, done.keys, done.vault.ok(), false).await?;
     println!("Logged in.");
     Ok(())
-}
-
-/// Whether tickets were made under another key than the operator's log has for their epoch. Where
-/// it has none, nothing is known.
-async fn is_marked(device: &Device, done: &LoggedIn) -> Result<bool, Failure> {
-    let Some((epoch, key)) = done.issuer else {
-        return Ok(false);
-    };
-    let named = device.with(move |engine| engine.issuer_key(epoch)).await?;
-    Ok(named.is_some_and(|named| named != key))
 }
 
 async fn id(session: &Session, login: &str) -> Result<(), Failure> {

@@ -40,6 +40,7 @@ mod screen;
 mod session;
 mod status;
 mod steal;
+mod tickets;
 
 pub use args::{Cli, DeviceArgs, StealArgs, Verb, Work};
 pub use args_contacts::{ContactVerb, GroupVerb, MeetVerb, PassVerb};

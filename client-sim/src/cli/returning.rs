@@ -5,6 +5,7 @@ use std::time::Duration;
 use kinline_protocol::account::Wish;
 use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::engine::{Engine, ReturnWish, Setup};
+use kinline_protocol::ticket::Ticket;
 use serde_json::json;
 
 use super::args_account::{Code, Who};
@@ -12,6 +13,7 @@ use super::credentials::{TICKETS, logged_in, password, tell_failed, typed_code};
 use super::failure::Failure;
 use super::message::harmless;
 use super::session::{Session, unless_hopeless};
+use super::tickets::keep_drawn;
 use crate::device::{Device, short};
 
 pub(super) async fn recover(
@@ -45,15 +47,19 @@ pub(super) async fn recover(
         ));
     }
     let mut setup = setup;
-    let mut tickets: Vec<String> = done.tickets.iter().map(|ticket| ticket.to_text()).collect();
+    let mut tickets: Vec<String> = done.tickets.iter().map(Ticket::to_text).collect();
+    let mut shown = false;
     if setup.admission_code.is_empty()
         && let Some(ticket) = tickets.pop()
     {
         setup.admission_code = ticket;
+        shown = true;
     }
     let device = session.create(setup).await?;
-    if !tickets.is_empty() {
-        device.command(Command::KeepTickets { tickets }).await?;
+    // There was no device before to read the operator's log; it has read it now.
+    let kept = keep_drawn(&device, done.issuer, tickets).await?;
+    if shown && !kept {
+        eprintln!("One of them opened this phone's mailbox before that was known.");
     }
     let command = Command::ComeBack {
         vault: Box::new(vault),

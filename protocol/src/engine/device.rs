@@ -16,7 +16,7 @@ use super::past_giving::Giving;
 use super::policing::Policing;
 use super::receive::{Ask, Held};
 use super::records;
-use super::session::Session;
+use super::session::{Request, Session};
 use super::state::{Cx, Room};
 use super::vault::VaultAsked;
 use crate::conversation::{Crypto, DeviceSigner};
@@ -388,9 +388,9 @@ impl Engine {
         self.give_up_gaps(cx);
     }
 
-    /// Attached, everything that waited is read, nothing waits for an answer of the relay, no
-    /// change, transfer or confirmation is under way. What was refused because a recipient's
-    /// address was revoked counts too: it lies in the outbox, not at the relay, until that
+    /// Attached, everything that waited is read, the operator's log too, nothing waits for an answer of
+    /// the relay, no change, transfer or confirmation is under way. What was refused because a
+    /// recipient's address was revoked counts too: it lies in the outbox, not at the relay, until that
     /// recipient has another.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -402,6 +402,7 @@ impl Engine {
             && self.revocations.is_empty()
             && self.closings.is_empty()
             && !self.operator.renews()
+            && !self.session.is_asking(&Request::OperatorLog)
             && self.transfers.is_idle()
             && self.confirm_at.is_none()
             && self.outbox.all_acknowledged()

@@ -100,7 +100,7 @@ pub use asked::ReturnWish;
 pub use device::{Counters, Engine};
 pub use errors::{CommandError, LoadError, PairingError};
 pub use load::Setup;
-pub use operator::OperatorStatus;
+pub use operator::{IssuerVerdict, OperatorStatus};
 pub use past::HistoryProgress;
 pub use past_media::MediaWish;
 pub use policing::PolicyNow;

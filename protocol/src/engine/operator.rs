@@ -48,6 +48,28 @@ pub struct OperatorStatus {
     pub locked_down: bool,
 }
 
+/// What the operator's log says of the key under which a relay made tickets (PROTOCOL §15.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IssuerVerdict {
+    /// It names this key: everybody's tickets of the epoch are made under it.
+    Named,
+    /// It names another key: the relay could know these tickets again.
+    Other,
+    /// An operator is known, and its log names no key for the epoch: the relay may use one for
+    /// each account.
+    Unnamed,
+    /// The relay has never named an operator: its own word is all there is.
+    NoOperator,
+}
+
+impl IssuerVerdict {
+    /// Whether tickets made under the key may be spent.
+    #[must_use]
+    pub const fn may_spend(self) -> bool {
+        matches!(self, Self::Named | Self::NoOperator)
+    }
+}
+
 impl Engine {
     // ---- whose word counts
 
@@ -440,6 +462,18 @@ impl Engine {
     #[must_use]
     pub fn issuer_key(&self, epoch: u32) -> Option<[u8; 32]> {
         self.operator.log.as_ref()?.issuer(epoch)
+    }
+
+    /// What is to be thought of tickets of `epoch` that the relay made under `key`. Asked once
+    /// this device has settled, so that it has read the log.
+    #[must_use]
+    pub fn judge_issuer(&self, epoch: u32, key: &[u8; 32]) -> IssuerVerdict {
+        match (self.operator_key(), self.issuer_key(epoch)) {
+            (None, _) => IssuerVerdict::NoOperator,
+            (Some(_), None) => IssuerVerdict::Unnamed,
+            (Some(_), Some(named)) if named == *key => IssuerVerdict::Named,
+            (Some(_), Some(_)) => IssuerVerdict::Other,
+        }
     }
 
     /// SHA-256 of the terms of the service, as the operator's log has them.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use kinline_protocol::day::{DAY_MS, Day};
+use kinline_protocol::engine::IssuerVerdict;
 use kinline_protocol::engine::io::{Command, Event, Input};
 use kinline_protocol::operator::{
     Checkpoint, Language, NoticeCertificate, OperatorLog, Severity, Statement,
@@ -443,4 +444,49 @@ fn keys_of_tickets_are_those_of_the_log() {
         assert_eq!(engine.terms_hash(), Some([3; 32]));
     }
     assert_eq!(notices(&mut world, "mum").len(), 9);
+}
+
+#[test]
+fn tickets_under_a_key_that_the_log_does_not_name_are_not_spent() {
+    let mut world = World::new();
+    world.family();
+    let judge = |world: &mut World, epoch, key| {
+        let engine = &world.device("mum").engine;
+        engine.judge_issuer(epoch, &[key; 32])
+    };
+    // Without an operator there is the relay's word alone.
+    let verdict = judge(&mut world, 700, 9);
+    assert_eq!(verdict, IssuerVerdict::NoOperator);
+    assert!(verdict.may_spend());
+    let mut operator = Operator::new(&world, 1);
+    operator.write(Statement::IssuerKey {
+        epoch: 700,
+        key: [9; 32],
+    });
+    operator.publish(&mut world);
+    for (epoch, key, expected, good) in [
+        (700, 9, IssuerVerdict::Named, true),
+        (700, 8, IssuerVerdict::Other, false),
+        (701, 9, IssuerVerdict::Unnamed, false),
+    ] {
+        let verdict = judge(&mut world, epoch, key);
+        assert_eq!((verdict, verdict.may_spend()), (expected, good));
+    }
+}
+
+#[test]
+fn a_device_has_not_settled_before_it_has_read_the_log() {
+    let mut world = World::new();
+    world.family();
+    let mut operator = Operator::new(&world, 1);
+    operator.says("We move on Sunday.");
+    world.relay.operator = operator.view.clone();
+    world.relay.withholds_operator_log = true;
+    world.connect("mum");
+    world.settle();
+    assert!(!world.device("mum").engine.is_settled());
+    world.relay.withholds_operator_log = false;
+    world.connect("mum");
+    world.settle();
+    assert!(world.device("mum").engine.is_settled());
 }

@@ -101,6 +101,8 @@ pub(crate) struct Relay {
     /// The operator's log, and what some devices are shown in its place.
     pub(crate) operator: OperatorView,
     pub(crate) operator_for: HashMap<Name, OperatorView>,
+    /// Answers nobody who asks for it.
+    pub(crate) withholds_operator_log: bool,
     /// What goes to devices.
     pub(crate) out: VecDeque<(Name, ServerFrame)>,
 }
@@ -147,6 +149,7 @@ impl Default for Relay {
             chaos: None,
             operator: OperatorView::default(),
             operator_for: HashMap::new(),
+            withholds_operator_log: false,
             out: VecDeque::new(),
         }
     }
@@ -358,6 +361,7 @@ impl Relay {
             C::RenewCloseKey(_) => {
                 self.say(name, id, S::CloseKeyRenewed(wire::CloseKeyRenewed {}));
             }
+            C::FetchOperatorLog(_) if self.withholds_operator_log => {}
             C::FetchOperatorLog(fetch) => {
                 let view = self.operator_of(name);
                 let from = usize::try_from(fetch.from).unwrap_or(usize::MAX);
