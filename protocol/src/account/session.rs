@@ -489,8 +489,10 @@ impl Session {
             Some(vault) if vault.version != done.vault_version => Err(VaultError::Damaged),
             Some(vault) => open_vault(&self.credentials.account, &done.keys.vault, vault),
         };
-        if let Wish::LogIn { tickets, .. } = &mut self.wish {
-            *tickets = drawable.count;
+        if let Wish::LogIn { tickets, anew } = &mut self.wish {
+            // Who can't come back by this has no use for any: they would be gone for this epoch.
+            let useless = *anew && done.vault.is_err();
+            *tickets = if useless { 0 } else { drawable.count };
         }
         // Only what opens as a whole can be sealed anew under the keys that a renewal makes.
         let whole =

@@ -49,7 +49,7 @@ pub enum RecoveryGap {
     NotWritten,
     /// What this phone keeps is known to one that was put out.
     #[error(
-        "a phone of yours that was put out knew what leads back, or somebody asked in your name: log in again, with your recovery code, and other keys take their place"
+        "a phone of yours that was put out knew what leads back, or somebody asked in your name: log in again with your recovery code, or change the password"
     )]
     Void,
     /// The relay denied the last writing.
