@@ -14,10 +14,11 @@ use zeroize::Zeroizing;
 
 use super::args_account::{AccountVerb, Code, Print, Who};
 use super::credentials::{
-    TICKETS, blinded, check_print, logged_in, password, print_code, relay_of, secret_file, talk,
-    tell_failed, typed_code,
+    TICKETS, blinded, logged_in, password, relay_of, secret_file, talk, talk_with, tell_failed,
+    typed_code,
 };
 use super::failure::Failure;
+use super::paper::{Paper, check_print};
 use super::returning::{answer, recover, requests};
 use super::screen;
 use super::session::Session;
@@ -107,11 +108,15 @@ async fn register(
 ) -> Result<(), Failure> {
     check_print(print)?;
     let password = password(who.password_file.as_deref(), "Password:").await?;
+    let code = (!no_code).then(|| RecoveryCode::random(&mut random::os()));
+    // Nobody can print it again, so it is on paper before anything depends on it.
+    let paper = code.as_ref().map(|code| Paper::write(code, print));
+    let mut paper = paper.transpose()?;
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
-    let code = (!no_code).then(|| RecoveryCode::random(&mut random::os()));
     let wish = Wish::Register { admission };
-    let outcome = match talk(&relay, who, password, code.clone(), wish).await {
+    let talked = talk_with(paper.as_mut(), &relay, who, password, code, wish).await;
+    let outcome = match talked {
         Ok(Outcome::Registered { keys }) => Ok(keys),
         Ok(_) => Err(Failure::new("the relay answered what makes no sense here")),
         Err(failure) => Err(failure),
@@ -123,9 +128,8 @@ async fn register(
             return Err(failure);
         }
     };
-    // Nobody can print it again, so it is on paper before anything depends on it.
-    if let Some(code) = &code {
-        print_code(code, print)?;
+    if let Some(paper) = paper {
+        paper.show();
     }
     keep(session, device, keys, None, true).await?;
     println!("The account stands; this phone puts by what you need to come back.");
@@ -224,6 +228,8 @@ async fn change_password(
     if new.trim().is_empty() {
         return Err(Failure::new("the new password is empty"));
     }
+    let code = RecoveryCode::random(&mut random::os());
+    let mut paper = Paper::write(&code, print)?;
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
     let now = device.clock().now();
@@ -236,17 +242,17 @@ async fn change_password(
             "this phone keeps no account: log in on it first",
         ));
     };
-    let code = RecoveryCode::random(&mut random::os());
     let request = RequestPart {
         code: true,
         ..request
     };
     let wish = Wish::ChangePassword {
         password: new,
-        code: Some(code.clone()),
+        code: Some(code),
         vault: Box::new((request.clone(), recovery.clone())),
     };
-    let changed = match talk(&relay, who, old, None, wish).await {
+    let talked = talk_with(Some(&mut paper), &relay, who, old, None, wish).await;
+    let changed = match talked {
         Ok(Outcome::Changed { keys, version }) => Ok((keys, version)),
         Ok(_) => Err(Failure::new("the relay answered what makes no sense here")),
         Err(failure) => Err(failure),
@@ -258,7 +264,7 @@ async fn change_password(
             return Err(failure);
         }
     };
-    print_code(&code, print)?;
+    paper.show();
     let vault = OpenedVault {
         version,
         request,
@@ -273,14 +279,15 @@ async fn change_password(
 async fn new_code(session: &Session, who: &Who, print: &Print) -> Result<(), Failure> {
     check_print(print)?;
     let password = password(who.password_file.as_deref(), "Password:").await?;
+    let code = RecoveryCode::random(&mut random::os());
+    let paper = Paper::write(&code, print)?;
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
-    let code = RecoveryCode::random(&mut random::os());
     let only_keys = Wish::LogIn {
         tickets: 0,
         anew: false,
     };
-    let done = match logged_in(&relay, who, password, Some(code.clone()), only_keys).await {
+    let done = match logged_in(&relay, who, password, Some(code), only_keys).await {
         Ok(done) => done,
         Err(failure) => {
             device.shutdown().await;
@@ -288,7 +295,7 @@ async fn new_code(session: &Session, who: &Who, print: &Print) -> Result<(), Fai
         }
     };
     tell_failed(&done);
-    print_code(&code, print)?;
+    paper.show();
     keep(session, device, done.keys, None, true).await?;
     println!("The recovery code of before leads back no more.");
     Ok(())

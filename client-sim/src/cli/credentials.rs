@@ -1,9 +1,7 @@
-//! What proves that a guardian is who the account is of: typed, read from files, printed, and
-//! shown to the relay on a connection of its own.
+//! What proves that a guardian is who the account is of: typed, read from files, and shown to the
+//! relay on a connection of its own.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::Path;
 
 use kinline_protocol::account::{
@@ -16,10 +14,11 @@ use kinline_protocol::primitives::stretching::Stretching;
 use kinline_protocol::server_name::RelayAddress;
 use zeroize::Zeroizing;
 
-use super::args_account::{Code, Print, Who};
+use super::args_account::{Code, Who};
 use super::failure::Failure;
+use super::paper::Paper;
 use super::screen;
-use crate::connection::{account, client_config};
+use crate::connection::{AccountError, account, client_config};
 use crate::device::Device;
 
 /// The password, when no file holds it.
@@ -72,56 +71,6 @@ pub(super) fn typed_code(code: &Code) -> Result<Option<RecoveryCode>, Failure> {
         .map_err(|error: CodeError| Failure::refused(error.to_string()))
 }
 
-/// Refuses before anything has happened.
-pub(super) fn check_print(print: &Print) -> Result<(), Failure> {
-    for path in [&print.code_out, &print.png].into_iter().flatten() {
-        if path.exists() {
-            return Err(Failure::new(format!(
-                "{} is there already: a recovery code overwrites nothing",
-                path.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn print_code(code: &RecoveryCode, print: &Print) -> Result<(), Failure> {
-    let words = Zeroizing::new(code.words());
-    println!("Your recovery code. Write it down and keep it where you would keep a passport:");
-    println!();
-    for (at, four) in words.split(' ').collect::<Vec<_>>().chunks(4).enumerate() {
-        let numbered: Vec<String> = four
-            .iter()
-            .enumerate()
-            .map(|(place, word)| format!("{:>2}. {word:<10}", at * 4 + place + 1))
-            .collect();
-        println!("   {}", numbered.join(" ").trim_end());
-    }
-    println!();
-    if !print.no_qr {
-        println!("{}", screen::qr(&code.text())?);
-    }
-    println!(
-        "With it and your password a new phone is your phone at once. Nobody can give it to you again."
-    );
-    if let Some(path) = &print.code_out {
-        write_new(path, format!("{}\n", *words).as_bytes())?;
-    }
-    if let Some(path) = &print.png {
-        write_new(path, &screen::qr_png(&code.text())?)?;
-    }
-    Ok(())
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
-}
-
 /// The id of a login name: a second of stretching.
 pub(super) async fn blinded(relay: &RelayAddress, login: &str) -> Result<AccountId, Failure> {
     let (name, server_name) = (Zeroizing::new(login.to_owned()), relay.server_name());
@@ -139,15 +88,44 @@ pub(super) async fn talk(
     code: Option<RecoveryCode>,
     wish: Wish,
 ) -> Result<Outcome, Failure> {
+    let spoken = speak(relay, who, password, code, wish).await?;
+    spoken.map_err(|error| Failure::refused(error.to_string()))
+}
+
+/// As [`talk`], about what a new code goes with. When it is not known whether the relay did it,
+/// the code's files stay.
+pub(super) async fn talk_with(
+    paper: Option<&mut Paper>,
+    relay: &RelayAddress,
+    who: &Who,
+    password: Zeroizing<String>,
+    code: Option<RecoveryCode>,
+    wish: Wish,
+) -> Result<Outcome, Failure> {
+    let spoken = speak(relay, who, password, code, wish).await?;
+    if let (Err(error @ AccountError::Lost(_)), Some(paper)) = (&spoken, paper) {
+        paper.keep();
+        return Err(Failure::new(format!(
+            "{error}: whether the relay has done it is not known, so a file with the new recovery code stays"
+        )));
+    }
+    spoken.map_err(|error| Failure::refused(error.to_string()))
+}
+
+async fn speak(
+    relay: &RelayAddress,
+    who: &Who,
+    password: Zeroizing<String>,
+    code: Option<RecoveryCode>,
+    wish: Wish,
+) -> Result<Result<Outcome, AccountError>, Failure> {
     let tls = client_config(relay).map_err(|error| Failure::new(error.to_string()))?;
     let credentials = Credentials {
         account: blinded(relay, &who.login).await?,
         password,
         code,
     };
-    account(relay, &tls, credentials, wish, Costs::Bounded)
-        .await
-        .map_err(|error| Failure::refused(error.to_string()))
+    Ok(account(relay, &tls, credentials, wish, Costs::Bounded).await)
 }
 
 pub(super) async fn logged_in(

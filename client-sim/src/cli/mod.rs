@@ -29,6 +29,7 @@ mod meeting;
 mod message;
 mod operator;
 mod pairing;
+mod paper;
 mod passes;
 mod policies;
 mod quiet;
