@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod account;
 mod attached;
 mod bad_input;
 mod day;
