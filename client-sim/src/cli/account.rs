@@ -7,7 +7,8 @@ use kinline_protocol::account::{
 };
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::Command;
-use kinline_protocol::engine::{Engine, Setup};
+use kinline_protocol::engine::{CommandError, Engine, RecoveryStatus, Setup};
+use kinline_protocol::identity::Role;
 use kinline_protocol::ticket::Ticket;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -25,11 +26,6 @@ use super::session::Session;
 use super::tickets::keep_drawn;
 use crate::device::Device;
 use crate::random;
-
-const LOG_IN: Wish = Wish::LogIn {
-    tickets: TICKETS,
-    anew: false,
-};
 
 /// `account …`
 pub(super) async fn run(session: &Session, verb: AccountVerb) -> Result<(), Failure> {
@@ -77,7 +73,7 @@ async fn keep(
     keys: AccountKeys,
     vault: Option<OpenedVault>,
     fresh: bool,
-) -> Result<(), Failure> {
+) -> Result<RecoveryStatus, Failure> {
     let command = Command::KeepAccount {
         keys: Box::new(keys),
         vault: vault.map(Box::new),
@@ -93,10 +89,26 @@ async fn keep(
     let status = status.await;
     device.shutdown().await;
     settled?;
-    for gap in &status?.gaps {
+    let status = status?;
+    for gap in &status.gaps {
         println!("Still missing: {gap}.");
     }
-    Ok(())
+    Ok(status)
+}
+
+/// An account that no phone could keep is not made.
+async fn guardians_only(session: &Session) -> Result<(), Failure> {
+    let device = session.open()?;
+    let role = device.with(|engine: &Engine| {
+        let certificate = engine.family_log()?.certificate(&engine.device())?;
+        Some(certificate.role)
+    });
+    let role = role.await;
+    device.shutdown().await;
+    match role? {
+        Some(Role::Guardian) => Ok(()),
+        _ => Err(Failure::refused(CommandError::NotGuardian.to_string())),
+    }
 }
 
 async fn register(
@@ -107,6 +119,7 @@ async fn register(
     print: &Print,
 ) -> Result<(), Failure> {
     check_print(print)?;
+    guardians_only(session).await?;
     let password = password(who.password_file.as_deref(), "Password:").await?;
     let code = (!no_code).then(|| RecoveryCode::random(&mut random::os()));
     // Nobody can print it again, so it is on paper before anything depends on it.
@@ -141,7 +154,12 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
     let password = password(who.password_file.as_deref(), "Password:").await?;
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
-    let done = match logged_in(&relay, who, password, code, LOG_IN).await {
+    let needs = device.with(Engine::needs_new_account_keys).await?;
+    let wish = Wish::LogIn {
+        tickets: TICKETS,
+        anew: needs,
+    };
+    let done = match logged_in(&relay, who, password, code, wish).await {
         Ok(done) => done,
         Err(failure) => {
             device.shutdown().await;
@@ -296,8 +314,12 @@ async fn new_code(session: &Session, who: &Who, print: &Print) -> Result<(), Fai
     };
     tell_failed(&done);
     paper.show();
-    keep(session, device, done.keys, None, true).await?;
-    println!("The recovery code of before leads back no more.");
+    let status = keep(session, device, done.keys, None, true).await?;
+    if status.gaps.is_empty() {
+        println!("The recovery code of before leads back no more.");
+    } else {
+        println!("Until nothing is missing, keep the code of before, too.");
+    }
     Ok(())
 }
 
@@ -312,7 +334,9 @@ async fn delete(session: &Session, who: &Who) -> Result<(), Failure> {
         Err(failure) => Err(failure),
     };
     if deleted.is_ok() {
-        device.command(Command::ForgetAccount).await?;
+        // Of another account than this phone's, it keeps on.
+        let account = blinded(&relay, &who.login).await?;
+        device.command(Command::ForgetAccount { account }).await?;
     }
     device.shutdown().await;
     println!(

@@ -158,7 +158,7 @@ pub struct Print {
 #[derive(Debug, Clone, Default, Args)]
 #[command(group(ArgGroup::new("recovery").args(["code", "code_file"])))]
 pub struct Code {
-    /// The recovery code: its twelve words, or the text of its QR code
+    /// The recovery code: its twelve words, or the text of its QR code (others on this machine can see what is typed here: a file is safer)
     #[arg(long, value_name = "WORDS")]
     pub code: Option<String>,
     /// Read the recovery code from this file

@@ -2,6 +2,7 @@
 //! relay on a connection of its own.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use kinline_protocol::account::{
@@ -48,7 +49,10 @@ pub(super) async fn password(
 
 pub(super) fn secret_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     let unreadable = |what: String| Failure::new(format!("{}: {what}", file.display()));
-    let bytes = Zeroizing::new(fs::read(file).map_err(|error| unreadable(error.to_string()))?);
+    let mut bytes = Zeroizing::new(Vec::new());
+    fs::File::open(file)
+        .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
     if bytes.len() > FILE_BYTES_MAX {
         return Err(unreadable(
             "is too long to hold a password or a code".into(),

@@ -103,11 +103,18 @@ async fn wait_until_in(session: &Session, device: &Device) -> Result<(), Failure
     let joined = device.wait_for(
         "the family letting this phone in",
         session.patience(),
-        |event| matches!(event, Event::Joined { .. }).then_some(()),
+        |event| match event {
+            Event::Joined { .. } => Some(true),
+            Event::ReturnUnheard => Some(false),
+            _ => None,
+        },
     );
     let within = session.patience().max(Duration::from_secs(1));
     match tokio::time::timeout(within, unless_hopeless(device, joined)).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(Failure::refused(
+            "the family's devices can't be reached where they were when this was put by: if there is another guardian, ask them to pair this phone",
+        )),
         Ok(Err(failure)) => Err(failure),
         Err(_) => Err(Failure::new(
             "nobody has let this phone in yet; it goes on asking: `kinline-sim device --state … sync`",

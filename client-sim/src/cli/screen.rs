@@ -52,7 +52,7 @@ pub(super) fn qr_png(text: &str) -> Result<Vec<u8>, Failure> {
     Ok(png.into_inner())
 }
 
-/// Asks for a line; `None` when nobody is there to type one.
+/// Asks for a line, without its line break; `None` when nobody is there to type one.
 pub(super) async fn line(question: &str) -> Option<String> {
     print!("{question} ");
     drop(std::io::stdout().flush());
@@ -60,7 +60,10 @@ pub(super) async fn line(question: &str) -> Option<String> {
         let mut line = String::new();
         match std::io::stdin().read_line(&mut line) {
             Ok(0) | Err(_) => None,
-            Ok(_) => Some(line),
+            Ok(_) => {
+                line.truncate(line.trim_end_matches(['\n', '\r']).len());
+                Some(line)
+            }
         }
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_default()

@@ -7,7 +7,7 @@ use crate::account::{AccountKeys, OpenedVault};
 use crate::conversation::Person;
 use crate::day::Day;
 use crate::identity::{Settings, Supervision};
-use crate::ids::{ContentId, ConversationId, DeviceId, MemberId, PassId};
+use crate::ids::{AccountId, ContentId, ConversationId, DeviceId, MemberId, PassId};
 use crate::pairing::CodeKind;
 use crate::policy::Policy;
 use crate::secrets::Secret;
@@ -344,8 +344,11 @@ pub enum Command {
         /// Their texts.
         tickets: Vec<String>,
     },
-    /// The account was deleted: nothing is put by any more.
-    ForgetAccount,
+    /// An account was deleted: when it is this phone's, nothing is put by any more.
+    ForgetAccount {
+        /// Which.
+        account: AccountId,
+    },
     /// What became of [`Event::VaultDue`](super::io::Event::VaultDue).
     VaultWritten {
         /// Which version.

@@ -284,7 +284,12 @@ impl Engine {
                 self.keep_account(&keys, vault.as_deref(), fresh, &mut cx)?;
             }
             Command::KeepTickets { tickets } => self.keep_tickets(tickets, &mut cx),
-            Command::ForgetAccount => self.forget_account(&mut cx),
+            Command::ForgetAccount { account } => {
+                let own = self.record.account.as_ref();
+                if own.is_some_and(|own| own.account.as_ref() == account.as_bytes()) {
+                    self.forget_account(&mut cx);
+                }
+            }
             Command::VaultWritten { version, outcome } => {
                 self.vault_written(version, outcome, &mut cx);
             }

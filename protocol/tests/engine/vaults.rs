@@ -300,3 +300,19 @@ fn failed_logins_are_told_whenever_their_number_has_changed() {
         world.settle();
     }
 }
+
+#[test]
+fn only_the_account_that_was_deleted_is_forgotten() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    written(&mut world, "mum");
+    let forget = |byte| Command::ForgetAccount {
+        account: AccountId::new([byte; 32]),
+    };
+    world.command("mum", forget(8));
+    assert_eq!(recovery(&mut world, "mum").gaps, []);
+    world.command("mum", forget(9));
+    let gaps = recovery(&mut world, "mum").gaps;
+    assert_eq!(gaps, [RecoveryGap::NoAccount]);
+}

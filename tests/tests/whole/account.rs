@@ -117,6 +117,11 @@ fn an_account_is_made(shell: &Shell) {
     assert!(sentence.contains(&nowhere), "{sentence}");
     assert!(!Path::new(&code).exists(), "nothing is left of a try");
 
+    // A child's tablet could not keep it.
+    let child = [&["register"], &who(&secret)[..]].concat();
+    let sentence = is_denied(&mut account(shell, "Mila", &child));
+    assert!(sentence.contains("guardian"), "{sentence}");
+
     let said = succeeds(&mut register(&code, &picture));
     assert!(said.contains("The account stands"), "{said}");
     let words = words_in(&code);
@@ -174,6 +179,11 @@ fn a_password_is_changed(shell: &Shell) {
     let _ = is_denied(&mut login(&old));
     let said = succeeds(&mut login(&new));
     assert!(said.contains("Somebody tried once"), "{said}");
+    // Typed at the prompt it is the same password, line break and all.
+    let typed = std::fs::File::open(&new).unwrap();
+    let mut prompt = account(shell, "Mum", &["login", "--login", LOGIN]);
+    let said = succeeds(prompt.stdin(typed));
+    assert!(said.contains("Logged in"), "{said}");
 }
 
 fn a_code_is_replaced(shell: &Shell) {
