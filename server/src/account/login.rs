@@ -8,6 +8,7 @@ use kinline_protocol::ticket::epoch_of;
 use kinline_protocol::wire;
 
 use super::talk::{LoggedIn, Talk, Waiting, account_id, change, count_attempt, record_hash};
+use crate::config::Admission;
 use crate::errors::Refusal;
 use crate::random;
 use crate::relay::Shared;
@@ -140,7 +141,11 @@ pub(crate) async fn finish(
         failed_day,
         renew: accounts.is_outdated(&before),
         vault_version: before.vault_version,
-        tickets_left: accounts.tickets_max.saturating_sub(drawn),
+        tickets_left: match shared.admission {
+            Admission::Tickets => accounts.tickets_max.saturating_sub(drawn),
+            // They would open nothing here.
+            Admission::Open | Admission::Codes => 0,
+        },
         ticket_epoch: epoch,
         issuer_key: issuer_key.to_vec().into(),
     })

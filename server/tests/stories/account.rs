@@ -19,7 +19,7 @@ async fn an_account_is_made_logged_in_to_changed_and_deleted() {
     let first = alice.log_in(&mut socket).await.unwrap();
     assert_eq!((first.failed_logins, first.failed_day), (0, 0));
     assert_eq!((first.renew, first.vault_version), (false, 0));
-    assert_eq!((first.tickets_left, first.ticket_epoch), (96, TODAY / 30));
+    assert_eq!((first.tickets_left, first.ticket_epoch), (0, TODAY / 30));
     assert_eq!(fetch(&mut socket).await, None);
     // A vault comes without the password and is fetched with it, also after a restart.
     let mut phone = here.connect().await;

@@ -151,6 +151,20 @@ async fn an_account_draws_as_many_as_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_tickets_has_none_left_to_draw() {
+    for (admission, left) in [
+        (Admission::Open, 0),
+        (Admission::Codes, 0),
+        (Admission::Tickets, 96),
+    ] {
+        let (here, code) = start_with(|config| config.admission = admission).await;
+        let (_, _, logged_in) = parent(&here, &code).await;
+        assert_eq!(logged_in.tickets_left, left, "{admission:?}");
+        assert_eq!(logged_in.ticket_epoch, TODAY / 30);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seeds_changed_in_an_epoch_count_from_the_next_and_old_tickets_stay_good() {
     let (mut here, code) = start().await;
     let (alice, mut socket, logged_in) = parent(&here, &code).await;
