@@ -9,6 +9,7 @@ use kinline_tests::relay::Relay;
 use kinline_tests::shell::{Shell, is_denied, is_refused, sim, succeeds};
 use serde_json::Value;
 
+use crate::shell::asset;
 use crate::shell_families::people;
 
 const LOGIN: &str = "anna at the lake";
@@ -224,7 +225,11 @@ fn recover(shell: &Shell, relay: &Relay, device: &str, more: &[&str]) -> String 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_back_by_code_pairs_others_with_tickets() {
     let home = tempfile::tempdir().unwrap();
-    let settings = [("ADMISSION", "tickets")];
+    // Room for a photo or two a day, and 512 MiB more for a ticket.
+    let settings = [
+        ("ADMISSION", "tickets"),
+        ("LIMITS__FREE_BLOB_BYTES", "131072"),
+    ];
     let relay = Relay::start_with(&home.path().join("relay"), &settings).await;
     let shell = Shell::new(home.path());
     // For the phone, the tablet and the account, and for nobody else.
@@ -262,6 +267,14 @@ async fn who_comes_back_by_code_pairs_others_with_tickets() {
     let _ = shell.run("Mila", &["sync"]);
     let inbox = shell.inbox("Mila");
     assert!(inbox.iter().any(|it| it["text"] == "let in by a ticket"));
+    let photo = ["photo", &asset("photo.jpg"), "--require-delivery"];
+    for _ in 0..4 {
+        let _ = shell.run("New", &photo);
+    }
+    let _ = shell.run("Leo", &["sync"]);
+    let inbox = shell.inbox("Leo");
+    let photos = inbox.iter().filter(|it| it["kind"] == "photo").count();
+    assert_eq!(photos, 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
