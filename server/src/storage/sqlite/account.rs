@@ -20,16 +20,18 @@ pub(super) const REQUEST: &str = "account.request_part";
 pub(super) const RECOVERY: &str = "account.recovery_part";
 
 /// Looks at every place, whatever was found before, and opens two states, whether or not there
-/// is such an account: the answer takes as long either way.
+/// is such an account: the answer takes as long either way. Where there is none, the next account's
+/// state is read and opened in its place, since a row on its way, and one that nobody has just
+/// looked at, take times that can be measured.
 async fn find(
     connection: &mut SqliteConnection,
     keys: &AtRest,
     places: &Places,
     with_vault: bool,
 ) -> Result<Found, ReadError> {
-    const ROW: &str = "SELECT state FROM account WHERE id = ?1";
-    const ALL: &str = "SELECT state, request_part, recovery_part FROM account WHERE id = ?1";
-    let mut found = None;
+    const ROW: &str = "SELECT id, state FROM account WHERE id >= ?1 ORDER BY id LIMIT 1";
+    const ALL: &str = "SELECT id, state, request_part, recovery_part FROM account WHERE id = ?1";
+    let (mut found, mut next) = (None, None);
     for (at, id) in places.ids.iter().enumerate() {
         let stored = keys.account.permute_hash(id);
         let row = sqlx::query(if with_vault { ALL } else { ROW })
@@ -37,10 +39,11 @@ async fn find(
             .fetch_optional(&mut *connection)
             .await
             .map_err(ReadError::Database)?;
-        if let Some(row) = row
-            && found.is_none()
-        {
-            found = Some((at, stored, row));
+        match row {
+            Some(row) if found.is_none() && id_of(&row)? == stored => {
+                found = Some((at, stored, row));
+            }
+            row => next = row,
         }
     }
     let nobody = keys.account.permute_hash(&places.nobody);
@@ -49,7 +52,10 @@ async fn find(
         .fetch_one(&mut *connection)
         .await
         .map_err(ReadError::Database)?;
-    let opened = |id: &[u8; 32], row: &SqliteRow| {
+    if id_of(&nobodys)? != nobody {
+        return Err(ReadError::Database(sqlx::Error::RowNotFound));
+    }
+    let opened = |id: &[u8], row: &SqliteRow| {
         let sealed: &[u8] = row.try_get("state").map_err(ReadError::Database)?;
         keys.open(STATE, id, sealed)
             .ok()
@@ -58,13 +64,16 @@ async fn find(
     };
     let second = opened(&nobody, &nobodys)?;
     let Some((at, id, row)) = found else {
-        let _ = std::hint::black_box(second);
+        let next = next.as_ref().unwrap_or(&nobodys);
+        // Whether that one is damaged is no matter of this one's.
+        let _ = std::hint::black_box(opened(id_of(next)?, next));
         return Ok(Found {
             place: None,
-            row: opened(&nobody, &nobodys)?,
+            row: second,
             vault: None,
         });
     };
+    let _ = std::hint::black_box(second);
     let part = |column, name| {
         let sealed: &[u8] = row.try_get(column).map_err(ReadError::Database)?;
         keys.open(name, &id, sealed)
@@ -84,6 +93,10 @@ async fn find(
         row: opened(&id, &row)?,
         vault,
     })
+}
+
+fn id_of(row: &SqliteRow) -> Result<&[u8], ReadError> {
+    row.try_get("id").map_err(ReadError::Database)
 }
 
 impl SqliteStorage {
