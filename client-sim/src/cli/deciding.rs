@@ -251,13 +251,16 @@ fn removed(book: &Book, device: DeviceId, undo: bool) -> Failure {
 async fn show_notices(session: &Session, all: bool, as_json: bool) -> Result<(), Failure> {
     let device = session.open_current().await?;
     let kept = if all { notices(&device).await? } else { vec![] };
-    let mut fresh = unseen(&device).await?;
-    operator::acknowledge(&device, &mut fresh).await?;
-    device.shutdown().await;
-    let shown = if all { kept } else { fresh };
+    let fresh = unseen(&device).await?;
+    let mut shown = if all { kept } else { fresh };
+    let told = device.with(Engine::operator_notices).await?;
+    operator::add_unkept(&told, &mut shown);
     for notice in &shown {
         print(notice, as_json);
     }
+    // What is acknowledged is erased: not before it was shown.
+    operator::acknowledge(&device, &told).await?;
+    device.shutdown().await;
     if shown.is_empty() && !as_json {
         println!("Nothing new.");
     }

@@ -2,7 +2,7 @@
 //! acknowledged them.
 
 use kinline_protocol::engine::Engine;
-use kinline_protocol::engine::io::Command;
+use kinline_protocol::engine::io::{Command, OperatorNotice};
 use kinline_protocol::server_name::operator_text;
 use serde_json::json;
 
@@ -48,17 +48,22 @@ pub(super) async fn show(session: &Session, as_json: bool) -> Result<(), Failure
     Ok(())
 }
 
-/// Adds what the operator said and was no event on this device (it was none of a guardian's then),
-/// and acknowledges all of it.
-pub(super) async fn acknowledge(device: &Device, fresh: &mut Vec<Notice>) -> Result<(), Failure> {
-    for notice in device.with(Engine::operator_notices).await? {
+/// Adds what the operator said and was no event on this device (it was none of a guardian's then).
+pub(super) fn add_unkept(told: &[OperatorNotice], shown: &mut Vec<Notice>) {
+    for notice in told {
         let index = json!(notice.index);
-        let is_shown = |shown: &Notice| {
+        let is_it = |shown: &Notice| {
             shown.kind == "operator-notice" && shown.details.get("index") == Some(&index)
         };
-        if !fresh.iter().any(is_shown) {
-            fresh.push(Notice::of_operator(&notice));
+        if !shown.iter().any(is_it) {
+            shown.push(Notice::of_operator(notice));
         }
+    }
+}
+
+/// Acknowledges what was shown.
+pub(super) async fn acknowledge(device: &Device, told: &[OperatorNotice]) -> Result<(), Failure> {
+    for notice in told {
         let index = notice.index;
         device.command(Command::AcknowledgeNotice { index }).await?;
     }
