@@ -69,6 +69,10 @@ pub const MAILBOX_IDLE_DAYS: u32 = 90;
 pub const MAILBOX_CLOSED_DAYS: u32 = 3;
 /// Days a grant is valid.
 pub const GRANT_DAYS: u32 = 120;
+/// Days by which the clock of a device that makes a grant may be ahead of the relay's.
+pub const GRANT_CLOCK_DAYS: u32 = 7;
+/// Days that a relay keeps a revocation at most: as long as the grant could be good.
+pub const REVOKED_DAYS_MAX: u32 = GRANT_DAYS + GRANT_CLOCK_DAYS;
 
 /// Characters of one text: longer ones are refused with a sentence.
 pub const TEXT_CHARACTERS_MAX: usize = 20_000;

@@ -13,7 +13,6 @@ use kinline_protocol::ticket::EPOCH_DAYS;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::mailbox::REVOKED_DAYS_MAX;
 use crate::relay::Shared;
 
 /// Where it is read.
@@ -102,7 +101,7 @@ pub fn classes() -> Vec<Class> {
         class(
             "revoked_grant",
             "a hash",
-            Some(REVOKED_DAYS_MAX),
+            Some(limits::REVOKED_DAYS_MAX),
             "it was revoked, at most",
             "the day on which the grant would have ended",
         ),

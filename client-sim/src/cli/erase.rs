@@ -20,6 +20,55 @@ use crate::store::{StoreError, write_whole};
 /// Days after which a device that did not hear of it is cut off.
 const HEARD_DAYS: u32 = 3;
 
+/// What the relay keeps of what was erased, and for how long.
+struct Remains {
+    /// Days until the last of it is gone.
+    days: u32,
+    /// What, for a person.
+    said: Vec<String>,
+}
+
+impl Remains {
+    /// By the numbers of the relay's terms (PROTOCOL §17.6). A device that has heard of it took
+    /// its mailbox and its blobs away; one that never connects leaves them, since the secrets that
+    /// delete blobs are its own, and not every mailbox can be closed from here.
+    fn after(everybody_heard: bool) -> Self {
+        let (slots, envelopes) = (
+            limits::COMMIT_RETENTION_DAYS,
+            limits::ENVELOPE_RETENTION_DAYS,
+        );
+        let (mailbox, blobs) = (limits::MAILBOX_IDLE_DAYS, limits::BLOB_RETENTION_DAYS);
+        let revoked = limits::REVOKED_DAYS_MAX;
+        let mut kept = vec![slots, envelopes, revoked];
+        let mut said = vec![
+            format!(
+                "Changes of conversations stay at the relay, sealed and without a name, for {slots} days."
+            ),
+            format!(
+                "What was sent to devices that are off waits for them at the relay, sealed, for {envelopes} days."
+            ),
+            format!(
+                "Hashes of addresses that were taken back stay at the relay for up to {revoked} days."
+            ),
+        ];
+        let mut cut_off = 0;
+        if !everybody_heard {
+            cut_off = HEARD_DAYS;
+            kept.extend([mailbox, blobs]);
+            said.push(format!(
+                "A device that never connects again leaves its mailbox at the relay for up to {mailbox} days, or {} when a guardian's phone can close it, and files that it sent for up to {blobs} days.",
+                HEARD_DAYS + limits::MAILBOX_CLOSED_DAYS,
+            ));
+        }
+        // A row is kept through its last day.
+        let longest = kept.into_iter().max().unwrap_or_default();
+        Self {
+            days: cut_off + longest + 1,
+            said,
+        }
+    }
+}
+
 /// What is erased.
 #[derive(Debug, Subcommand)]
 pub enum EraseVerb {
@@ -125,22 +174,23 @@ async fn erase_child(
             )
         })
         .await?;
-    let gone = if over {
-        today
-    } else {
-        today.plus(HEARD_DAYS + limits::MAILBOX_CLOSED_DAYS)
-    };
+    let remains = Remains::after(over);
+    let gone = today.plus(remains.days);
     let backups = backup_days(device).await.map(|days| gone.plus(days));
     let waits: Vec<String> = waits.iter().map(|device| book.device(device)).collect();
-    let mut left = vec![
-        "What devices of other families received stays on them, as on any screen that showed it.",
-        "The family's log keeps that there was a member of this name, until the family is erased.",
-    ];
+    let mut left = remains.said;
+    left.extend(
+        [
+            "What devices of other families received stays on them, as on any screen that showed it.",
+            "The family's log keeps that there was a member of this name, until the family is erased.",
+        ]
+        .map(String::from),
+    );
     if !messages {
-        left.push("What the child said stays on the family's own devices.");
+        left.push("What the child said stays on the family's own devices.".into());
     }
     if !waits.is_empty() {
-        left.push("A device that is off keeps its encrypted store until it hears of this; when it does not within three days, the relay hands it nothing any more.");
+        left.push("A device that is off keeps its encrypted store until it hears of this; when it does not within three days, nobody sends it anything any more.".into());
     }
     Ok(document(
         "child", &name, today, gone, backups, &waits, &left,
@@ -170,7 +220,8 @@ async fn erase_family(
         .await?;
     let name = name.ok_or_else(|| Failure::refused("this device belongs to no family yet"))?;
     confirmed(&name, confirm)?;
-    if !keep_account && device.with(Engine::has_account).await? {
+    let has_account = device.with(Engine::has_account).await?;
+    if has_account && !keep_account {
         return Err(Failure::refused(
             "this guardian has an account at the relay, which outlives the phone: delete it first (kinline-sim account --state … delete), or say --keep-account",
         ));
@@ -190,23 +241,34 @@ async fn erase_family(
         None
     };
     let ended = tokio::time::timeout(session.patience(), over).await;
-    let mut left = vec![
-        "Other guardians erase their own phones: erase family, on each of them.",
-        "What devices of other families received stays on them, as on any screen that showed it.",
-        "An account that another guardian has at the relay is theirs to delete: account delete.",
-    ];
+    let everybody_heard = matches!(ended, Ok(Some(_)));
+    let remains = Remains::after(everybody_heard);
+    let gone = today.plus(remains.days);
+    let mut left = remains.said;
+    left.extend(
+        [
+            "Other guardians erase their own phones, and what the relay has of them: erase family, on each of them.",
+            "What devices of other families received stays on them, as on any screen that showed it.",
+            "An account that another guardian has at the relay is theirs to delete: account delete.",
+        ]
+        .map(String::from),
+    );
+    if has_account {
+        left.push("This guardian's account stays at the relay until it is deleted.".into());
+    }
     match ended {
         Ok(Some(told)) => {
-            let backups = told.or_else(|| days.map(|days| today.plus(days)));
-            Ok(document("family", &name, today, today, backups, &[], &left))
+            // It said so of what it erased today.
+            let told = told.map(|end| end.0.saturating_sub(today.0));
+            let backups = days.max(told).map(|days| gone.plus(days));
+            Ok(document("family", &name, today, gone, backups, &[], &left))
         }
         _ => {
             let waits = device
                 .with(|engine: &Engine| engine.erasure_waits_for(None))
                 .await?;
             let waits: Vec<String> = waits.iter().map(|device| book.device(device)).collect();
-            left.push("This phone goes when the others have heard of it, or in three days: let it connect then.");
-            let gone = today.plus(HEARD_DAYS + limits::MAILBOX_CLOSED_DAYS);
+            left.push("This phone goes when the others have heard of it, or in three days: let it connect then.".into());
             let backups = days.map(|days| gone.plus(days));
             Ok(document(
                 "family", &name, today, gone, backups, &waits, &left,
@@ -222,7 +284,7 @@ fn document(
     gone: Day,
     backups: Option<Day>,
     waits: &[String],
-    left: &[&str],
+    left: &[String],
 ) -> Value {
     json!({
         "format": "kinline-erasure-receipt-1",
@@ -251,7 +313,7 @@ fn tell(document: &Value, receipt: Option<PathBuf>) -> Result<(), Failure> {
         );
     }
     println!(
-        "The relay has nothing of it any more by {}.",
+        "The relay has nothing of what was erased any more by {}.",
         text("relay_empty_by").unwrap_or_default()
     );
     match text("backups_end_by") {
@@ -269,4 +331,34 @@ fn tell(document: &Value, receipt: Option<PathBuf>) -> Result<(), Failure> {
             .map_err(|error| StoreError::file(&path, error))
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEARD_DAYS, Remains};
+    use kinline_protocol::limits;
+
+    #[test]
+    fn a_receipt_promises_no_day_before_the_last_of_it_is_gone() {
+        let stays = [
+            limits::COMMIT_RETENTION_DAYS,
+            limits::ENVELOPE_RETENTION_DAYS,
+            limits::REVOKED_DAYS_MAX,
+        ];
+        let lies = [limits::MAILBOX_IDLE_DAYS, limits::BLOB_RETENTION_DAYS];
+        let names = |remains: &Remains, days: u32| {
+            let days = format!("{days} days");
+            remains.said.iter().any(|sentence| sentence.contains(&days))
+        };
+        let heard = Remains::after(true);
+        let unheard = Remains::after(false);
+        for days in stays {
+            assert!(heard.days > days && names(&heard, days), "{days}");
+            assert!(unheard.days > days + HEARD_DAYS && names(&unheard, days));
+        }
+        for days in lies {
+            assert!(unheard.days > days + HEARD_DAYS && names(&unheard, days));
+        }
+        assert!(!names(&heard, limits::MAILBOX_IDLE_DAYS));
+    }
 }

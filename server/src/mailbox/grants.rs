@@ -21,18 +21,12 @@ const CHECKED_MAX: usize = 65_536;
 /// Revocation hashes whose state is kept in memory.
 const REVOKED_MAX: usize = 65_536;
 
-/// Days by which a device's clock may be ahead of the relay's.
-const CLOCK_DAYS: u32 = 7;
-
 /// Grants that are checked at a time: with the reading that belongs to it, each takes 4 KB.
 const CHECKS_MAX: usize = 16;
 
-/// Days that a revocation is kept at most.
-pub(crate) const REVOKED_DAYS_MAX: u32 = limits::GRANT_DAYS + CLOCK_DAYS;
-
 /// The latest last day that a grant may have: a revocation is never kept longer than that.
 pub(crate) const fn last_day_max(today: Day) -> Day {
-    today.plus(REVOKED_DAYS_MAX)
+    today.plus(limits::REVOKED_DAYS_MAX)
 }
 
 /// A grant that was good, and what that rests on.

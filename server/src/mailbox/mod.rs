@@ -35,7 +35,7 @@ mod waiter;
 pub(crate) use attach::attach;
 pub(crate) use close::close;
 pub(crate) use erase::erase;
-pub(crate) use grants::{Grants, REVOKED_DAYS_MAX, last_day_max};
+pub(crate) use grants::{Grants, last_day_max};
 pub(crate) use hold::{Holds, hold};
 pub(crate) use inbox::{Arrival, Inbox};
 pub(crate) use open::{admission_hash, open};

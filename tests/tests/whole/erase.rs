@@ -42,6 +42,10 @@ async fn a_child_is_erased_everywhere_and_then_the_family() {
     let document = json(&receipt);
     assert_eq!(document["what"], "child");
     assert!(document["backups_end_by"].as_str() > document["relay_empty_by"].as_str());
+    let left = document["left"].to_string();
+    for days in ["120 days", "127 days", "90 days", "30 days"] {
+        assert!(left.contains(days), "{days}: {left}");
+    }
     // The tablet hears of it, and nothing of it is left on its disk.
     let mut tablet = shell.command("Mila", &["sync"]);
     let tablet = tablet.stderr(Stdio::piped()).output().unwrap();
@@ -83,7 +87,11 @@ async fn a_child_is_erased_everywhere_and_then_the_family() {
     );
     let _ = leo.wait().unwrap();
     assert!(!said.contains("Not yet heard of"), "{said}");
-    assert_eq!(json(&receipt)["name"], "Elms");
+    let document = json(&receipt);
+    assert_eq!(document["name"], "Elms");
+    // Not today: changes of conversations stay for their days, and backups for theirs after them.
+    assert!(document["relay_empty_by"].as_str() > document["asked_on"].as_str());
+    assert!(document["backups_end_by"].as_str() > document["relay_empty_by"].as_str());
     for device in ["Mum", "Leo"] {
         assert!(!Path::new(&shell.path(device)).exists(), "{device}");
     }
