@@ -129,7 +129,7 @@ impl Day {
 
         self.secrets.add(NEW_PHONE);
         let login = Wish::LogIn {
-            tickets: 4,
+            tickets: 0,
             anew: true,
         };
         let Outcome::LoggedIn(done) = self.account(Some(drawer.code.clone()), login).await? else {

@@ -243,7 +243,7 @@ async fn destroy(cast: &mut Cast, before: Before) -> (Before, String) {
 
 async fn come_back(cast: &mut Cast, before: &Before) -> ((), String) {
     let wish = Wish::LogIn {
-        tickets: 4,
+        tickets: 0,
         anew: true,
     };
     let Outcome::LoggedIn(done) = cast.account(cast.code.clone(), wish).await else {
@@ -261,7 +261,7 @@ async fn come_back(cast: &mut Cast, before: &Before) -> ((), String) {
     joined.await.unwrap();
     assert_eq!(member(&new).await, before.anna, "she is who she was");
     cast.phone = Some(new);
-    ((), format!("{} tickets came along", done.tickets.len()))
+    ((), String::new())
 }
 
 async fn go_on(cast: &mut Cast) -> ((), String) {
