@@ -1,9 +1,17 @@
 //! What logins tell and cost: `cargo bench -p kinline-server --bench account [ANSWERS]`.
 //!
 //! Prints Welch's t between the times of answers about accounts that are there and about ids that
-//! are not (100,000 in all, in random order); below 4.5 a listener in this very process can't tell
-//! them apart. (With the counting of tries left out for ids that are not there, 20,000 answers gave
-//! 5.8.) And what one guess at a password costs who has the database and the key file.
+//! are not, in random order: of so many answers (100,000) to the first message of a login, as many
+//! to its last with a wrong proof, and as many to a vault with a bad signature. Once of the times
+//! without the slowest hundredth, and once of their ranks among the 64 answers of the same moment,
+//! which a machine that does other work meanwhile disturbs little. Below 4.5 a listener in this very
+//! process can't tell them apart.
+//!
+//! A tell is planted among them: of a fifth as many ids that are not there the try is counted twice.
+//! By their ranks they must be told from the others. Ends with status 1 when something is told that
+//! must not be, or the planted tell is not.
+//!
+//! And what one guess at a password costs who has the database and the key file.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +20,7 @@
     reason = "a measurement"
 )]
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use kinline_protocol::ids::AccountId;
@@ -25,30 +34,75 @@ use kinline_server::measure::Logins;
 use kinline_server::{Config, Relay};
 use rand::seq::SliceRandom;
 
-/// Answers about one id: no budget is reached.
+/// Tries at one id: no budget is reached.
 const EACH: usize = 20;
+/// Above it a difference is told: by chance once in 100,000 runs.
+const T_MAX: f64 = 4.5;
+/// Answers of one moment.
+const MOMENT: usize = 64;
+/// As many ids without the planted tell as there is one with it.
+const PLANTED: usize = 5;
 /// Guesses that are timed.
 const GUESSES: u32 = 10;
 
-/// Mean, variance, count.
+/// What an id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Id {
+    There,
+    Not,
+    /// Not there, and its answers cost a little more.
+    Planted,
+}
+
+/// Seconds of each answer, in the order of the answers.
 #[derive(Default)]
-struct Times(Vec<f64>);
+struct Times(Vec<(Id, f64)>);
 
 impl Times {
-    /// Without the slowest hundredth, in which the machine did something else.
-    fn sound(&self) -> (f64, f64, f64) {
-        let mut times = self.0.clone();
-        times.sort_by(f64::total_cmp);
-        times.truncate(times.len() - times.len() / 100);
-        let count = f64::from(u32::try_from(times.len()).unwrap());
-        let mean = times.iter().sum::<f64>() / count;
-        let variance = times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        (mean, variance, count)
+    fn push(&mut self, id: Id, begun: Instant) {
+        self.0.push((id, begun.elapsed().as_secs_f64()));
+    }
+
+    fn of(&self, id: Id) -> Vec<f64> {
+        let these = self.0.iter().filter(|(one, _)| *one == id);
+        these.map(|(_, time)| *time).collect()
+    }
+
+    /// Without the slowest hundredth of all, in which the machine did something else. One bound for
+    /// all kinds: how many slow ones there are of each is chance.
+    fn sound(&self, id: Id) -> Vec<f64> {
+        let mut all: Vec<f64> = self.0.iter().map(|(_, time)| *time).collect();
+        all.sort_by(f64::total_cmp);
+        let slowest = all[all.len() - 1 - all.len() / 100];
+        let mut times = self.of(id);
+        times.retain(|time| *time < slowest);
+        times
+    }
+
+    /// The rank of each answer among those of its moment.
+    fn ranks(&self) -> Self {
+        let mut ranks = self.0.clone();
+        for moment in ranks.chunks_mut(MOMENT) {
+            moment.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+            let count = moment.len() as f64;
+            for (rank, (_, time)) in moment.iter_mut().enumerate() {
+                *time = rank as f64 / count;
+            }
+        }
+        Self(ranks)
     }
 }
 
-fn welch(a: &Times, b: &Times) -> f64 {
-    let ((mean_a, variance_a, count_a), (mean_b, variance_b, count_b)) = (a.sound(), b.sound());
+/// Mean, variance, count.
+fn moments(values: &[f64]) -> (f64, f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    (mean, squares.sum::<f64>() / (count - 1.0), count)
+}
+
+fn welch(a: &[f64], b: &[f64]) -> f64 {
+    let ((mean_a, variance_a, count_a), (mean_b, variance_b, count_b)) = (moments(a), moments(b));
     (mean_a - mean_b) / (variance_a / count_a + variance_b / count_b).sqrt()
 }
 
@@ -73,12 +127,105 @@ fn guess(costs: Stretching) -> f64 {
     begun.elapsed().as_secs_f64() / f64::from(GUESSES)
 }
 
+/// Prints how far the answers of one kind are from those about ids that are not there: `t` of the
+/// times, and of the ranks.
+fn compare(what: &str, times: &Times, id: Id) -> [f64; 2] {
+    let (these, not, ranks) = (times.sound(id), times.sound(Id::Not), times.ranks());
+    let t = welch(&these, &not);
+    let ranked = welch(&ranks.of(id), &ranks.of(Id::Not));
+    println!(
+        "{what}: {} {id:?} {:.2} us, {} Not {:.2} us: t = {t:.2}, of ranks {ranked:.2}",
+        these.len(),
+        moments(&these).0 * 1e6,
+        not.len(),
+        moments(&not).0 * 1e6,
+    );
+    [t, ranked]
+}
+
+/// Registers an account.
+async fn register(logins: &Logins, server: &str, account: &AccountId, costs: Stretching) {
+    let (state, message) = Registration::start(b"word", &mut rand::rng()).unwrap();
+    let start = wire::RegisterStart {
+        account: account.to_bytes(),
+        message: message.into(),
+    };
+    let names = Names { account, server };
+    let made = logins.register(start, |answer| {
+        let done = state
+            .finish(b"word", costs, names, answer, &mut rand::rng())
+            .unwrap();
+        let key = SecretKey::random(&mut rand::rng()).public();
+        wire::RegisterFinish {
+            account: account.to_bytes(),
+            record: done.record.into(),
+            stretching: Some(costs.to_wire()),
+            write_key: key.as_bytes().to_vec().into(),
+            ..wire::RegisterFinish::default()
+        }
+    });
+    assert!(made.await);
+}
+
+/// Times of logins: of their first messages, and of their last.
+async fn log_in(logins: &Logins, asked: &[(Id, AccountId)]) -> [Times; 2] {
+    let (_, message) = Login::start(b"guess", &mut rand::rng()).unwrap();
+    let finish = wire::LoginFinish {
+        message: vec![7; 64].into(),
+    };
+    let [mut first, mut last] = [Times::default(), Times::default()];
+    let mut lengths = std::collections::BTreeSet::new();
+    for (id, account) in asked {
+        let start = wire::LoginStart {
+            account: account.to_bytes(),
+            message: message.clone().into(),
+        };
+        let begun = Instant::now();
+        let mut login = logins.login(&start).await.expect("within the budget");
+        if *id == Id::Planted {
+            logins.count_once_more(account);
+        }
+        first.push(*id, begun);
+        let begun = Instant::now();
+        let is_good = logins.finish(&mut login, &finish).await;
+        last.push(*id, begun);
+        assert!(!is_good);
+        lengths.insert(login.answer.len());
+    }
+    assert_eq!(lengths.len(), 1, "{lengths:?}");
+    [first, last]
+}
+
+/// Times of vaults that nobody has signed.
+async fn put(logins: &Logins, asked: &[(Id, AccountId)]) -> Times {
+    // A signature of other words: what is none would be refused before it is looked at.
+    let signature = SecretKey::random(&mut rand::rng()).sign(b"", &[]);
+    let signature: bytes::Bytes = signature.to_vec().into();
+    let mut times = Times::default();
+    for (id, account) in asked.iter().filter(|(id, _)| *id != Id::Planted) {
+        let request = wire::PutVault {
+            account: account.to_bytes(),
+            vault: Some(wire::Vault {
+                version: 1,
+                request_part: vec![5; 2_048].into(),
+                recovery_part: vec![6; 1_024].into(),
+            }),
+            signature: signature.clone(),
+        };
+        let begun = Instant::now();
+        let is_taken = logins.put(&[3; 32], request).await;
+        times.push(*id, begun);
+        assert!(!is_taken);
+    }
+    times
+}
+
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let answers: usize = std::env::args()
         .find_map(|word| word.parse().ok())
         .unwrap_or(100_000);
-    let ids = answers.div_ceil((EACH - 1) * 2).max(1);
+    let ids = answers.div_ceil((EACH - 1) * 2).max(PLANTED);
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::embedded(folder.path());
     let cheap = Stretching::cheap_for_tests(8, 1, 1).unwrap();
@@ -92,66 +239,39 @@ async fn main() {
     let logins = Logins::of(&relay);
     let mut rng = rand::rng();
     let mut asked = Vec::new();
-    for at in 0..ids * 2 {
-        let is_there = at % 2 == 0;
-        let account = AccountId::random(&mut rng);
-        if is_there {
-            let (state, message) = Registration::start(b"word", &mut rng).unwrap();
-            let start = wire::RegisterStart {
-                account: account.to_bytes(),
-                message: message.into(),
-            };
-            let names = Names {
-                account: &account,
-                server: &server,
-            };
-            let made = logins.register(start, |answer| {
-                let done = state
-                    .finish(b"word", cheap, names, answer, &mut rand::rng())
-                    .unwrap();
-                let key = SecretKey::random(&mut rand::rng()).public();
-                wire::RegisterFinish {
-                    account: account.to_bytes(),
-                    record: done.record.into(),
-                    stretching: Some(cheap.to_wire()),
-                    write_key: key.as_bytes().to_vec().into(),
-                    ..wire::RegisterFinish::default()
-                }
-            });
-            assert!(made.await);
+    let planted = ids * 2 / PLANTED;
+    let kinds = [(Id::There, ids), (Id::Not, ids), (Id::Planted, planted)];
+    for (id, count) in kinds {
+        for _ in 0..count {
+            let account = AccountId::random(&mut rng);
+            if id == Id::There {
+                register(&logins, &server, &account, cheap).await;
+            }
+            // The registration was one try of this account's.
+            asked.extend(std::iter::repeat_n((id, account), EACH - 1));
         }
-        // The registration was one try of this account's.
-        asked.extend(std::iter::repeat_n((is_there, account), EACH - 1));
     }
     asked.shuffle(&mut rng);
-    let (_, message) = Login::start(b"guess", &mut rng).unwrap();
-    let mut times = [Times::default(), Times::default()];
-    let mut lengths = std::collections::BTreeSet::new();
-    for (is_there, account) in asked {
-        let start = wire::LoginStart {
-            account: account.to_bytes(),
-            message: message.clone().into(),
-        };
-        let begun = Instant::now();
-        let answer = logins.login(&start).await.expect("within the budget");
-        times[usize::from(is_there)]
-            .0
-            .push(begun.elapsed().as_secs_f64());
-        lengths.insert(answer.len());
-    }
+    let [first, last] = log_in(&logins, &asked).await;
+    let vaults = put(&logins, &asked).await;
     relay.shutdown().await;
-    let [not, there] = &times;
-    let (count, all) = (there.0.len() + not.0.len(), ids * 2);
-    println!("{count} answers about {all} ids: {lengths:?} bytes");
-    let micros = |times: &Times| times.sound().0 * 1e6;
-    println!(
-        "there {:.1} us, not there {:.1} us: t = {:.2}",
-        micros(there),
-        micros(not),
-        welch(there, not)
-    );
+    let told = [
+        compare("LoginStart", &first, Id::There),
+        compare("LoginFinish", &last, Id::There),
+        compare("PutVault", &vaults, Id::There),
+    ];
+    let [_, found] = compare("LoginStart", &first, Id::Planted);
     println!(
         "a guess with database and key file: {:.0} ms of one core at 64 MiB and 3 passes",
         guess(Stretching::DEFAULT) * 1e3
     );
+    if told.as_flattened().iter().any(|t| t.abs() >= T_MAX) {
+        println!("FAILED: answers tell which accounts are there");
+        return ExitCode::FAILURE;
+    }
+    if found < T_MAX {
+        println!("FAILED: the planted tell was not found");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }

@@ -3,8 +3,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,23 +10,22 @@ use kinline_protocol::attach::MailboxKeys;
 use kinline_protocol::ids::{MailboxId, MessageId};
 use kinline_protocol::limits::{ENVELOPE_BYTES, MAILBOX_IDLE_DAYS};
 use kinline_protocol::secrets::Secret;
-use kinline_protocol::wire;
 
-use crate::account::{self, Talk};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::{AtRest, KeyFile, KeyFileError};
-use crate::listener::Origin;
-use crate::relay::{RunningRelay, Shared, StartError, open_rows, open_storage};
+use crate::relay::{StartError, open_rows, open_storage};
 use crate::storage::{
     EmbeddedStorage, Entry, MailboxRow, NewEnvelope, NewMailbox, OpenError, RowWrite,
     SqliteOptions, Storage, Write, look, reply,
 };
 
 mod families;
+mod logins;
 
 pub use crate::storage::Spooled;
 pub use families::{Families, Visit};
+pub use logins::{Begun, Logins};
 
 /// How often a look at a spool is begun anew because a file was tidied away.
 const LOOKS_MAX: u32 = 100;
@@ -198,61 +195,6 @@ impl Seeding {
 fn message_of(mailbox: MailboxId, order: u64) -> MessageId {
     let id = u128::from_be_bytes(*mailbox.as_bytes()) ^ u128::from(order);
     MessageId::new(id.to_be_bytes())
-}
-
-/// A relay's answers about accounts, without sockets: each asked from a network of its own, so
-/// that no budget of a network comes in between.
-pub struct Logins {
-    shared: Arc<Shared>,
-    networks: AtomicU64,
-}
-
-impl std::fmt::Debug for Logins {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Logins")
-    }
-}
-
-impl Logins {
-    /// Of a running relay.
-    #[must_use]
-    pub fn of(relay: &RunningRelay) -> Self {
-        Self {
-            shared: relay.shared(),
-            networks: AtomicU64::new(1),
-        }
-    }
-
-    fn talk(&self) -> Talk {
-        let network = self.networks.fetch_add(1, Ordering::Relaxed);
-        Talk::new(Origin {
-            network,
-            region: network,
-        })
-    }
-
-    /// The answer to a registration, and whether its record, which `record` makes of it, was kept.
-    pub async fn register(
-        &self,
-        start: wire::RegisterStart,
-        record: impl FnOnce(&[u8]) -> wire::RegisterFinish,
-    ) -> bool {
-        let mut talk = self.talk();
-        let Ok(answer) = account::register_start(&self.shared, &mut talk, &start) else {
-            return false;
-        };
-        let finish = record(&answer.message);
-        account::register_finish(&self.shared, &mut talk, finish)
-            .await
-            .is_ok()
-    }
-
-    /// The answer to the first message of a login.
-    pub async fn login(&self, start: &wire::LoginStart) -> Option<Vec<u8>> {
-        let mut talk = self.talk();
-        let answer = account::login_start(&self.shared, &mut talk, start).await;
-        answer.ok().map(|answer| answer.message.to_vec())
-    }
 }
 
 /// The decoys in a data folder, beside a relay that may be running: for whoever has the key file.

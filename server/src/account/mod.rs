@@ -26,5 +26,5 @@ pub(crate) use accounts::Accounts;
 pub(crate) use delete::delete;
 pub(crate) use login::{finish as login_finish, start as login_start};
 pub(crate) use register::{finish as register_finish, start as register_start};
-pub(crate) use talk::{Talk, change_logged_in};
+pub(crate) use talk::{Talk, change_logged_in, count_attempt};
 pub(crate) use vault::{fetch as fetch_vault, put as put_vault};

@@ -140,7 +140,7 @@ fn submit(
 
 /// Counts a try at an account's password, in its row or in nobody's. Not waited for: an answer
 /// would otherwise wait for the disk. What is lost with a crash was counted by the budget.
-pub(super) fn count_attempt(shared: &Shared, account: &AccountId) {
+pub(crate) fn count_attempt(shared: &Shared, account: &AccountId) {
     let today = shared.clock.day();
     shared.accounts.worked(1);
     metrics::counter!("kinline_logins_total", "end" => "begun").increment(1);
