@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kinline_protocol::account::{
-    AccountKeys, OpenedVault, Outcome, RecoveryCode, RequestPart, Wish,
+    AccountKeys, Anew, OpenedVault, Outcome, RecoveryCode, RequestPart, Wish,
 };
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::io::Command;
@@ -67,17 +67,19 @@ pub(super) async fn run(session: &Session, verb: AccountVerb) -> Result<(), Fail
     }
 }
 
+/// Keeps keys on this phone: whether the log gets fresh ones, and whether no other device knows them.
 async fn keep(
     session: &Session,
     device: Device,
     keys: AccountKeys,
     vault: Option<OpenedVault>,
-    fresh: bool,
+    (fresh, renewed): (bool, bool),
 ) -> Result<RecoveryStatus, Failure> {
     let command = Command::KeepAccount {
         keys: Box::new(keys),
         vault: vault.map(Box::new),
         fresh,
+        renewed,
     };
     if let Err(error) = device.command(command).await {
         device.shutdown().await;
@@ -141,12 +143,20 @@ async fn register(
             return Err(failure);
         }
     };
-    if let Some(paper) = paper {
+    if let Some(paper) = &mut paper {
         paper.show();
     }
-    keep(session, device, keys, None, true).await?;
+    keep(session, device, keys, None, (true, true)).await?;
     println!("The account stands; this phone puts by what you need to come back.");
     Ok(())
+}
+
+/// What was put out knows the keys of before: the relay is given another record then.
+async fn anew(device: &Device) -> Result<Anew, Failure> {
+    Ok(match device.with(Engine::needs_new_account_keys).await? {
+        true => Anew::Always,
+        false => Anew::Asked,
+    })
 }
 
 async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure> {
@@ -154,10 +164,9 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
     let password = password(who.password_file.as_deref(), "Password:").await?;
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
-    let needs = device.with(Engine::needs_new_account_keys).await?;
     let wish = Wish::LogIn {
         tickets: TICKETS,
-        anew: needs,
+        anew: anew(&device).await?,
     };
     let done = match logged_in(&relay, who, password, code, wish).await {
         Ok(done) => done,
@@ -169,7 +178,14 @@ async fn login(session: &Session, who: &Who, code: &Code) -> Result<(), Failure>
     tell_failed(&done);
     let tickets = done.tickets.iter().map(Ticket::to_text).collect();
     keep_drawn(&device, done.issuer, tickets).await?;
-    keep(session, device, done.keys, done.vault.ok(), false).await?;
+    keep(
+        session,
+        device,
+        done.keys,
+        done.vault.ok(),
+        (false, done.renewed),
+    )
+    .await?;
     println!("Logged in.");
     Ok(())
 }
@@ -289,7 +305,7 @@ async fn change_password(
         recovery: Some(recovery),
     };
     // Who knew the old one may have what it led to: other keys go into the log.
-    keep(session, device, keys, Some(vault), true).await?;
+    keep(session, device, keys, Some(vault), (true, true)).await?;
     println!("The password is changed. Your other phones have to log in again.");
     Ok(())
 }
@@ -298,12 +314,12 @@ async fn new_code(session: &Session, who: &Who, print: &Print) -> Result<(), Fai
     check_print(print)?;
     let password = password(who.password_file.as_deref(), "Password:").await?;
     let code = RecoveryCode::random(&mut random::os());
-    let paper = Paper::write(&code, print)?;
+    let mut paper = Paper::write(&code, print)?;
     let device = session.open_current().await?;
     let relay = relay_of(&device).await?;
     let only_keys = Wish::LogIn {
         tickets: 0,
-        anew: false,
+        anew: anew(&device).await?,
     };
     let done = match logged_in(&relay, who, password, Some(code), only_keys).await {
         Ok(done) => done,
@@ -314,7 +330,7 @@ async fn new_code(session: &Session, who: &Who, print: &Print) -> Result<(), Fai
     };
     tell_failed(&done);
     paper.show();
-    let status = keep(session, device, done.keys, None, true).await?;
+    let status = keep(session, device, done.keys, None, (true, done.renewed)).await?;
     if status.gaps.is_empty() {
         println!("The recovery code of before leads back no more.");
     } else {

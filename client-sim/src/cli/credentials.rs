@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use kinline_protocol::account::{
-    CodeError, Costs, Credentials, LoggedIn, Outcome, RecoveryCode, Wish, account_id,
+    CodeError, Costs, Credentials, LoggedIn, LoginError, Outcome, RecoveryCode, Wish, account_id,
 };
 use kinline_protocol::day::Day;
 use kinline_protocol::engine::Engine;
@@ -97,7 +97,7 @@ pub(super) async fn talk(
 }
 
 /// As [`talk`], about what a new code goes with. When it is not known whether the relay did it,
-/// the code's files stay.
+/// the code is shown and its files stay.
 pub(super) async fn talk_with(
     paper: Option<&mut Paper>,
     relay: &RelayAddress,
@@ -107,10 +107,19 @@ pub(super) async fn talk_with(
     wish: Wish,
 ) -> Result<Outcome, Failure> {
     let spoken = speak(relay, who, password, code, wish).await?;
-    if let (Err(error @ AccountError::Lost(_)), Some(paper)) = (&spoken, paper) {
-        paper.keep();
+    let unknown = |error: &AccountError| {
+        matches!(
+            error,
+            AccountError::Lost(_)
+                | AccountError::Login(LoginError::Refused(_) | LoginError::Unexpected)
+        )
+    };
+    if let (Err(error), Some(paper)) = (&spoken, paper)
+        && unknown(error)
+    {
+        paper.show();
         return Err(Failure::new(format!(
-            "{error}: whether the relay has done it is not known, so a file with the new recovery code stays"
+            "{error}: whether the relay has done it is not known; keep this code, and the one of before"
         )));
     }
     spoken.map_err(|error| Failure::refused(error.to_string()))

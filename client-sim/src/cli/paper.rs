@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::args_account::Print;
 use super::failure::Failure;
 use super::screen;
+use crate::store::sync_folder;
 
 /// Refuses before anything is asked, of people or of the relay.
 pub(super) fn check_print(print: &Print) -> Result<(), Failure> {
@@ -26,8 +27,8 @@ pub(super) fn check_print(print: &Print) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A code that was written and not yet shown. Its files go with it unless they are
-/// [kept](Self::keep): a code that the relay did not take leads nowhere.
+/// A code that was written and not yet shown. Its files go with it unless it is
+/// [shown](Self::show): a code that the relay did not take leads nowhere.
 pub(super) struct Paper {
     words: Zeroizing<String>,
     qr: Option<Zeroizing<String>>,
@@ -62,17 +63,15 @@ impl Paper {
         // From here on it is ours, also when it can't be filled.
         self.files.push(path.to_owned());
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        written.map_err(failed)
+        written.map_err(failed)?;
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new(".")))
+            .map_err(|error| Failure::new(error.to_string()))
     }
 
-    /// Its files stay: the relay has taken the code, or may have.
-    pub(super) fn keep(&mut self) {
+    /// Shows it on the screen; its files stay: the relay has taken the code, or may have.
+    pub(super) fn show(&mut self) {
         self.files.clear();
-    }
-
-    /// Shows it on the screen; its files stay.
-    pub(super) fn show(mut self) {
-        self.keep();
         println!("Your recovery code. Write it down and keep it where you would keep a passport:");
         println!();
         let words: Vec<&str> = self.words.split(' ').collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinline_protocol::account::Wish;
+use kinline_protocol::account::{Anew, Wish};
 use kinline_protocol::engine::io::{Command, Event};
 use kinline_protocol::engine::{Engine, ReturnWish, Setup};
 use kinline_protocol::ticket::Ticket;
@@ -34,7 +34,7 @@ pub(super) async fn recover(
     // What the lost phone kept of the account is worth nothing from now on.
     let come = Wish::LogIn {
         tickets: TICKETS,
-        anew: true,
+        anew: Anew::Whole,
     };
     let done = logged_in(&setup.relay, who, password, code, come).await?;
     tell_failed(&done);
@@ -63,6 +63,7 @@ pub(super) async fn recover(
     }
     let command = Command::ComeBack {
         vault: Box::new(vault),
+        renewed: done.renewed,
         keys: Box::new(done.keys),
     };
     device.command(command).await?;
@@ -76,6 +77,11 @@ pub(super) async fn recover(
         if let Some(pictures) = pictures.await? {
             println!("Call them, and compare these pictures with what they see:  {pictures}");
         }
+    }
+    if !done.renewed {
+        println!(
+            "Once it is in, log in on this phone (account login): what the lost one knew of your account leads back no more, and nothing is put by until then."
+        );
     }
     if no_wait {
         let settled = session.settle(&device).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinline_protocol::account::{
-    Costs, Credentials, LoggedIn, Outcome, RecoveryCode, Wish, account_id,
+    Anew, Costs, Credentials, LoggedIn, Outcome, RecoveryCode, Wish, account_id,
 };
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::Engine;
@@ -66,6 +66,7 @@ impl Day {
             keys: Box::new(keys),
             vault: None,
             fresh: true,
+            renewed: true,
         };
         cast.mother.device.command(keep).await?;
         let now = cast.mother.device.clock().now();
@@ -130,18 +131,24 @@ impl Day {
         self.secrets.add(NEW_PHONE);
         let login = Wish::LogIn {
             tickets: 0,
-            anew: true,
+            anew: Anew::Whole,
         };
         let Outcome::LoggedIn(done) = self.account(Some(drawer.code.clone()), login).await? else {
             return Err(broken("she is not logged in"));
         };
-        let LoggedIn { keys, vault, .. } = *done;
+        let LoggedIn {
+            keys,
+            vault,
+            renewed,
+            ..
+        } = *done;
         let new = Person::new(&self.place(), "mother-again", MOTHER, NEW_PHONE)?;
         // As the others, it has lived through an hour more.
         let hour = Duration::from_secs(u64::from(DISAPPEAR_SECONDS) + 1);
         new.device.advance_clock(hour).await?;
         let come = Command::ComeBack {
             vault: Box::new(vault?),
+            renewed,
             keys: Box::new(keys),
         };
         new.device.command(come).await?;

@@ -65,8 +65,8 @@ pub async fn fetch_message(
     };
     let content = view.content;
     let mut given = view.media.clone();
-    let mut is_fresh = false;
-    // It ends: each round passes one device over.
+    let (mut is_fresh, mut was_spoilt) = (false, false);
+    // It ends: each round but one passes a device over.
     loop {
         let pointer = given.as_ref().unwrap_or(&original);
         let fetched = fetch_given(device, content, &original, pointer, extension, out.clone());
@@ -75,10 +75,24 @@ pub async fn fetch_message(
             Err(error) => error,
         };
         let is_gone = matches!(&error, AttachmentError::Transfer(error) if is_lost(error));
+        let is_forged = matches!(error, AttachmentError::Another);
         let is_wrong = matches!(error, AttachmentError::Another | AttachmentError::Open(_));
         let mut events = device.events();
         let command = match given {
-            Some(_) if is_wrong || (is_gone && is_fresh) => Command::RefuseMedia { content },
+            Some(_) if is_forged => Command::RefuseMedia {
+                content,
+                forged: true,
+            },
+            // Damaged or gone by whomever: put up again once, and then when it is asked for again.
+            Some(_) if is_wrong || (is_gone && is_fresh) => {
+                if std::mem::replace(&mut was_spoilt, true) {
+                    return Err(error);
+                }
+                Command::RefuseMedia {
+                    content,
+                    forged: false,
+                }
+            }
             _ if is_gone => Command::AskMedia { content },
             _ => return Err(error),
         };

@@ -29,7 +29,7 @@ pub use put_vault::{
 };
 #[cfg(feature = "client")]
 pub use session::{
-    Costs, Credentials, LoggedIn, LoginError, Outcome, Session, Step, Wish, announced,
+    Anew, Costs, Credentials, LoggedIn, LoginError, Outcome, Session, Step, Wish, announced,
 };
 #[cfg(feature = "client")]
 pub use vault::{

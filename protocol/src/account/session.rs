@@ -45,6 +45,17 @@ impl core::fmt::Debug for Credentials {
     }
 }
 
+/// When a login registers again with the same password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anew {
+    /// When the relay asks for it and all of the vault opens.
+    Asked,
+    /// When all of the vault opens: its owner comes back by the code, and the lost phone has its keys.
+    Whole,
+    /// In any case: what the vault holds is void ([`crate::engine::Engine::needs_new_account_keys`]).
+    Always,
+}
+
 /// What is wanted of the relay.
 pub enum Wish {
     /// A new account. Its vault is written afterwards by the phone.
@@ -56,9 +67,9 @@ pub enum Wish {
     LogIn {
         /// Tickets wanted; as many come as this epoch still allows.
         tickets: usize,
-        /// Register again with the same password, where all of the vault opens: what a lost phone
-        /// kept of the account is worth nothing then.
-        anew: bool,
+        /// Whether to register again with the same password: what another phone kept of the account
+        /// is worth nothing then.
+        anew: Anew,
     },
     /// Another password, and with it other keys of the vault.
     ChangePassword {
@@ -125,6 +136,8 @@ pub struct LoggedIn {
     pub tickets: Vec<Ticket>,
     /// The key that made them, and its epoch: to be found in the operator's log.
     pub issuer: Option<(u32, [u8; 32])>,
+    /// The keys are new: no other device knows them.
+    pub renewed: bool,
 }
 
 /// Why it did not work.
@@ -459,8 +472,9 @@ impl Session {
                     failed_day: said.failed_day,
                     tickets: vec![],
                     issuer: key.map(|key| (said.ticket_epoch, key)),
+                    renewed: false,
                 };
-                let renew = said.renew || *anew;
+                let renew = said.renew || *anew != Anew::Asked;
                 self.phase = Phase::Fetching(Box::new(done), Drawable { count, renew });
                 self.send(Request::FetchVault(wire::FetchVault {}))
             }
@@ -489,15 +503,21 @@ impl Session {
             Some(vault) if vault.version != done.vault_version => Err(VaultError::Damaged),
             Some(vault) => open_vault(&self.credentials.account, &done.keys.vault, vault),
         };
+        let mut always = false;
         if let Wish::LogIn { tickets, anew } = &mut self.wish {
+            always = *anew == Anew::Always;
             // Who can't come back by this has no use for any: they would be gone for this epoch.
-            let useless = *anew && done.vault.is_err();
+            let leads_back = done
+                .vault
+                .as_ref()
+                .is_ok_and(|opened| opened.recovery.is_some() || !opened.request.alone);
+            let useless = *anew == Anew::Whole && !leads_back;
             *tickets = if useless { 0 } else { drawable.count };
         }
         // Only what opens as a whole can be sealed anew under the keys that a renewal makes.
         let whole =
             matches!(&done.vault, Ok(opened) if opened.recovery.is_some() || !opened.request.code);
-        if drawable.renew && whole {
+        if drawable.renew && (whole || always) {
             let password = self.credentials.password.as_bytes();
             let (state, message) = device::Registration::start(password, rng)?;
             self.phase = Phase::Renewing(done, state);
@@ -530,6 +550,7 @@ impl Session {
         let mut finish = finish(&keys, registered.record, stretching);
         if let Ok(opened) = &mut done.vault {
             let next = self.vault_version.saturating_add(1);
+            opened.request.code = self.credentials.code.is_some();
             let recovery = opened.recovery.clone().unwrap_or_default();
             let vault = seal_vault(&account, next, &keys.vault, &opened.request, &recovery, rng)?;
             finish.vault = Some(vault);
@@ -537,6 +558,7 @@ impl Session {
             done.vault_version = next;
         }
         done.keys = keys;
+        done.renewed = true;
         self.phase = Phase::Renewed(done);
         self.send(Request::RegisterFinish(finish))
     }

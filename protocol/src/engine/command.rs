@@ -310,6 +310,8 @@ pub enum Command {
     RefuseMedia {
         /// Of which content.
         content: ContentId,
+        /// It opened, and is not its sender's: whoever put it up is not asked again.
+        forged: bool,
     },
     /// Puts an attachment up again for another device ([`super::io::Event::MediaWanted`]).
     GiveMedia {
@@ -338,6 +340,9 @@ pub enum Command {
         vault: Option<Box<OpenedVault>>,
         /// Draw new keys for the log, too: those of before lead back no more.
         fresh: bool,
+        /// No other device knows these keys: the account was made, its password changed, or
+        /// [`crate::account::LoggedIn::renewed`].
+        renewed: bool,
     },
     /// Keeps tickets that a login has drawn: each opens one mailbox, and goes with one pairing code.
     KeepTickets {
@@ -362,6 +367,9 @@ pub enum Command {
         vault: Box<OpenedVault>,
         /// The account's keys.
         keys: Box<AccountKeys>,
+        /// No other device knows them ([`crate::account::LoggedIn::renewed`]). Else nothing is put by
+        /// with them: what was lost could open it.
+        renewed: bool,
     },
     /// A guardian has seen on this screen that another one asks to come back: from now on there is
     /// a day for a veto.

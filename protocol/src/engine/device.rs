@@ -280,8 +280,13 @@ impl Engine {
             Command::CloseMailbox { device, undo } => self.close_mailbox(device, undo, &mut cx)?,
             Command::AcknowledgeNotice { index } => self.acknowledge_notice(index, &mut cx)?,
             Command::SetPolicy { child, policy } => self.set_policy(child, policy, &mut cx)?,
-            Command::KeepAccount { keys, vault, fresh } => {
-                self.keep_account(&keys, vault.as_deref(), fresh, &mut cx)?;
+            Command::KeepAccount {
+                keys,
+                vault,
+                fresh,
+                renewed,
+            } => {
+                self.keep_account(&keys, vault.as_deref(), (fresh, renewed), &mut cx)?;
             }
             Command::KeepTickets { tickets } => self.keep_tickets(tickets, &mut cx),
             Command::ForgetAccount { account } => {
@@ -293,7 +298,11 @@ impl Engine {
             Command::VaultWritten { version, outcome } => {
                 self.vault_written(version, outcome, &mut cx);
             }
-            Command::ComeBack { vault, keys } => self.start_return(&vault, &keys, &mut cx)?,
+            Command::ComeBack {
+                vault,
+                keys,
+                renewed,
+            } => self.start_return(&vault, &keys, renewed, &mut cx)?,
             Command::ReturnShown { device } => self.return_shown(device, &mut cx)?,
             Command::AnswerReturn { device, accept } => {
                 self.answer_return(device, accept, &mut cx)?;
@@ -303,7 +312,9 @@ impl Engine {
             }
             Command::EraseFamily => self.erase_family(&mut cx)?,
             Command::AskMedia { content } => self.ask_media(content, &mut cx)?,
-            Command::RefuseMedia { content } => self.refuse_media(content, &mut cx)?,
+            Command::RefuseMedia { content, forged } => {
+                self.refuse_media(content, forged, &mut cx)?;
+            }
             Command::GiveMedia { wish, media } => self.give_media(wish, media, &mut cx)?,
         }
         self.settle(&mut cx);

@@ -76,13 +76,15 @@ impl Engine {
         Ok(())
     }
 
-    /// What was found is not what its sender sent: another's answer counts.
+    /// What was found is not what its sender sent, or is no file at all: another's answer counts. Who
+    /// put up another's is not asked again; what is damaged or gone may be the relay's doing.
     ///
     /// # Errors
     /// [`CommandError::NoTarget`] when nothing was found.
     pub(super) fn refuse_media(
         &mut self,
         content: ContentId,
+        forged: bool,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         let entry = self.index.get(&content).ok_or(CommandError::NoTarget)?;
@@ -92,7 +94,9 @@ impl Engine {
         let mut sought = sought.ok_or(CommandError::NoTarget)?;
         let giver = std::mem::take(&mut sought.giver);
         let device = DeviceId::try_from(&giver).map_err(|_| CommandError::NoTarget)?;
-        sought.refused.push(giver);
+        if forged {
+            sought.refused.push(giver);
+        }
         self.say_media(id, device, content, true, cx);
         self.seek(id, content, sought, cx);
         Ok(())

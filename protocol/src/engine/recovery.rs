@@ -84,7 +84,7 @@ impl Engine {
         &mut self,
         keys: &AccountKeys,
         vault: Option<&OpenedVault>,
-        fresh: bool,
+        (fresh, renewed): (bool, bool),
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         let own = self.own_guardian().ok_or(CommandError::NotGuardian)?;
@@ -92,12 +92,13 @@ impl Engine {
         let same = before.account.as_ref() == keys.account.as_bytes();
         let mut account = account_record(keys);
         let sealed_alike = same && before.request_key == account.request_key;
-        account.void = before.void && sealed_alike;
-        // What a vault holds that was sealed before is as void as what this phone kept.
+        // What a vault holds that was sealed before is void, and so are keys that what was put out
+        // knows, too.
         let is_void = self
             .log
             .as_ref()
             .is_some_and(|log| log.is_recovery_void(&own));
+        account.void = is_void && !renewed;
         if account.recovery_key.is_empty() && sealed_alike {
             account.recovery_key = before.recovery_key.clone();
         }

@@ -34,6 +34,7 @@ impl Engine {
         &mut self,
         vault: &OpenedVault,
         keys: &AccountKeys,
+        renewed: bool,
         cx: &mut Cx<'_>,
     ) -> Result<(), CommandError> {
         if self.log.is_some() {
@@ -52,6 +53,7 @@ impl Engine {
         self.record.pairing_head = request.head.clone();
         self.record.account = Some(wire::AccountRecord {
             vault_version: vault.version,
+            void: !renewed,
             ..account_record(keys)
         });
         self.record.returning = Some(wire::ReturningRecord {

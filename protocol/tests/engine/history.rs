@@ -594,7 +594,8 @@ fn a_device_that_puts_up_something_else_keeps_nobody_from_the_picture() {
     }
     world.settle();
     second_phone(&mut world);
-    let refuse = || Command::RefuseMedia { content };
+    let refused = |forged| Command::RefuseMedia { content, forged };
+    let refuse = || refused(true);
     assert!(world.try_command("mum2", refuse()).is_err(), "not asked");
     world.command("mum2", Command::AskMedia { content });
     world.settle();
@@ -615,9 +616,17 @@ fn a_device_that_puts_up_something_else_keeps_nobody_from_the_picture() {
     world.command("mum2", Command::AskMedia { content });
     world.settle();
     assert_eq!(world.device("dad").engine.media_wanted(), []);
+    let spoilt = put_up(&mut world, "mum", &[7; 5_000]);
+    assert_eq!(world.screen("mum2")[0].media.as_ref(), Some(&spoilt));
+    // What is damaged may be the relay's doing: the same device is asked once more.
+    world.command("mum2", refused(false));
+    world.settle();
+    assert_eq!(world.device("dad").engine.media_wanted(), []);
     let found = put_up(&mut world, "mum", &[7; 5_000]);
     assert_eq!(world.screen("mum2")[0].media.as_ref(), Some(&found));
     world.command("mum2", Command::AttachmentFetched { content });
     world.settle();
-    assert!(!lies_there(&world, &first) && !lies_there(&world, &found));
+    for pointer in [&first, &spoilt, &found] {
+        assert!(!lies_there(&world, pointer));
+    }
 }

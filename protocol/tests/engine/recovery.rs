@@ -38,6 +38,7 @@ pub(crate) fn keep(world: &mut World, name: Name, keys: AccountKeys) {
         keys: Box::new(keys),
         vault: None,
         fresh: false,
+        renewed: false,
     };
     world.command(name, command);
     world.settle();
@@ -92,6 +93,7 @@ pub(crate) fn come_back(world: &mut World, name: Name, vault: &wire::Vault, keys
     let command = Command::ComeBack {
         vault: Box::new(opened(vault, &keys)),
         keys: Box::new(keys),
+        renewed: true,
     };
     world.command(name, command);
     world.settle();
@@ -329,6 +331,7 @@ fn a_wish_that_no_key_signed_is_not_heard() {
     let command = Command::ComeBack {
         vault: Box::new(forged),
         keys: Box::new(keys(1, true)),
+        renewed: true,
     };
     world.command("thief", command);
     world.settle();
@@ -407,6 +410,7 @@ fn it_goes_on_after_each_death_of_the_new_phone() {
         let command = Command::ComeBack {
             vault: Box::new(opened(&vault, &keys(1, true))),
             keys: Box::new(keys(1, true)),
+            renewed: true,
         };
         world.command("new", command);
         world.settle();
@@ -574,6 +578,7 @@ fn a_second_try_in_a_new_folder_is_let_in_in_place_of_the_first() {
     let command = Command::ComeBack {
         vault: Box::new(opened(&vault, &keys(1, true))),
         keys: Box::new(keys(1, true)),
+        renewed: true,
     };
     world.command("first", command);
     world.disconnect("first");

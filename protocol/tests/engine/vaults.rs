@@ -94,6 +94,7 @@ fn a_second_phone_keeps_the_same_things_and_both_write() {
         keys: Box::new(keys(1, false)),
         vault: Some(Box::new(opened(&vault, &keys(1, false)))),
         fresh: false,
+        renewed: false,
     };
     let refused = world.try_command("mum2", without);
     assert!(matches!(refused, Err(CommandError::RecoveryCode)));
@@ -101,6 +102,7 @@ fn a_second_phone_keeps_the_same_things_and_both_write() {
         keys: Box::new(keys(1, true)),
         vault: Some(Box::new(opened(&vault, &keys(1, true)))),
         fresh: false,
+        renewed: false,
     };
     world.command("mum2", with);
     world.settle();
@@ -158,6 +160,7 @@ fn a_forgotten_password_while_a_phone_is_left_is_another_account() {
         keys: Box::new(other.clone()),
         vault: None,
         fresh: true,
+        renewed: false,
     };
     world.command("mum", command);
     world.settle();
@@ -172,6 +175,7 @@ fn a_forgotten_password_while_a_phone_is_left_is_another_account() {
     let command = Command::ComeBack {
         vault: Box::new(opened(&vault, &other)),
         keys: Box::new(other),
+        renewed: true,
     };
     world.command("new", command);
     world.settle();
@@ -225,14 +229,18 @@ fn a_phone_that_was_put_out_opens_nothing_that_is_put_by_later() {
     world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
     world.settle();
     let second = written(&mut world, "mum");
-    let with = |keys: AccountKeys, vault: &kinline_protocol::wire::Vault, sealed: &AccountKeys| {
+    let with = |keys: AccountKeys,
+                renewed: bool,
+                vault: &kinline_protocol::wire::Vault,
+                sealed: &AccountKeys| {
         Command::KeepAccount {
             vault: Some(Box::new(opened(vault, sealed))),
+            renewed,
             keys: Box::new(keys),
             fresh: false,
         }
     };
-    world.command("mum2", with(keys(1, true), &first, &keys(1, true)));
+    world.command("mum2", with(keys(1, true), false, &first, &keys(1, true)));
     world.settle();
     // It is stolen, with all that it knows.
     let stolen = world.device("mum2").engine.device();
@@ -242,7 +250,7 @@ fn a_phone_that_was_put_out_opens_nothing_that_is_put_by_later() {
     let due = |world: &mut World| world.count("mum", |it| matches!(it, Event::VaultDue(_)));
     let before = due(&mut world);
     // The same keys again, from a login that changed nothing.
-    world.command("mum", with(keys(1, true), &second, &keys(1, true)));
+    world.command("mum", with(keys(1, true), false, &second, &keys(1, true)));
     for _ in 0..30 {
         world.pass(24 * HOUR_MS);
         world.settle();
@@ -259,7 +267,7 @@ fn a_phone_that_was_put_out_opens_nothing_that_is_put_by_later() {
     assert!(!status.by_code && !status.by_guardian && !status.by_waiting);
 
     let new = keys(2, true);
-    world.command("mum", with(new.clone(), &second, &keys(1, true)));
+    world.command("mum", with(new.clone(), true, &second, &keys(1, true)));
     world.settle();
     let third = written(&mut world, "mum");
     assert!(!world.device("mum").engine.needs_new_account_keys());
@@ -315,4 +323,64 @@ fn only_the_account_that_was_deleted_is_forgotten() {
     world.command("mum", forget(9));
     let gaps = recovery(&mut world, "mum").gaps;
     assert_eq!(gaps, [RecoveryGap::NoAccount]);
+}
+
+#[test]
+fn a_phone_that_kept_no_account_puts_nothing_by_under_the_keys_of_one_that_was_put_out() {
+    let mut world = World::new();
+    world.family();
+    keep(&mut world, "mum", keys(1, true));
+    let vault = written(&mut world, "mum");
+    world.add("mum2");
+    world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
+    world.settle();
+    let stolen = world.device("mum").engine.device();
+    world.disconnect("mum");
+    world.command("mum2", Command::RemoveDevice { device: stolen });
+    world.settle();
+    let due = |world: &mut World| world.count("mum2", |it| matches!(it, Event::VaultDue(_)));
+    // Logged in by the password alone, and nothing was made anew.
+    for renewed in [false, true] {
+        assert_eq!(due(&mut world), 0);
+        assert!(world.device("mum2").engine.needs_new_account_keys());
+        let (old, new) = (keys(1, false), keys(2, false));
+        let command = Command::KeepAccount {
+            vault: Some(Box::new(opened(&vault, &old))),
+            keys: Box::new(if renewed { new } else { old }),
+            fresh: false,
+            renewed,
+        };
+        world.command("mum2", command);
+        world.settle();
+        let void = recovery(&mut world, "mum2").gaps == [RecoveryGap::Void];
+        assert_eq!(void, !renewed);
+    }
+    written(&mut world, "mum2");
+    assert!(recovery(&mut world, "mum2").by_guardian);
+}
+
+#[test]
+fn who_comes_back_with_the_keys_of_what_was_lost_puts_nothing_by() {
+    let mut world = World::new();
+    let (_, vault) = lost(&mut world);
+    world.add("new");
+    world.connect("new");
+    let old = keys(1, false);
+    let command = Command::ComeBack {
+        vault: Box::new(opened(&vault, &old)),
+        keys: Box::new(old),
+        renewed: false,
+    };
+    world.command("new", command);
+    world.settle();
+    let accept = Command::AnswerReturn {
+        device: world.device("new").engine.device(),
+        accept: true,
+    };
+    world.command("dad", accept);
+    world.settle();
+    assert!(is_in(&mut world, "new"));
+    assert_eq!(recovery(&mut world, "new").gaps, [RecoveryGap::Void]);
+    assert!(last_due(&mut world, "new").is_none());
+    assert!(world.device("new").engine.needs_new_account_keys());
 }

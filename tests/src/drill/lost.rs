@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kinline_client_sim::device;
-use kinline_protocol::account::{Outcome, RecoveryCode, Wish};
+use kinline_protocol::account::{Anew, Outcome, RecoveryCode, Wish};
 use kinline_protocol::content::Body;
 use kinline_protocol::engine::Engine;
 use kinline_protocol::engine::io::{Command, Event, MemberRole};
@@ -134,6 +134,7 @@ async fn put_by(cast: &mut Cast) -> ((), String) {
         keys: Box::new(keys),
         vault: None,
         fresh: true,
+        renewed: true,
     };
     let phone = cast.phone();
     phone.device.command(keep).await.unwrap();
@@ -244,7 +245,7 @@ async fn destroy(cast: &mut Cast, before: Before) -> (Before, String) {
 async fn come_back(cast: &mut Cast, before: &Before) -> ((), String) {
     let wish = Wish::LogIn {
         tickets: 0,
-        anew: true,
+        anew: Anew::Whole,
     };
     let Outcome::LoggedIn(done) = cast.account(cast.code.clone(), wish).await else {
         panic!("she is not logged in");
@@ -252,6 +253,7 @@ async fn come_back(cast: &mut Cast, before: &Before) -> ((), String) {
     let new = cast.device_of_anna("new phone");
     let come = Command::ComeBack {
         vault: Box::new(done.vault.unwrap()),
+        renewed: done.renewed,
         keys: Box::new(done.keys),
     };
     new.device.command(come).await.unwrap();
