@@ -3,7 +3,7 @@
 //!
 //! What relay and device agree on is here for both: what a device signs to write its vault without
 //! the password. The rest is a device's alone: `login` makes a blinded id of a name, `session` talks
-//! to the relay on a connection of its own, `keys` follow from password and recovery code, `vault`
+//! to the relay on a connection of its own about a `wish`, `keys` follow from password and recovery code, `vault`
 //! is what they seal.
 
 #[cfg(feature = "client")]
@@ -17,6 +17,8 @@ mod put_vault;
 mod session;
 #[cfg(feature = "client")]
 mod vault;
+#[cfg(feature = "client")]
+mod wish;
 
 #[cfg(feature = "client")]
 pub use code::{CodeError, RecoveryCode};
@@ -28,11 +30,11 @@ pub use put_vault::{
     VAULT_PART_BYTES_MAX, VAULT_PART_BYTES_MIN, is_part_size, sign_put_vault, verify_put_vault,
 };
 #[cfg(feature = "client")]
-pub use session::{
-    Anew, Costs, Credentials, LoggedIn, LoginError, Outcome, Session, Step, Wish, announced,
-};
+pub use session::{Costs, Session, Step, announced};
 #[cfg(feature = "client")]
 pub use vault::{
     OpenedVault, RecoveryPart, RequestPart, VAULT_ADDRESSES_MAX, VAULT_LINK_ADDRESSES_MAX,
     VAULT_LINKS_MAX, VaultError, VaultKeys, open_vault, seal_vault, vault_digest,
 };
+#[cfg(feature = "client")]
+pub use wish::{Anew, Credentials, LoggedIn, LoginError, Outcome, Wish};
