@@ -2,6 +2,8 @@
 //! and ends. It never tries a sync again: after one that failed, nobody knows what the disk has,
 //! and the next one would say that all is well.
 
+use std::collections::HashMap;
+
 use super::kills::{Plan, Point};
 use super::oracle::Verdict;
 use super::process::{Ended, Process};
@@ -83,37 +85,79 @@ fn judge(ended: &Ended, listened: bool, watched: &str, kind: Kind) -> Vec<String
     wrong
 }
 
+/// A sync as strace wrote it: on one line, or on two when another thread's call came in between.
+struct Sync {
+    thread: String,
+    text: String,
+    begin: usize,
+    end: usize,
+}
+
+impl Sync {
+    fn has_failed(&self) -> bool {
+        self.text.contains("(INJECTED)")
+    }
+
+    /// The path in `fsync(7</path>) = 0`.
+    fn name(&self) -> Option<&str> {
+        let (_, rest) = self.text.split_once('<')?;
+        rest.split_once('>').map(|(name, _)| name)
+    }
+}
+
+/// All syncs, in the order in which they began.
+fn syncs(watched: &str) -> Vec<Sync> {
+    let mut all: Vec<Sync> = Vec::new();
+    let mut under_way: HashMap<&str, usize> = HashMap::new();
+    for (at, line) in watched.lines().enumerate() {
+        let Some(thread) = line.split_whitespace().next() else {
+            continue;
+        };
+        let resumed = line.split_once(" resumed>").map(|(_, end)| end);
+        if let (Some(end), Some(sync)) = (
+            resumed,
+            under_way.remove(thread).and_then(|it| all.get_mut(it)),
+        ) {
+            sync.text.push_str(end);
+            sync.end = at;
+        } else if line.contains("sync(") {
+            let begin = line.strip_suffix(" <unfinished ...>");
+            if begin.is_some() {
+                under_way.insert(thread, all.len());
+            }
+            all.push(Sync {
+                thread: thread.to_owned(),
+                text: begin.unwrap_or(line).to_owned(),
+                begin: at,
+                end: if begin.is_some() { usize::MAX } else { at },
+            });
+        }
+    }
+    all
+}
+
 /// Whether what failed was a sync of the folder by SQLite, which does not look at what it says
 /// (SECURITY, Known gaps): made by the thread that synced one of its files just before.
 fn is_sqlites_folder(watched: &str) -> bool {
-    let all: Vec<&str> = watched.lines().filter(|it| it.contains("sync(")).collect();
-    let thread = |line: &str| line.split_whitespace().next().map(str::to_owned);
-    let Some(at) = all.iter().position(|line| line.contains("(INJECTED)")) else {
+    let all = syncs(watched);
+    let Some(at) = all.iter().position(Sync::has_failed) else {
         return false;
     };
-    let (before, here) = (&all[..at], all[at]);
-    let last = before
-        .iter()
-        .rev()
-        .find(|line| thread(line) == thread(here));
-    let of_sqlite = |line: &&&str| line.contains("/relay.sqlite");
-    here.contains("/data>") && last.is_some_and(|line| of_sqlite(&line))
+    let (before, here) = (&all[..at], &all[at]);
+    let mut before = before.iter().rev();
+    let last = before.find(|sync| sync.thread == here.thread);
+    let of_sqlite = |sync: &Sync| sync.text.contains("/relay.sqlite");
+    here.text.contains("/data>") && last.is_some_and(of_sqlite)
 }
 
-/// Syncs of a file after one of it failed.
+/// Syncs of a file that began after one of it had failed.
 fn retried(watched: &str) -> usize {
-    let mut lines = watched.lines().filter(|line| line.contains("sync("));
-    let failed = lines.find(|line| line.contains("(INJECTED)"));
-    let Some(file) = failed.and_then(name) else {
+    let all = syncs(watched);
+    let Some(failed) = all.iter().find(|sync| sync.has_failed()) else {
         return 0;
     };
-    lines.filter(|line| name(line) == Some(file)).count()
-}
-
-/// The path in `fsync(7</path>) = 0`.
-fn name(line: &str) -> Option<&str> {
-    let (_, rest) = line.split_once('<')?;
-    rest.split_once('>').map(|(name, _)| name)
+    let again = |sync: &&Sync| sync.begin > failed.end && sync.name() == failed.name();
+    all.iter().filter(again).count()
 }
 
 #[cfg(test)]
@@ -140,5 +184,22 @@ mod tests {
         let (same, other) = ("2 fdatasync(4</a>) = 0\n", "1 fsync(5</b>) = 0\n");
         assert_eq!(retried(&format!("{same}{failed}{other}")), 0);
         assert_eq!(retried(&format!("{failed}{other}{same}{same}")), 2);
+    }
+
+    #[test]
+    fn calls_of_several_threads_at_once_are_put_together_again() {
+        let begun = "1 fsync(3</a> <unfinished ...>\n";
+        let failed = "1 <... fsync resumed>) = -1 EIO (Input/output error) (INJECTED)\n";
+        let (other, done) = (
+            "2 fsync(5</b> <unfinished ...>\n",
+            "2 <... fsync resumed>) = 0\n",
+        );
+        let again = "3 fsync(3</a> <unfinished ...>\n";
+        assert_eq!(retried(&format!("{begun}{other}{failed}{done}")), 0);
+        assert_eq!(retried(&format!("{begun}{other}{failed}{done}{again}")), 1);
+        let wal = "1 fdatasync(4</x/data/relay.sqlite-wal>) = 0\n";
+        let folder = begun.replace("</a>", "</x/data>");
+        assert!(is_sqlites_folder(&format!("{wal}{folder}{other}{failed}")));
+        assert!(!is_sqlites_folder(&format!("{folder}{wal}{failed}")));
     }
 }

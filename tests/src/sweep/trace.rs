@@ -171,7 +171,7 @@ impl Reader<'_> {
     fn call(&mut self, thread: u32, at: u64, call: &str) -> Option<()> {
         let (name, rest) = call.split_once('(')?;
         let (arguments, result) = rest.rsplit_once(" = ")?;
-        if result.trim() == "?" {
+        if result.trim() == "?" || result.starts_with("? <unavailable>") {
             return Some(()); // it died there
         }
         let arguments = arguments.trim_end().strip_suffix(')')?;
@@ -468,6 +468,7 @@ mod tests {
             format!("7 1.000000000 pwrite64(3<{db}>, \"\\x01\", 1, 0) = 1 <0.000000010>"),
             format!("8 1.000000000 pwrite64(3<{db}>, \"\\x01\", 1, 0) = 1 <0.000000010>"),
             format!("7     2.000000000 pwrite64(3<{db}>, \"\\x02\", 1, 0) = ?"),
+            format!("8 2.000000000 unlink(\"{db}\") = ? <unavailable>"),
             format!("9 2.000000000 fsync(3<{db}> <unfinished ...>"),
             "10 2.000000000 ???( <detached ...>".to_owned(),
             "7 3.000000000 +++ killed by SIGKILL +++".to_owned(),
