@@ -112,6 +112,7 @@ impl Spool {
                 clock,
                 state: Mutex::new(state),
                 failed,
+                syncing: Mutex::new(()),
             };
             io::Result::Ok((Arc::new(shared), next))
         });

@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) state: Mutex<State>,
     pub(super) failed: CancellationToken,
+    /// Held while the folder is synced.
+    pub(super) syncing: Mutex<()>,
 }
 
 impl Shared {
@@ -50,12 +52,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes names that came and went durable.
+    /// Makes names that came and went durable. One thread at a time: one that began before another's
+    /// failure was known would be told that all is well.
     pub(super) fn sync_folder(&self) -> io::Result<()> {
+        let _alone = lock(&self.syncing);
         self.may_sync()?;
-        File::open(&self.folder)
+        let synced = File::open(&self.folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(io::Error::other)
+            .map_err(io::Error::other);
+        if let Err(error) = &synced {
+            self.fail(error);
+        }
+        synced
     }
 
     /// After a failed write or sync nobody knows what the disk has: nothing more is acknowledged.
