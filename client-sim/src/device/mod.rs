@@ -6,6 +6,7 @@ mod copies;
 mod engine;
 mod media;
 mod notice;
+mod notice_words;
 mod past;
 
 pub use attachment::{AttachmentError, fetch_attachment, seal_attachment};

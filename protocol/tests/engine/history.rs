@@ -3,19 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use kinline_protocol::attachment::{Pointer, encrypt_bytes};
-use kinline_protocol::blob::read_hash;
 use kinline_protocol::content::Body;
-use kinline_protocol::engine::io::{
-    Command, Event, MemberRole, OutgoingBlob, RecordClass, RecordKey,
-};
+use kinline_protocol::engine::io::{Command, Event, MemberRole, RecordClass, RecordKey};
 use kinline_protocol::ids::{ContentId, ConversationId};
-use kinline_protocol::secrets::Secret;
 use kinline_protocol::wire;
 use prost::Message as _;
-use rand::Rng as _;
 
-use super::waiting::photo;
 use super::world::{Name, World};
 
 pub(crate) const MINUTE: u64 = 60_000;
@@ -39,7 +32,7 @@ pub(crate) fn talk(world: &mut World) {
     world.settle();
 }
 
-fn second_phone(world: &mut World) {
+pub(crate) fn second_phone(world: &mut World) {
     world.add("mum2");
     world.pair("mum", "mum2", MemberRole::Guardian, "Anna");
     world.settle();
@@ -82,11 +75,6 @@ fn garbage(world: &mut World, name: Name) -> Vec<wire::GarbageRecord> {
     found
         .map(|(_, value)| wire::GarbageRecord::decode(value.as_slice()).unwrap())
         .collect()
-}
-
-fn lies_there(world: &World, pointer: &Pointer) -> bool {
-    let name = read_hash(pointer.read_secret.expose());
-    world.relay.blobs.contains_key(name.as_slice())
 }
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
@@ -488,145 +476,4 @@ fn nobody_is_given_words_under_the_name_of_a_device_that_never_was() {
             .iter()
             .all(|view| view.device.is_none_or(|it| *it.as_bytes() != [9; 16]))
     );
-}
-
-#[test]
-fn an_attachment_that_the_relay_has_no_more_is_put_up_again() {
-    let mut world = World::new();
-    let family = world.family();
-    let (body, blob) = photo(&mut world, "kid");
-    let original = body.attachment().unwrap().clone();
-    let command = Command::Send {
-        conversation: family,
-        body,
-        reply_to: None,
-        disappear_seconds: 0,
-        blob: Some(blob),
-    };
-    world.command("kid", command);
-    world.settle();
-    let content = world.screen("mum")[0].content;
-    for name in ["mum", "dad"] {
-        world.command(name, Command::AttachmentFetched { content });
-    }
-    world.settle();
-    assert!(!lies_there(&world, &original), "everyone has it");
-    second_phone(&mut world);
-    assert_eq!(world.screen("mum2").len(), 1);
-    world.command("mum2", Command::AskMedia { content });
-    world.settle();
-    let wishes = world.device("mum").engine.media_wanted();
-    assert_eq!(wishes.len(), 1);
-    // It survives a restart.
-    world.restart("mum");
-    world.connect("mum");
-    assert_eq!(world.device("mum").engine.media_wanted(), wishes);
-    let (pointer, stored) = encrypt_bytes(&[7; 5_000], &mut world.rng).unwrap();
-    let handle = [99; 16];
-    world.device("mum").files.insert(handle, stored);
-    let outgoing = OutgoingBlob {
-        handle,
-        read_secret: pointer.read_secret.clone(),
-        owner_secret: Secret::random(&mut world.rng),
-        size: pointer.size,
-    };
-    let give = Command::GiveMedia {
-        wish: wishes[0],
-        media: Some((pointer.clone(), outgoing)),
-    };
-    world.command("mum", give);
-    world.settle();
-    let view = world.screen("mum2").remove(0);
-    assert_eq!(view.attachment(), Some(&pointer));
-    assert_ne!(view.body.unwrap().attachment(), Some(&pointer));
-    assert!(lies_there(&world, &pointer));
-    world.command("mum2", Command::AttachmentFetched { content });
-    world.settle();
-    assert!(!lies_there(&world, &pointer), "it was fetched");
-    assert!(world.device("mum").engine.is_settled());
-    // Who was not there is given nothing.
-    world.add("bob");
-    world.pair("mum", "bob", MemberRole::Child, "Bob");
-    world.settle();
-    assert!(
-        world
-            .try_command("bob", Command::AskMedia { content })
-            .is_err()
-    );
-}
-
-/// Puts `bytes` up for the device that asked `name`.
-fn put_up(world: &mut World, name: Name, bytes: &[u8]) -> Pointer {
-    let wish = world.device(name).engine.media_wanted()[0];
-    let (pointer, stored) = encrypt_bytes(bytes, &mut world.rng).unwrap();
-    let mut handle = [0; 16];
-    world.rng.fill_bytes(&mut handle);
-    world.device(name).files.insert(handle, stored);
-    let outgoing = OutgoingBlob {
-        handle,
-        read_secret: pointer.read_secret.clone(),
-        owner_secret: Secret::random(&mut world.rng),
-        size: pointer.size,
-    };
-    let media = Some((pointer.clone(), outgoing));
-    world.command(name, Command::GiveMedia { wish, media });
-    world.settle();
-    pointer
-}
-
-#[test]
-fn a_device_that_puts_up_something_else_keeps_nobody_from_the_picture() {
-    let mut world = World::new();
-    let family = world.family();
-    let (body, blob) = photo(&mut world, "kid");
-    let command = Command::Send {
-        conversation: family,
-        body,
-        reply_to: None,
-        disappear_seconds: 0,
-        blob: Some(blob),
-    };
-    world.command("kid", command);
-    world.settle();
-    let content = world.screen("mum")[0].content;
-    for name in ["mum", "dad"] {
-        world.command(name, Command::AttachmentFetched { content });
-    }
-    world.settle();
-    second_phone(&mut world);
-    let refused = |forged| Command::RefuseMedia { content, forged };
-    let refuse = || refused(true);
-    assert!(world.try_command("mum2", refuse()).is_err(), "not asked");
-    world.command("mum2", Command::AskMedia { content });
-    world.settle();
-    let lie = put_up(&mut world, "dad", &[6; 5_000]);
-    // The first answer stays until it is refused.
-    let first = put_up(&mut world, "mum", &[7; 5_000]);
-    assert_eq!(world.screen("mum2")[0].media.as_ref(), Some(&lie));
-    assert!(lies_there(&world, &first), "nothing was fetched yet");
-    world.command("mum2", refuse());
-    assert_eq!(world.screen("mum2")[0].media, None);
-    world.settle();
-    assert!(!lies_there(&world, &lie));
-    let again = world.try_command("mum2", refuse());
-    assert!(again.is_err(), "there is nothing to refuse");
-    // It is remembered whom it was; the others are asked again.
-    world.restart("mum2");
-    world.connect("mum2");
-    world.command("mum2", Command::AskMedia { content });
-    world.settle();
-    assert_eq!(world.device("dad").engine.media_wanted(), []);
-    let spoilt = put_up(&mut world, "mum", &[7; 5_000]);
-    assert_eq!(world.screen("mum2")[0].media.as_ref(), Some(&spoilt));
-    // What is damaged may be the relay's doing: the same device is asked once more.
-    world.command("mum2", refused(false));
-    world.settle();
-    assert_eq!(world.device("dad").engine.media_wanted(), []);
-    let found = put_up(&mut world, "mum", &[7; 5_000]);
-    assert_eq!(world.screen("mum2")[0].media.as_ref(), Some(&found));
-    world.command("mum2", Command::AttachmentFetched { content });
-    world.settle();
-    for pointer in [&first, &spoilt, &found] {
-        assert!(!lies_there(&world, pointer));
-    }
 }

@@ -26,6 +26,7 @@ mod life;
 mod lost_tablets;
 mod members;
 mod operator;
+mod past_media;
 mod phones;
 mod phones_crash;
 mod policing;
